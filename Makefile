@@ -1,0 +1,63 @@
+# Lanyard. `make` builds; `make help` lists the rest.
+# SAN=address,undefined or SAN=thread builds everything into its own folder with that sanitizer.
+CC      ?= gcc
+BUILD   ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+PREFIX  ?= /usr/local
+comma   := ,
+
+PKGS    := libzmq libsodium sqlite3 avahi-client avahi-core
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Werror
+CFLAGS  ?= -O2 -g
+override CFLAGS += -std=gnu17 -D_GNU_SOURCE $(WARN) -I. -fno-omit-frame-pointer \
+           $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+override LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
+LDLIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lmsgpackc -lpthread -lm
+
+PROTO   := $(wildcard proto/*.c)
+STORE   := $(wildcard store/*.c)
+DISC    := $(wildcard discovery/*.c)
+NODE    := $(filter-out node/main.c,$(wildcard node/*.c))
+CLI     := $(wildcard cli/*.c)
+UNIT    := $(wildcard tests/unit/test_*.c)
+SIM     := $(wildcard tests/sim/*.c)
+FUZZ    := $(wildcard tests/fuzz/fuzz_*.c)
+obj      = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIB     := $(call obj,$(PROTO) $(STORE) $(DISC) $(NODE))
+
+.PHONY: all clean deps demo test unit e2e lint fuzz bench install help
+all: deps $(BUILD)/lanyard $(BUILD)/lanyardd
+
+$(BUILD)/lanyardd: $(LIB) $(call obj,node/main.c)
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/lanyard: $(call obj,$(CLI) $(PROTO))
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/liblanyard.a: $(LIB)
+	@rm -f $@; ar rcs $@ $^
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/liblanyard.a
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/liblanyard.a
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D); echo "  CC    $@"; $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.SECONDARY:
+
+deps: ; @sh tests/deps build
+clean: ; rm -rf build build-*
+unit: $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT)) $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ))
+test: ; @sh tests/deps test && tests/run
+demo: all ; @sh tests/deps demo && tests/demo
+bench: all ; @sh tests/deps bench && tests/bench/bench
+lint: ; @sh tests/deps lint && tests/lint
+help:
+	@echo "make           build lanyard and lanyardd into $(BUILD)/"
+	@echo "make demo      three nodes, real files, everything end to end"
+	@echo "make test      every test; the last line counts them"
+	@echo "make lint      include rule, function and file lengths, clang-tidy"
+	@echo "make fuzz      coverage-guided fuzzing of every decoder (SECONDS=60 each)"
+	@echo "make bench     the speed figures, beside Syncthing and rsync"
+	@echo "make install   into DESTDIR, PREFIX=$(PREFIX)"
+install: all
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/lanyard $(BUILD)/lanyardd
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/lanyard.1
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/lanyardd.8

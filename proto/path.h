@@ -1,0 +1,29 @@
+/* path: the names of things in a folder.
+ *
+ * A path is canonical, relative, bytes (UTF-8 or not), components of 1..255 bytes joined by '/', none of them "." or "..", no
+ * NUL, at most LIMIT_PATH bytes and LIMIT_PATH_DEPTH components; and its first component is not ".lanyard", which is the
+ * node's own. Paths are bytes with a length, never C strings, until path_check has passed; after that they hold no NUL. */
+#ifndef PROTO_PATH_H
+#define PROTO_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proto/err.h"
+
+#define PATH_OWN ".lanyard"
+
+/* 0, or ERR_BAD with the rule that is broken (the path quoted, control characters escaped). */
+int path_check(const void *path, size_t len) MUST_CHECK;
+
+/* Length of the parent of a checked path ("a/b/c" -> 3, "a" -> 0). */
+size_t path_parent(const char *path, size_t len);
+
+/* Whether `path` lies beneath `dir` (strictly). */
+bool path_beneath(const char *path, size_t len, const char *dir, size_t dirlen);
+
+/* For messages and terminals: a path with control characters, backslash and invalid UTF-8 as \xNN. Thread-local, the four
+ * latest results stay valid. */
+const char *path_show(const void *path, size_t len);
+
+#endif
