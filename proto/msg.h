@@ -86,7 +86,7 @@ int hello_verify(const uint8_t sig[static SIG_LEN], const struct id *group, cons
 /* ---- body of CS: array of [hdr, sig, [item...]]; item = bin ENT | [first, count, hash] of a pruned run, in order ---- */
 struct cs { struct bytes hdr; const uint8_t *sig; struct bytes items; uint32_t nitems; };
 int  cs_body_open(const void *body, size_t len, struct mp *m, uint32_t *n) MUST_CHECK;  /* mp_check + array header */
-int  cs_next(struct mp *m, struct cs *out) MUST_CHECK;
+/* Verifies one change set: header decoded and its signature checked with its device's key, root computed from the items.
  * Entries are then read with cs_items and cs_item_next. */
 int  cs_verify(const struct cs *cs, struct header *h) MUST_CHECK;
 struct mp cs_items(const struct cs *cs);

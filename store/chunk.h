@@ -1,0 +1,27 @@
+/* chunk: content-defined chunking. FastCDC (Xia et al., USENIX ATC 2016; 2020 in IEEE TPDS) with a gear hash, level-2 normalised
+ * chunking and skipping of the minimum size. The gear table is keyed with the group's chunk key, so that a stranger cannot
+ * recognise known files by their cuts. Pure functions.
+ *
+ * Same bytes, same cuts, whatever the buffering: a cut depends on the bytes from the previous cut on and on nothing else. */
+#ifndef STORE_CHUNK_H
+#define STORE_CHUNK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CHUNK_CLASSES 3
+struct chunk_class { uint32_t min, avg, max; uint64_t mask_small, mask_large; };  /* before / after the average */
+extern const struct chunk_class chunk_classes[CHUNK_CLASSES];  /* 16/64/256 KiB, 128/512 KiB/2 MiB, 512 KiB/2 MiB/4 MiB */
+
+struct gear { uint64_t t[256]; };
+void chunk_gear(struct gear *g, const uint8_t key[static 32]);
+
+/* The class for a file of that size: 0 below 16 MiB, 1 below 4 GiB, 2 above; but `previous` (-1: none) is kept until the size has
+ * left its range by a factor of 2, so that a growing log is not chunked anew at the border. */
+int chunk_class_of(uint64_t size, int previous);
+
+/* Length of the first chunk of data[0..len). Needs len >= class max, or all that is left of the file. */
+size_t chunk_cut(const struct gear *g, const struct chunk_class *c, const uint8_t *data, size_t len);
+
+#endif

@@ -1,0 +1,100 @@
+/* folder: the user's directory and the node's own corner in it, FOLDER/.lanyard/ (marker, tmp/ for unfinished downloads and
+ * files about to be installed, kept/ for replaced versions). Everything here works beneath one descriptor of the root, with
+ * openat2 RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS, after path_check; nothing follows a link, nothing leaves the folder.
+ *
+ * Durability of a batch (two flushes, whatever its size):
+ *   temp files written -> syncfs -> renames -> syncfs -> (the caller commits the index)
+ * A user's file is only ever replaced by rename of a complete durable temp file, with RENAME_EXCHANGE, and the displaced file is
+ * looked at: if it is not the file the decision was based on, it is put back (another exchange) and the result is ERR_CHANGED.
+ * Nothing of the user's is ever unlinked: a replaced or removed file is renamed into kept/. Empty directories are removed.
+ *
+ * A folder handle may be used by several threads at once: it is immutable after opening. */
+#ifndef STORE_FOLDER_H
+#define STORE_FOLDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/buf.h"
+#include "proto/id.h"
+#include "proto/mp.h"
+#include "store/stamp.h"
+
+struct folder;
+
+/* folder_create makes the directory (with parents), .lanyard/, tmp/, kept/ and the marker that names group and folder id.
+ * ERR_EXISTS when it already belongs to another group. folder_open wants all of it to be there:
+ * ERR_NOTFOUND "folder PATH: missing, or its marker is gone: mount or restore it" otherwise. */
+int  folder_create(const char *path, const struct id *group) MUST_CHECK;
+int  folder_open(const char *path, const struct id *group, struct folder **out) MUST_CHECK;
+void folder_close(struct folder **f);
+const char *folder_path(const struct folder *f);       /* absolute */
+/* Still the directory we opened (same st_dev and inode under its path, marker present)? 0 or ERR_NOTFOUND with the reason. */
+int  folder_healthy(const struct folder *f) MUST_CHECK;
+/* Whether there is room for `bytes` more while keeping 1 % (at most 1 GiB) free. 0, ERR_FULL, ERR_IO. */
+int  folder_room(const struct folder *f, uint64_t bytes) MUST_CHECK;
+
+/* ---- looking ---- */
+/* *out says ABSENT when there is nothing (ENOENT, ENOTDIR); errors that are no evidence of absence (EIO, EACCES, ELOOP for a link in
+ * the middle) are ERR_IO. */
+int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out) MUST_CHECK;
+int folder_open_file(const struct folder *f, const char *path, size_t len, int *fd) MUST_CHECK;   /* regular files, read only */
+int folder_readlink(const struct folder *f, const char *path, size_t len, struct buf *target) MUST_CHECK;
+/* Whether somebody has the file open for writing (fcntl F_SETLEASE F_RDLCK, given back at once): 0 nobody, ERR_AGAIN somebody,
+ * ERR_NOTFOUND the file system or our rights cannot tell. */
+int folder_quiet(int fd) MUST_CHECK;
+/* File systems with coarse timestamps: how old (ns) a timestamp must be before an equal one proves "unchanged". */
+int64_t folder_granularity(const struct folder *f);
+
+/* Walks `dir` ("" = root) depth first. *entry is called for everything beneath except .lanyard, with its canonical path; it says
+ * whether to descend into a directory (ignored ones are not). Names that path_check refuses and directories that cannot be read
+ * are reported to *trouble (path as far as known, text by err_text()) and skipped: their contents count as neither there nor
+ * absent. Returns non-zero at once when *entry does (negative), or ERR_IO when dir itself cannot be read. */
+enum walk { WALK_SKIP = 0, WALK_DESCEND = 1 };
+struct walk_ops {
+    int  (*entry)(void *arg, const char *path, size_t len, const struct stamp *st);
+    void (*trouble)(void *arg, const char *path, size_t len);
+    void *arg;
+};
+int folder_walk(const struct folder *f, const char *dir, size_t dirlen, const struct walk_ops *ops) MUST_CHECK;
+
+/* ---- temp files, in .lanyard/tmp/ under plain names given by the caller ([0-9a-z.-]{1,100}) ---- */
+int folder_tmp_create(const struct folder *f, const char *name, uint64_t size, int *fd) MUST_CHECK;  /* read-write, fallocate; ERR_FULL */
+int folder_tmp_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;      /* existing; ERR_NOTFOUND */
+int folder_tmp_remove(const struct folder *f, const char *name) MUST_CHECK;
+int folder_tmp_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
+/* ---- kept versions, in .lanyard/kept/ under plain names ---- */
+int folder_kept_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;
+int folder_kept_remove(const struct folder *f, const char *name) MUST_CHECK;
+int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;   /* tmp/ -> kept/ */
+int folder_kept_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
+
+/* ---- changing ---- */
+enum change_op {
+    CHANGE_FILE,      /* tmp -> path, with mode and mtime */
+    CHANGE_SYMLINK,   /* link to `target` */
+    CHANGE_DIR,       /* mkdir (parents too) or only its mode */
+    CHANGE_REMOVE,    /* file or link -> kept; empty directory removed, a non-empty one stays: ERR_EXISTS */
+    CHANGE_MOVE,      /* path `from` (a file that is as `from_expected`) -> path, then mode and mtime */
+    CHANGE_META,      /* only mode and mtime of what is there */
+};
+struct change {
+    enum change_op op;
+    const char *path; size_t len;
+    struct stamp expected;        /* what must be at path now: kind ABSENT = nothing (an existing directory is fine for CHANGE_DIR) */
+    const char *from; size_t fromlen; struct stamp from_expected;   /* MOVE */
+    const char *tmp;              /* FILE */
+    const char *kept;             /* name in kept/ for what is displaced or removed; required when expected is FILE or SYMLINK */
+    struct bytes target;               /* SYMLINK */
+    uint32_t mode; int64_t mtime_ns;
+    /* results */
+    int code;                     /* 0, ERR_CHANGED (something else is there: nothing was done), ERR_FULL, ERR_IO, ERR_EXISTS */
+    char text[160];               /* why, when code < 0 */
+    struct stamp now;             /* as read back after the change */
+    bool was_kept;                /* the displaced file is in kept/ under `kept` */
+};
+/* Does all changes in order, with the two flushes; missing parent directories are made (mode 0755). One item's failure does not stop
+ * the others. Returns ERR_IO when a flush failed: then nothing of the batch may be committed. */
+int folder_apply(const struct folder *f, struct change *c, size_t n) MUST_CHECK;
+
+#endif

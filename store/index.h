@@ -1,0 +1,124 @@
+/* index: what the node knows, in SQLite: streams, headers, entries, the state of every path, which version is on this disk,
+ * what is still wanted, block lists, kept versions. One connection, one thread. WAL, synchronous=FULL.
+ *
+ * Writes happen between index_begin and index_commit; a commit is durable when it returns. Every function that writes asserts that
+ * a transaction is open. After a failed write the caller rolls back. Row callbacks return 0 to go on, anything else ends the loop
+ * and is returned; they may call index functions, except writes to the table being read.
+ *
+ * Byte strings in rows given to callbacks are valid during the callback only. Rows fetched with *_get copy into a `struct buf`.
+ * Errors: ERR_NOTFOUND no such row; ERR_FULL disk full; ERR_IO; ERR_CORRUPT the database is damaged or not ours, with the remedy. */
+#ifndef STORE_INDEX_H
+#define STORE_INDEX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/record.h"
+#include "store/stamp.h"
+
+struct index;
+
+/* Opens or creates. `path` may be ":memory:". ERR_CORRUPT for a foreign file, another group's index, a newer schema or failed
+ * integrity check ("index PATH: ...: move it away and start again; the folder will be adopted without loss"). `quick_check` asks
+ * for PRAGMA quick_check first (after an unclean stop). */
+int  index_open(const char *path, const struct id *group, bool quick_check, struct index **out) MUST_CHECK;
+void index_close(struct index **ix);             /* rolls back an open transaction, checkpoints */
+int  index_begin(struct index *ix) MUST_CHECK;
+int  index_commit(struct index *ix) MUST_CHECK;
+void index_rollback(struct index *ix);
+bool index_in_tx(const struct index *ix);
+/* The writer's own checkpointing (wal_autocheckpoint is 0): PASSIVE when the WAL has passed 32 MiB; TRUNCATE when `idle`. */
+int  index_checkpoint(struct index *ix, bool idle) MUST_CHECK;
+
+/* ---- small values ---- */
+int index_kv_put(struct index *ix, const char *key, const void *v, size_t len) MUST_CHECK;
+int index_kv_get(struct index *ix, const char *key, struct buf *out) MUST_CHECK;      /* out cleared; ERR_NOTFOUND */
+int index_kv_del(struct index *ix, const char *key) MUST_CHECK;
+
+/* ---- streams and headers ---- */
+struct ix_stream { int64_t id; struct sid sid; struct id dev; uint8_t inc[8]; uint64_t known; struct id tip; };
+int index_stream_add(struct index *ix, struct ix_stream *s) MUST_CHECK;               /* sets s->id */
+int index_stream_set(struct index *ix, const struct ix_stream *s) MUST_CHECK;         /* known and tip */
+int index_stream_each(struct index *ix, int (*row)(void *, const struct ix_stream *), void *arg) MUST_CHECK;
+
+struct ix_header { int64_t stream; uint64_t first; uint32_t count; struct bytes rec; const uint8_t *sig; };
+int index_header_put(struct index *ix, const struct ix_header *h) MUST_CHECK;
+/* The headers that cover from..to, in order. */
+int index_header_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_header *), void *arg) MUST_CHECK;
+/* Pruned runs: leaves first..first+count-1 (numbers in the stream) of which only the subtree's hash is held. */
+struct ix_pruned { int64_t stream; uint64_t first; uint32_t count; struct id hash; };
+int index_pruned_put(struct index *ix, const struct ix_pruned *p) MUST_CHECK;
+int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_pruned *), void *arg) MUST_CHECK;
+
+/* ---- paths; winner = the entry that should be on disk, 0 = none known ---- */
+int index_path_id(struct index *ix, const char *path, size_t len, bool create, int64_t *id) MUST_CHECK;
+int index_path_get(struct index *ix, int64_t id, struct buf *name, int64_t *winner) MUST_CHECK;   /* either may be NULL */
+int index_path_set_winner(struct index *ix, int64_t id, int64_t winner) MUST_CHECK;
+/* Paths that lie beneath dir ("" = all), in byte order of the name, with their winner; only those whose winner is not a tombstone
+ * when live_only. */
+int index_path_each(struct index *ix, const char *dir, size_t len, bool live_only,
+                    int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg) MUST_CHECK;
+int index_path_max(struct index *ix, int64_t *max) MUST_CHECK;                          /* greatest path id, for bitmaps */
+
+/* ---- entries; live = head (nothing supersedes it) ---- */
+struct ix_entry {
+    int64_t id, stream, path; uint64_t seq;
+    bool live;
+    enum kind kind;
+    uint64_t hlc, size;
+    struct id root;               /* ID_NONE for none */
+    struct bytes raw;             /* the encoded ENT */
+};
+int index_entry_put(struct index *ix, struct ix_entry *e) MUST_CHECK;                  /* sets e->id; ERR_EXISTS for (stream, seq) */
+int index_entry_get(struct index *ix, int64_t id, struct ix_entry *out, struct buf *raw) MUST_CHECK;  /* raw may be NULL: then raw is empty */
+int index_entry_at(struct index *ix, int64_t stream, uint64_t seq, struct ix_entry *out, struct buf *raw) MUST_CHECK;
+int index_entry_set_live(struct index *ix, int64_t id, bool live) MUST_CHECK;
+int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* newest id first */
+int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* by seq */
+int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;   /* newest id first */
+
+/* ---- local: what is on this disk, and which entry that is ---- */
+struct ix_local { int64_t path, entry; struct stamp stamp; bool settled; /* false: racily clean, look again */ };
+int index_local_put(struct index *ix, const struct ix_local *l) MUST_CHECK;
+int index_local_get(struct index *ix, int64_t path, struct ix_local *out) MUST_CHECK;
+int index_local_del(struct index *ix, int64_t path) MUST_CHECK;
+int index_local_each(struct index *ix, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;     /* order of path id */
+int index_local_beneath(struct index *ix, const char *dir, size_t len, int (*row)(void *, const struct ix_local *, const char *name, size_t namelen), void *arg) MUST_CHECK;
+int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;
+int index_local_count(struct index *ix, uint64_t *n) MUST_CHECK;
+
+/* ---- want: entries whose content or effect is not on this disk yet ----
+ * WANT_INSTALL: the path's winner, to be put in place. WANT_KEEP: a loser that is live: its content goes to kept/. */
+enum want_role { WANT_INSTALL = 1, WANT_KEEP };
+struct ix_want { int64_t entry, path, stream; uint64_t seq, size; enum want_role role; enum kind kind; struct id root; };
+int index_want_put(struct index *ix, const struct ix_want *w) MUST_CHECK;              /* insert or replace by entry */
+int index_want_get(struct index *ix, int64_t entry, struct ix_want *out) MUST_CHECK;
+int index_want_del(struct index *ix, int64_t entry) MUST_CHECK;                        /* absent is fine */
+int index_want_each(struct index *ix, int64_t after_entry, int (*row)(void *, const struct ix_want *), void *arg) MUST_CHECK;  /* by entry id */
+int index_want_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_want *), void *arg) MUST_CHECK;
+int index_want_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_want *), void *arg) MUST_CHECK;
+int index_want_min(struct index *ix, int64_t stream, uint64_t *seq) MUST_CHECK;        /* lowest wanted number; ERR_NOTFOUND = none */
+int index_want_totals(struct index *ix, uint64_t *n, uint64_t *bytes) MUST_CHECK;
+
+/* ---- block lists and where blocks are ---- */
+int index_tree_put(struct index *ix, const struct id *root, const uint8_t *refs, uint32_t nblocks) MUST_CHECK; /* also fills the block lookup; present is fine */
+int index_tree_get(struct index *ix, const struct id *root, struct buf *refs) MUST_CHECK;
+/* Candidates for a block by its id: (root of a file with a list, index in it); the caller verifies. */
+int index_block_find(struct index *ix, const struct id *block, int (*row)(void *, const struct id *root, uint32_t idx), void *arg) MUST_CHECK;
+
+/* ---- kept versions: files in kept/ ---- */
+struct ix_kept { int64_t id, path, entry; /* entry 0: content of a local state that never became a version */ struct id root; uint64_t size, kept_ms; const char *name; };
+int index_kept_put(struct index *ix, struct ix_kept *k) MUST_CHECK;                    /* sets k->id */
+int index_kept_del(struct index *ix, int64_t id) MUST_CHECK;
+int index_kept_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
+int index_kept_each(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;         /* oldest first */
+
+/* ---- conflicts: paths with more than one head whose contents differ ---- */
+int index_conflict_set(struct index *ix, int64_t path, bool in_conflict) MUST_CHECK;
+int index_conflict_each(struct index *ix, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;
+int index_conflict_count(struct index *ix, uint64_t *n) MUST_CHECK;
+
+/* Files (not directories) among the winners, and their bytes. Costs a pass over the table: the caller keeps the figures. */
+int index_totals(struct index *ix, uint64_t *files, uint64_t *bytes) MUST_CHECK;
+
+#endif
