@@ -1,0 +1,61 @@
+/* ctl: what the command line and the node say to each other over the node's control socket (HOME/control.sock, mode 0600; the
+ * node checks the peer's uid). A frame is its length (u32 LE, at most LIMIT_CTL_REQUEST / LIMIT_CTL_REPLY) and one msgpack object.
+ *
+ *   request  [1, command (str), arguments (map of str to value)]
+ *   reply    [1, exit code, error text (str, "" when none), more (bool), value]
+ * One request a connection; replies follow until one has more = false. The exit code is the contract's (0 done, 1 failed, 2 usage,
+ * 3 timed out, 4 not running, 5 denied, 6 locked). Values are what --json prints: map, array, str, int, bool, nil; a bin is a path
+ * (bytes) printed as a string; times are RFC 3339 strings, ids hex strings. The order of map keys is the order of printing.
+ *
+ * command     arguments                                value of the replies
+ * status      -                                        the status map of the contract
+ * wait        timeout_ms, peers                        nil, when it is so (code 3 when time is over)
+ * scan        -                                        {"files", "changed", "errors"} when done
+ * pause       -                                        nil
+ * resume      accept_deletions (bool)                  nil
+ * devices     -                                        array of the contract's device maps
+ * invite      role, ttl_s, wait (bool)                 {"code", "role", "until"}; with wait, more = true and then {"id", "name"}
+ * log         path (bin) or none, limit                array of version maps
+ * cat         path, version or none                    more = true: bin pieces of the content, at the end nil
+ * restore     path, version | at (ms), to (bin)        {"path", "version", "device"}
+ * conflicts   -                                        array of {"path", "current", "losers"}
+ * resolve     path, keep (version id)                  nil
+ * config      op = list|get|set, key, value            array of / one {"key", "value", "default", "type", "help"}
+ * events      follow (bool)                            more = true: one map an event
+ * down        -                                        nil, just before the node ends
+ * version     -                                        {"version", "protocol", "libraries": {...}} */
+#ifndef PROTO_CTL_H
+#define PROTO_CTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/buf.h"
+#include "proto/mp.h"
+
+enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TIMED_OUT = 3, EXIT_NOT_RUNNING = 4, EXIT_DENIED = 5, EXIT_LOCKED = 6 };
+/* The exit code that an error code becomes. */
+enum exit_code ctl_exit_code(int err);
+
+struct ctl_request { struct bytes command, args; };          /* args: a raw map, checked */
+struct ctl_reply { uint32_t code; struct bytes text; bool more; struct bytes value; };  /* value: one raw object, checked */
+
+/* Appends a whole frame, length included. args / value may be NULL, 0 for an empty map / nil. */
+int ctl_request_put(struct buf *out, const char *command, const void *args, size_t len) MUST_CHECK;
+int ctl_reply_put(struct buf *out, enum exit_code code, const char *text, bool more, const void *value, size_t len) MUST_CHECK;
+/* Looks for one whole frame at the start of data: its total length when there, 0 when more bytes are needed, ERR_BAD. */
+int64_t ctl_frame(const void *data, size_t len, size_t max) MUST_CHECK;
+int ctl_request_get(const void *frame, size_t len, struct ctl_request *out) MUST_CHECK;
+int ctl_reply_get(const void *frame, size_t len, struct ctl_reply *out) MUST_CHECK;
+
+/* One argument by name: false when absent, ERR_BAD never: a wrong type makes *ok false. */
+bool ctl_arg_u64(const struct bytes *map, const char *key, uint64_t *v, bool *ok);
+bool ctl_arg_bool(const struct bytes *map, const char *key, bool *v, bool *ok);
+bool ctl_arg_bytes(const struct bytes *map, const char *key, struct bytes *v, bool *ok);   /* str or bin */
+
+/* The path of the control socket for a home directory; ERR_FULL when it does not fit a sockaddr_un. */
+int ctl_socket_path(const char *home, char out[static 108]) MUST_CHECK;
+/* The home directory: `given` (--home) or the environment as in docs (LANYARD_HOME, XDG_DATA_HOME, HOME). */
+int ctl_home(const char *given, char *out, size_t size) MUST_CHECK;
+
+#endif
