@@ -18,6 +18,7 @@ STORE   := $(wildcard store/*.c)
 DISC    := $(wildcard discovery/*.c)
 NODE    := $(filter-out node/main.c,$(wildcard node/*.c))
 CLI     := $(wildcard cli/*.c)
+CLILIB   = $(call obj,$(filter-out cli/main.c,$(CLI)))
 UNIT    := $(wildcard tests/unit/test_*.c)
 SIM     := $(wildcard tests/sim/*.c)
 FUZZ    := $(wildcard tests/fuzz/fuzz_*.c)
@@ -33,8 +34,12 @@ $(BUILD)/lanyard: $(call obj,$(CLI) $(PROTO))
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/liblanyard.a: $(LIB)
 	@rm -f $@; ar rcs $@ $^
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/liblanyard.a
+$(BUILD)/libcli.a: $(CLILIB)
+	@rm -f $@; ar rcs $@ $^
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libcli.a $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/tests/e2e/disc_probe: $(BUILD)/tests/e2e/disc_probe.o $(BUILD)/liblanyard.a
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(filter-out -lavahi-client -lavahi-core,$(LDLIBS))
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/%.o: %.c

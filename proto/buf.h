@@ -29,6 +29,6 @@ uint8_t *buf_room(struct buf *b, size_t len);  /* appends len bytes to be writte
 bool buf_ok(const struct buf *b);
 void buf_clear(struct buf *b);                 /* empty and unfailed, memory kept */
 void buf_release(struct buf *b);               /* frees, back to BUF_INIT with the same max */
-uint8_t *buf_steal(struct buf *b, size_t *len); /* the bytes are the caller's (free); b is as after buf_release */
+uint8_t *buf_steal(struct buf *b, size_t *len); /* the bytes are the caller's (free); b is as after buf_release. NULL when failed */
 
 #endif

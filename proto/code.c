@@ -80,7 +80,7 @@ static int read_symbols(const char *typed, uint8_t s[static CODE_SYMBOLS])
 
 int code_normalise(const char *typed, char out[static CODE_TEXT])
 {
-    uint8_t s[CODE_SYMBOLS];
+    uint8_t s[CODE_SYMBOLS] = { 0 };
     int rc = read_symbols(typed, s);
     if (rc == 0 && check_value(s) != s[CODE_SYMBOLS - 1])
         rc = err_set(ERR_DENIED, "the code is mistyped: compare it with the one that invite printed");

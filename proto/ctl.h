@@ -33,6 +33,11 @@
 #include "proto/buf.h"
 #include "proto/mp.h"
 
+#define LANYARD_VERSION "0.1.0"
+#define CTL_PROTOCOL 1u       /* the first field of a request and of a reply */
+#define CTL_ARGS_MAX 64u      /* arguments of a request */
+#define CTL_KEY_MAX 64u       /* bytes of a command's name, and of an argument's */
+
 enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TIMED_OUT = 3, EXIT_NOT_RUNNING = 4, EXIT_DENIED = 5, EXIT_LOCKED = 6 };
 /* The exit code that an error code becomes. */
 enum exit_code ctl_exit_code(int err);
@@ -45,17 +50,22 @@ int ctl_request_put(struct buf *out, const char *command, const void *args, size
 int ctl_reply_put(struct buf *out, enum exit_code code, const char *text, bool more, const void *value, size_t len) MUST_CHECK;
 /* Looks for one whole frame at the start of data: its total length when there, 0 when more bytes are needed, ERR_BAD. */
 int64_t ctl_frame(const void *data, size_t len, size_t max) MUST_CHECK;
+/* Strict: ERR_BAD unless `frame` is one whole frame with exactly the form above, argument names all different. Borrowed from it. */
 int ctl_request_get(const void *frame, size_t len, struct ctl_request *out) MUST_CHECK;
 int ctl_reply_get(const void *frame, size_t len, struct ctl_reply *out) MUST_CHECK;
 
-/* One argument by name: false when absent, ERR_BAD never: a wrong type makes *ok false. */
+/* One argument by name: false when absent (or nil), ERR_BAD never: a wrong type makes *ok false. On false *v is as it was. They
+ * read any raw map, so the command line uses them on the values of replies. */
 bool ctl_arg_u64(const struct bytes *map, const char *key, uint64_t *v, bool *ok);
 bool ctl_arg_bool(const struct bytes *map, const char *key, bool *v, bool *ok);
 bool ctl_arg_bytes(const struct bytes *map, const char *key, struct bytes *v, bool *ok);   /* str or bin */
+bool ctl_arg_raw(const struct bytes *map, const char *key, struct bytes *v);               /* any object, as its raw bytes; nil too */
 
-/* The path of the control socket for a home directory; ERR_FULL when it does not fit a sockaddr_un. */
+/* The path of the control socket of a home directory; ERR_FULL when it does not fit a sockaddr_un. */
 int ctl_socket_path(const char *home, char out[static 108]) MUST_CHECK;
-/* The home directory: `given` (--home) or the environment as in docs (LANYARD_HOME, XDG_DATA_HOME, HOME). */
+/* The home directory: `given` (--home, may be NULL), else $LANYARD_HOME, else $XDG_DATA_HOME/lanyard, else
+ * $HOME/.local/share/lanyard. Empty variables count as unset, and so does a relative XDG_DATA_HOME, as its specification wants.
+ * ERR_USAGE when none is there or `given` is empty, ERR_FULL when it does not fit. */
 int ctl_home(const char *given, char *out, size_t size) MUST_CHECK;
 
 #endif

@@ -1,7 +1,13 @@
 /* group: who belongs to a group and as what: a pure function of the genesis and the control log.
  *
  *   group_init(&g, genesis blob); group_apply(&g, record 1); group_apply(&g, record 2); ...
- * Members are never removed from the list (their entries stay verifiable); revoked ones are marked. */
+ * Members are never removed from the list (their entries stay verifiable); revoked ones are marked.
+ *
+ * Rules. Records are signed by an owner or admin. Nobody gives a role above his own (owner > admin > member > reader). An admin may
+ * not revoke or change an owner, and the group never stays without one. ADD takes a device that is not a member; a revoked one
+ * may be added again, with a new card. No two members, revoked ones included, share a transport key or a shown name: a name that is
+ * taken gets "-2", "-3"... appended (the card's signed bytes keep the original). Operations of a record apply in order, all or none.
+ * EPOCH, REQUIRE, CANCEL, DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H
 #define PROTO_GROUP_H
 
@@ -9,6 +15,7 @@
 
 #include "proto/record.h"
 
+/* card.name is the shown name. Pointers to members are valid until the next group_apply. */
 struct member { struct card card; enum role role; bool revoked; uint64_t added_ms; uint64_t added_n; };
 struct group {
     struct id id;
@@ -18,12 +25,15 @@ struct group {
 };
 int  group_init(struct group *g, const void *genesis, size_t len) MUST_CHECK;
 void group_release(struct group *g);
-/* Applies record ctl_n + 1. ERR_AGAIN when it comes later than that, ERR_EXISTS when it is the one we have, ERR_BAD when it does
- * not continue the chain, ERR_DENIED when its signer may not do that. On failure g is unchanged. */
+/* Applies record ctl_n + 1. ERR_AGAIN when it comes later than that, ERR_EXISTS when it is the last one or its number is even
+ * earlier, ERR_BAD when it does not continue the chain (or contradicts the last one) or breaks a rule for everybody, ERR_DENIED when
+ * its signer may not do that, ERR_FULL beyond LIMIT_MEMBERS. On failure g is unchanged. */
 int  group_apply(struct group *g, const struct ctl *c) MUST_CHECK;
 const struct member *group_find(const struct group *g, const struct id *dev);           /* also revoked ones */
 const struct member *group_by_transport(const struct group *g, const uint8_t tr_pk[static 32]);
-const struct member *group_by_name(const struct group *g, const char *name);            /* by name or a unique id prefix (hex) */
+/* By shown name, or by 4 or more leading hex digits of the device id. NULL also when that fits two members: one who names himself
+ * like the beginning of another's id gains nothing. A whole id always means that device. */
+const struct member *group_by_name(const struct group *g, const char *name);
 bool role_may_admin(enum role r);
 bool role_may_write(enum role r);
 

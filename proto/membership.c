@@ -6,8 +6,17 @@
 #include "proto/keys.h"
 #include "proto/limits.h"
 
+enum { ADDR_TEXT = 64 };                         /* with its NUL, as in an address card */
+enum { MEMBERSHIP_HEADS = 96 };                  /* at most 89: arrays 1 + 5 + 5, numbers 1 + 9, keys 2 * (2 + 32) */
+
 int membership_encode(struct buf *out, const struct membership *m)
 {
+    /* All room at once: a buffer that grows later would leave copies of the keys in freed memory. */
+    size_t room = m->genesis.len + m->ctl.len + m->addrs.len + MEMBERSHIP_HEADS;
+    if (!buf_room(out, room))
+        return err_set(ERR_FULL, "membership: larger than %zu bytes", out->max);
+    out->len -= room;
+
     mp_put_array(out, 7);
     mp_put_u64(out, 1);
     buf_add(out, m->genesis.p, m->genesis.len);
@@ -18,7 +27,7 @@ int membership_encode(struct buf *out, const struct membership *m)
     mp_put_u64(out, m->epoch);
     mp_put_array(out, m->naddr);
     buf_add(out, m->addrs.p, m->addrs.len);
-    return buf_ok(out) ? 0 : err_set(ERR_FULL, "membership: larger than %zu bytes", out->max);
+    return 0;
 }
 
 /* One signed blob, [bin record, bin signature], as its raw bytes. */

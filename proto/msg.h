@@ -27,7 +27,20 @@ const char *msg_name(enum msg_type t);
 
 enum msg_error { MSGERR_PROTO = 1, MSGERR_AUTH, MSGERR_CLOCK, MSGERR_BUSY, MSGERR_NODATA, MSGERR_FORKED, MSGERR_FLOOR, MSGERR_LOCKED };
 
+/* Fields of the head behind [1, type, req_id], in this order; everything else has none:
+ *   HELLO, HELLO_OK   group, dev, inst, proto_min, proto_max, wall_ms, ctl_n, ctl_hash, caps, port, nonce, sig;
+ *                     HELLO_OK also [[sid, known]...] sorted by sid
+ *   ERR               code, text, retry_ms                  PING, PONG   wall_ms, load
+ *   GET_CTL           from                                  GET_CS       [[sid, from, to]...], credit
+ *   GET_LIVE          from, to, cursor                      LIVE         next
+ *   GET_TREE, HAVE    root, nblocks, first, count           TREE, HAVE_OK root, first, count
+ *   GET_BLK           [[root, idx, id]...]                  BLK          [[item, status, len]...]
+ *   GET_HIST          path                                  JOIN1        proto_min, proto_max, hint, share
+ *   JOIN2             share, tag                            JOIN3        tag */
 #define MSG_OWN_STREAMS 64
+#define MSG_RETRY_MAX_MS (24u * 3600 * 1000)
+#define MSG_CREDIT_MAX (256u * 1024 * 1024)
+#define MSG_PROTO_LIMIT 65535   /* greatest protocol number anybody may speak of */
 struct msg_hello {                 /* HELLO, HELLO_OK */
     struct id group, dev;
     uint8_t inst[8];               /* random at every start of the node */
@@ -38,25 +51,28 @@ struct msg_hello {                 /* HELLO, HELLO_OK */
     uint8_t sig[SIG_LEN];          /* HELLO: hello_sign over (group, dev, tr_pk, nonce); HELLO_OK adds the caller's, see below */
     uint32_t nown; struct { struct sid sid; uint64_t known; } own[MSG_OWN_STREAMS]; /* HELLO_OK: what it knows of the caller's streams */
 };
-struct msg_range { struct sid sid; uint64_t from, to; };   /* entries from..to */
+struct msg_range { struct sid sid; uint64_t from, to; };   /* entries from..to; sorted by (sid, from), not overlapping */
 #define MSG_RANGES 256
 struct msg_blk_want { struct id root; uint32_t idx; struct id id; };
 enum blk_status { BLK_OK = 0, BLK_NODATA = 1, BLK_BUSY = 2 };
-struct msg_blk_item { uint32_t item, status, len; };       /* item = index in the request; len bytes of the body, in order */
+struct msg_blk_item { uint32_t item, status, len; };       /* item = index in the request, ascending; len bytes of the body, in
+                                                            * order; 0 unless OK */
 
 struct msg {
     enum msg_type type;
     uint64_t req;
     union {
         struct msg_hello hello;
-        struct { enum msg_error code; struct bytes text; uint64_t retry_ms; } err;
+        struct { enum msg_error code; struct bytes text; uint64_t retry_ms; } err;   /* text: at most LIMIT_TEXT */
         struct { uint64_t wall_ms, load; } ping;                               /* PING, PONG */
         struct { uint64_t from; } get_ctl;                                     /* CTL: body = array of signed blobs n, n+1... */
         /* GET_VEC: nothing; VEC: body = one signed vector */
         struct { uint32_t n; struct msg_range range[MSG_RANGES]; uint64_t credit; } get_cs; /* CS: body = change sets, below */
-        struct { struct bytes from, to; uint64_t cursor; } get_live;           /* paths; LIVE: body = live items, below */
+        struct { struct bytes from, to; uint64_t cursor; } get_live;           /* paths from <= p < to in order of bytes, empty =
+                                                                                * no bound; LIVE: body = live items, below */
         struct { uint64_t next; } live;                                        /* cursor for the next request, 0 = end */
-        struct { struct id root; uint32_t nblocks, first, count; } get_tree;   /* whole leaves: first % LIMIT_TREE_LEAF == 0 */
+        struct { struct id root; uint32_t nblocks, first, count; } get_tree;   /* nblocks >= 2; whole leaves:
+                                                                                * first % LIMIT_TREE_LEAF == 0 */
         struct { struct id root; uint32_t first, count; } tree;                /* body = count block references */
         struct { struct id root; uint32_t nblocks, first, count; } have;
         struct { struct id root; uint32_t first, count; } have_ok;             /* body = bitmap, bit i%8 of byte i/8 */
@@ -64,7 +80,8 @@ struct msg {
         struct { uint32_t n; struct msg_blk_item item[LIMIT_GET_BLK]; } blk;   /* body = the blocks, one behind the other */
         struct { struct bytes path; } get_hist;                                /* HIST: body = [[sid, seq, root]...] held here */
         /* PEX: body = array of signed address cards. FORK: body = [[hdr, sig], [hdr, sig]] */
-        struct { uint64_t proto_min, proto_max; uint8_t share[32]; } join1;    /* docs/PROTOCOL.md "Joining" */
+        struct { uint64_t proto_min, proto_max; char hint[3]; uint8_t share[32]; } join1; /* docs/PROTOCOL.md "Joining"; hint: a str of
+                                                                                * 2, code_hint of the code that is meant */
         struct { uint8_t share[32]; uint8_t tag[64]; } join2;
         struct { uint8_t tag[64]; } join3;                                     /* body = sealed card */
         /* JOIN4: body = sealed membership */
@@ -74,6 +91,9 @@ struct msg {
 int msg_encode(struct buf *head, const struct msg *m) MUST_CHECK;
 int msg_decode(const void *head, size_t len, struct msg *out) MUST_CHECK;
 bool msg_has_body(enum msg_type t);
+/* Whether a body of `len` bytes can belong to this head: LIMIT_BODY, none where there is none, and the length that a TREE, HAVE_OK
+ * or BLK head tells. */
+int msg_body_check(const struct msg *m, size_t len) MUST_CHECK;
 
 /* HELLO signatures, context "lanyard-hello-1": over group | dev | tr_pk | nonce of the sender, and in a reply also the caller's
  * dev | tr_pk | nonce (caller NULL in a HELLO). The receiver passes the transport key that CURVE saw. */
@@ -83,9 +103,26 @@ void hello_sign(uint8_t sig[static SIG_LEN], const struct id *group, const struc
 int hello_verify(const uint8_t sig[static SIG_LEN], const struct id *group, const struct hello_party *sender,
                  const struct hello_party *caller) MUST_CHECK;
 
+/* ---- bodies that are arrays ----
+ * mp_check and the array's header: leaves m at the first of n elements. Those of CTL and PEX are signed blobs: mp_skip. */
+int  body_open(const void *body, size_t len, struct mp *m, uint32_t *n) MUST_CHECK;
+
+/* HIST: [[sid, seq, root]...], sorted by (sid, seq); root is ID_NONE for what has no content. hist_next: *before is the element
+ * before, zeroed at the start. */
+struct hist_item { struct dot dot; struct id root; };
+void hist_put(struct buf *b, const struct hist_item *it);
+int  hist_next(struct mp *m, const struct hist_item *before, struct hist_item *out) MUST_CHECK;
+
+/* FORK: [[hdr, sig], [hdr, sig]]. fork_verify: both are signed by the same device for the same stream, overlap and differ: a proof
+ * that convinces everybody. ERR_BAD or ERR_DENIED when it proves nothing. */
+struct signed_header { struct bytes hdr; const uint8_t *sig; };
+void fork_put(struct buf *b, const struct signed_header *x, const struct signed_header *y);
+int  fork_verify(const void *body, size_t len, struct header h[static 2]) MUST_CHECK;
+
 /* ---- body of CS: array of [hdr, sig, [item...]]; item = bin ENT | [first, count, hash] of a pruned run, in order ---- */
 struct cs { struct bytes hdr; const uint8_t *sig; struct bytes items; uint32_t nitems; };
-int  cs_body_open(const void *body, size_t len, struct mp *m, uint32_t *n) MUST_CHECK;  /* mp_check + array header */
+int  cs_body_open(const void *body, size_t len, struct mp *m, uint32_t *n) MUST_CHECK;  /* body_open, at most LIMIT_CS_REPLY */
+int  cs_next(struct mp *m, struct cs *out) MUST_CHECK;                                  /* splits; verifies nothing yet */
 /* Verifies one change set: header decoded and its signature checked with its device's key, root computed from the items.
  * Entries are then read with cs_items and cs_item_next. */
 int  cs_verify(const struct cs *cs, struct header *h) MUST_CHECK;

@@ -70,8 +70,10 @@ int cpace_isk(uint8_t isk[static 64], const uint8_t scalar[static 32], const uin
               const void *yb, const void *adb, size_t adblen)
 {
     uint8_t k[SHARE];
-    /* refuses what does not decode, what is not canonical, and the identity (the only element whose product is the identity) */
-    if (crypto_scalarmult_ristretto255(k, scalar, peer_share) != 0) {
+    /* This refuses what does not decode and the identity (the only element whose product is the identity); but libsodium 1.0.18
+     * ignores the top bit, which no canonical element has set. */
+    bool top_bit = peer_share[SHARE - 1] & 0x80;
+    if (top_bit || crypto_scalarmult_ristretto255(k, scalar, peer_share) != 0) {
         sodium_memzero(k, sizeof k);
         return err_set(ERR_BAD, "join: the other side's share is not a valid group element");
     }

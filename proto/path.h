@@ -2,12 +2,13 @@
  *
  * A path is canonical, relative, bytes (UTF-8 or not), components of 1..255 bytes joined by '/', none of them "." or "..", no
  * NUL, at most LIMIT_PATH bytes and LIMIT_PATH_DEPTH components; and its first component is not ".lanyard", which is the
- * node's own. Paths are bytes with a length, never C strings, until path_check has passed; after that they hold no NUL. */
+ * node's own, nor that name in capital letters (the folder may lie on a file system that ignores case). Paths are bytes with a length, never C strings, until path_check has passed; after that they hold no NUL. */
 #ifndef PROTO_PATH_H
 #define PROTO_PATH_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "proto/err.h"
 
@@ -22,8 +23,13 @@ size_t path_parent(const char *path, size_t len);
 /* Whether `path` lies beneath `dir` (strictly). */
 bool path_beneath(const char *path, size_t len, const char *dir, size_t dirlen);
 
-/* For messages and terminals: a path with control characters, backslash and invalid UTF-8 as \xNN. Thread-local, the four
- * latest results stay valid. */
+/* For messages and terminals: a path with control characters (also those that turn the direction of writing), backslash and
+ * invalid UTF-8 as \xNN. Thread-local, the four latest results stay valid. What follows byte LIMIT_PATH is left out. */
 const char *path_show(const void *path, size_t len);
+
+/* Length of the UTF-8 character that begins at p (1..4), its code point in *cp; 0 when it is not well formed (RFC 3629). */
+size_t utf8_decode(const uint8_t *p, size_t len, uint32_t *cp);
+/* Whether a terminal might obey this character instead of showing it: C0, DEL, C1, line separators, direction marks. */
+bool utf8_is_control(uint32_t cp);
 
 #endif

@@ -31,6 +31,7 @@ void     ctx_union(struct dots *c, const struct dots *other);
 /* dot sets */
 bool dots_has(const struct dots *d, const struct dot *x);
 void dots_add(struct dots *d, const struct dot *x);
+void dots_union(struct dots *d, const struct dots *other);
 
 int  dot_cmp(const struct dot *a, const struct dot *b);
 

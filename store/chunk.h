@@ -2,7 +2,13 @@
  * chunking and skipping of the minimum size. The gear table is keyed with the group's chunk key, so that a stranger cannot
  * recognise known files by their cuts. Pure functions.
  *
- * Same bytes, same cuts, whatever the buffering: a cut depends on the bytes from the previous cut on and on nothing else. */
+ * Same bytes, same cuts, whatever the buffering: a cut depends on the bytes from the previous cut on and on nothing else.
+ *
+ * Exactly: the hash h (64 bits) begins at 0 with the byte at offset min of the chunk, and each byte b makes it h = 2h + t[b].
+ * When h & mask is 0 after the byte at offset i, the chunk is the i bytes before it; mask is mask_small for i < avg and
+ * mask_large from there. Without a match the chunk has max bytes, or what is left. mask_small has log2(avg) + 2 bits set,
+ * mask_large log2(avg) - 2, every second one from bit 62 down.
+ * The table: t[8j .. 8j+7] = BLAKE2b-512(key, "gear" | 0x00 | j), j one byte, as eight u64 LE. */
 #ifndef STORE_CHUNK_H
 #define STORE_CHUNK_H
 

@@ -29,10 +29,11 @@ int content_read(int fd, uint64_t size, const struct gear *g, int previous_class
 int content_block(int fd, uint64_t off, uint32_t len, const struct id *id, uint8_t *buf) MUST_CHECK;
 
 /* Copies a whole file of known content from fd into out_fd, verifying every block on the way: a reflink (FICLONE) first when the
- * file system can, else reads and writes. refs as in content_list (NULL for one block or inline: then root is the block id). */
+ * file system can, else reads and writes; holes stay holes. out_fd then has exactly the content (on failure anything). refs as in content_list (NULL for one block or inline: then root is the block id). */
 int content_copy(int fd, int out_fd, const struct content_list *c) MUST_CHECK;
 
-/* Which blocks of the list are already in fd at their place (an unfinished download after a restart): sets bit i%8 of byte i/8. */
+/* Which blocks of the list are already in fd at their place (an unfinished download after a restart): bit i%8 of byte i/8 says
+ * so, the others are cleared. */
 int content_have(int fd, const uint8_t *refs, uint32_t nblocks, const struct id *root, uint64_t size, uint8_t *bitmap) MUST_CHECK;
 
 #endif

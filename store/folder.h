@@ -7,6 +7,8 @@
  * A user's file is only ever replaced by rename of a complete durable temp file, with RENAME_EXCHANGE, and the displaced file is
  * looked at: if it is not the file the decision was based on, it is put back (another exchange) and the result is ERR_CHANGED.
  * Nothing of the user's is ever unlinked: a replaced or removed file is renamed into kept/. Empty directories are removed.
+ * Nothing of the user's is ever in tmp/ either, which may be cleared at any time: a new file is first renamed into kept/ under
+ * the name that the displaced one will have, and it is from there that the two are exchanged.
  *
  * A folder handle may be used by several threads at once: it is immutable after opening. */
 #ifndef STORE_FOLDER_H
@@ -38,15 +40,18 @@ int  folder_room(const struct folder *f, uint64_t bytes) MUST_CHECK;
 /* *out says ABSENT when there is nothing (ENOENT, ENOTDIR); errors that are no evidence of absence (EIO, EACCES, ELOOP for a link in
  * the middle) are ERR_IO. */
 int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out) MUST_CHECK;
-int folder_open_file(const struct folder *f, const char *path, size_t len, int *fd) MUST_CHECK;   /* regular files, read only */
+/* Regular files, read only. ERR_NOTFOUND; ERR_CHANGED when something else is there. */
+int folder_open_file(const struct folder *f, const char *path, size_t len, int *fd) MUST_CHECK;
+/* The same for the target of a symlink, appended to *target. */
 int folder_readlink(const struct folder *f, const char *path, size_t len, struct buf *target) MUST_CHECK;
 /* Whether somebody has the file open for writing (fcntl F_SETLEASE F_RDLCK, given back at once): 0 nobody, ERR_AGAIN somebody,
- * ERR_NOTFOUND the file system or our rights cannot tell. */
+ * ERR_NOTFOUND the file system or our rights cannot tell. fd is read only. The process must ignore or block SIGIO, which the
+ * kernel sends when somebody opens the file in the moment between taking the lease and giving it back. */
 int folder_quiet(int fd) MUST_CHECK;
 /* File systems with coarse timestamps: how old (ns) a timestamp must be before an equal one proves "unchanged". */
 int64_t folder_granularity(const struct folder *f);
 
-/* Walks `dir` ("" = root) depth first. *entry is called for everything beneath except .lanyard, with its canonical path; it says
+/* Walks `dir` ("" = root): all entries of a directory, then the subdirectories one after the other. *entry is called for everything beneath except .lanyard, with its canonical path; it says
  * whether to descend into a directory (ignored ones are not). Names that path_check refuses and directories that cannot be read
  * are reported to *trouble (path as far as known, text by err_text()) and skipped: their contents count as neither there nor
  * absent. Returns non-zero at once when *entry does (negative), or ERR_IO when dir itself cannot be read. */
@@ -58,25 +63,28 @@ struct walk_ops {
 };
 int folder_walk(const struct folder *f, const char *dir, size_t dirlen, const struct walk_ops *ops) MUST_CHECK;
 
-/* ---- temp files, in .lanyard/tmp/ under plain names given by the caller ([0-9a-z.-]{1,100}) ---- */
-int folder_tmp_create(const struct folder *f, const char *name, uint64_t size, int *fd) MUST_CHECK;  /* read-write, fallocate; ERR_FULL */
-int folder_tmp_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;      /* existing; ERR_NOTFOUND */
-int folder_tmp_remove(const struct folder *f, const char *name) MUST_CHECK;
+/* ---- temp files, in .lanyard/tmp/ under plain names given by the caller ([0-9a-z.-]{1,100}, no dot first) ---- */
+/* Read-write, empty, space reserved (ERR_FULL) when it is much; one that was there under that name is replaced. */
+int folder_tmp_create(const struct folder *f, const char *name, uint64_t size, int *fd) MUST_CHECK;
+int folder_tmp_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;      /* existing, read-write; ERR_NOTFOUND */
+int folder_tmp_remove(const struct folder *f, const char *name) MUST_CHECK;             /* absent is fine */
+int folder_tmp_rename(const struct folder *f, const char *from, const char *to) MUST_CHECK;   /* replaces what is there */
+/* Calls for every plain name; a non-zero result ends the listing and is returned. *each may remove what it is told of. */
 int folder_tmp_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
 /* ---- kept versions, in .lanyard/kept/ under plain names ---- */
 int folder_kept_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;
-int folder_kept_remove(const struct folder *f, const char *name) MUST_CHECK;
-int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;   /* tmp/ -> kept/ */
+int folder_kept_remove(const struct folder *f, const char *name) MUST_CHECK;            /* absent is fine */
+int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;   /* tmp/ -> kept/, durable; ERR_EXISTS */
 int folder_kept_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
 
 /* ---- changing ---- */
 enum change_op {
     CHANGE_FILE,      /* tmp -> path, with mode and mtime */
     CHANGE_SYMLINK,   /* link to `target` */
-    CHANGE_DIR,       /* mkdir (parents too) or only its mode */
+    CHANGE_DIR,       /* mkdir (parents too) or only its mode, which is set at the end of the batch */
     CHANGE_REMOVE,    /* file or link -> kept; empty directory removed, a non-empty one stays: ERR_EXISTS */
     CHANGE_MOVE,      /* path `from` (a file that is as `from_expected`) -> path, then mode and mtime */
-    CHANGE_META,      /* only mode and mtime of what is there */
+    CHANGE_META,      /* only mode and mtime of what is there (of a directory only the mode, of a link only the mtime) */
 };
 struct change {
     enum change_op op;
@@ -88,13 +96,18 @@ struct change {
     struct bytes target;               /* SYMLINK */
     uint32_t mode; int64_t mtime_ns;
     /* results */
-    int code;                     /* 0, ERR_CHANGED (something else is there: nothing was done), ERR_FULL, ERR_IO, ERR_EXISTS */
+    /* 0, ERR_CHANGED (something else is there: nothing was done), ERR_FULL, ERR_IO, ERR_EXISTS (a directory that is not empty, or
+     * the name in kept/ is taken), ERR_BAD (path or target break the rules) */
+    int code;
     char text[160];               /* why, when code < 0 */
-    struct stamp now;             /* as read back after the change */
-    bool was_kept;                /* the displaced file is in kept/ under `kept` */
+    /* As read back after the change; if the user was faster, what we had put there, so that the next look sees a difference. It is
+     * racily clean: an edit in the very moment in which META or MOVE set the mtime shows only in the contents. */
+    struct stamp now;
+    bool was_kept;                /* a file is in kept/ under `kept`: the displaced one; when code < 0 one that could not be put back */
 };
 /* Does all changes in order, with the two flushes; missing parent directories are made (mode 0755). One item's failure does not stop
- * the others. Returns ERR_IO when a flush failed: then nothing of the batch may be committed. */
+ * the others. Returns ERR_IO when a flush failed: then nothing of the batch may be committed. A temp file whose change failed is
+ * still in tmp/, unless was_kept says that it is in kept/ (or the user has removed it in that moment). */
 int folder_apply(const struct folder *f, struct change *c, size_t n) MUST_CHECK;
 
 #endif

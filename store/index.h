@@ -2,11 +2,16 @@
  * what is still wanted, block lists, kept versions. One connection, one thread. WAL, synchronous=FULL.
  *
  * Writes happen between index_begin and index_commit; a commit is durable when it returns. Every function that writes asserts that
- * a transaction is open. After a failed write the caller rolls back. Row callbacks return 0 to go on, anything else ends the loop
- * and is returned; they may call index functions, except writes to the table being read.
+ * a transaction is open. After a failed write the caller rolls back; after one that failed with ERR_FULL, ERR_IO or ERR_CORRUPT
+ * every later write and the commit are refused with that code until it does. ERR_EXISTS leaves the transaction as it was. Row
+ * callbacks return 0 to go on, anything else ends the loop and is returned; they may call index functions, also the one they were
+ * called from, except writes to the table being read.
  *
  * Byte strings in rows given to callbacks are valid during the callback only. Rows fetched with *_get copy into a `struct buf`.
- * Errors: ERR_NOTFOUND no such row; ERR_FULL disk full; ERR_IO; ERR_CORRUPT the database is damaged or not ours, with the remedy. */
+ * Deleting what is absent is fine; changing it (*_set, *_set_winner, *_set_live) is ERR_NOTFOUND; adding a stream, header or entry
+ * for the second time is ERR_EXISTS. Stream numbers are at most LIMIT_SEQ; a range may end in UINT64_MAX.
+ * Errors: ERR_NOTFOUND no such row; ERR_FULL disk full; ERR_AGAIN another program has it locked; ERR_IO; ERR_CORRUPT the database is
+ * damaged or not ours, with the remedy. */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H
 
@@ -18,16 +23,19 @@
 
 struct index;
 
-/* Opens or creates. `path` may be ":memory:". ERR_CORRUPT for a foreign file, another group's index, a newer schema or failed
- * integrity check ("index PATH: ...: move it away and start again; the folder will be adopted without loss"). `quick_check` asks
- * for PRAGMA quick_check first (after an unclean stop). */
+/* Opens, or creates under another name and renames, so that an index is there whole or not at all. `path` may be ":memory:".
+ * ERR_CORRUPT for a foreign file, another group's index, a newer schema or failed integrity check ("index PATH: ...: move it away
+ * and start again; the folder will be adopted without loss"); a refused file is not changed. `quick_check` asks for PRAGMA
+ * quick_check first (after an unclean stop). The process must have no other connection to the file. */
 int  index_open(const char *path, const struct id *group, bool quick_check, struct index **out) MUST_CHECK;
 void index_close(struct index **ix);             /* rolls back an open transaction, checkpoints */
 int  index_begin(struct index *ix) MUST_CHECK;
 int  index_commit(struct index *ix) MUST_CHECK;
 void index_rollback(struct index *ix);
 bool index_in_tx(const struct index *ix);
-/* The writer's own checkpointing (wal_autocheckpoint is 0): PASSIVE when the WAL has passed 32 MiB; TRUNCATE when `idle`. */
+/* The writer's own checkpointing (wal_autocheckpoint is 0): PASSIVE when the WAL has passed 32 MiB; TRUNCATE when `idle`,
+ * and then it also gives pages back that are no longer used, 8 MiB a call. Costs nothing when nothing was written. Not in a
+ * transaction. */
 int  index_checkpoint(struct index *ix, bool idle) MUST_CHECK;
 
 /* ---- small values ---- */
@@ -45,7 +53,8 @@ struct ix_header { int64_t stream; uint64_t first; uint32_t count; struct bytes 
 int index_header_put(struct index *ix, const struct ix_header *h) MUST_CHECK;
 /* The headers that cover from..to, in order. */
 int index_header_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_header *), void *arg) MUST_CHECK;
-/* Pruned runs: leaves first..first+count-1 (numbers in the stream) of which only the subtree's hash is held. */
+/* Pruned runs: leaves first..first+count-1 (numbers in the stream) of which only the subtree's hash is held. A run
+ * replaces the runs that lie within it. Runs and headers are at most LIMIT_CS_COUNT long. */
 struct ix_pruned { int64_t stream; uint64_t first; uint32_t count; struct id hash; };
 int index_pruned_put(struct index *ix, const struct ix_pruned *p) MUST_CHECK;
 int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_pruned *), void *arg) MUST_CHECK;
@@ -118,7 +127,7 @@ int index_conflict_set(struct index *ix, int64_t path, bool in_conflict) MUST_CH
 int index_conflict_each(struct index *ix, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;
 int index_conflict_count(struct index *ix, uint64_t *n) MUST_CHECK;
 
-/* Files (not directories) among the winners, and their bytes. Costs a pass over the table: the caller keeps the figures. */
+/* Files and symlinks (not directories) among the winners, and their bytes. Costs a pass over the table: the caller keeps the figures. */
 int index_totals(struct index *ix, uint64_t *files, uint64_t *bytes) MUST_CHECK;
 
 #endif

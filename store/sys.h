@@ -1,5 +1,6 @@
 /* sys: the system calls on the durability path, in one replaceable table, so that tests can make the n-th one fail or record
- * their order. Production code calls sys->pwrite(...) and nothing behind its back. Results and errno are those of the kernel. */
+ * their order. Production code calls sys->pwrite(...) and nothing behind its back. Results and errno are those of the kernel.
+ * Two additions, both harmless: fchmod also takes an O_PATH descriptor, and utimensat a NULL path for the descriptor itself. */
 #ifndef STORE_SYS_H
 #define STORE_SYS_H
 
@@ -16,6 +17,7 @@ struct sys {
     ssize_t (*pwrite)(int fd, const void *p, size_t n, off_t off);
     int     (*ftruncate)(int fd, off_t len);
     int     (*fallocate)(int fd, int mode, off_t off, off_t len);
+    int     (*clone)(int out_fd, int fd);          /* ioctl FICLONE */
     int     (*fsync)(int fd);
     int     (*syncfs)(int fd);
     int     (*renameat2)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);

@@ -1,0 +1,209 @@
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/cli.h"
+
+static int cmd_help(struct cli *c, const struct args *a);
+
+static const struct cli_option init_options[] = {
+    { "name", "DEVICE", "the name of this device (default: the host's name)" },
+    { 0 },
+};
+static const struct cli_option up_options[] = {
+    { "listen", "ADDR:PORT", "where to listen; port 0 takes any free one" },
+    { "no-mdns", NULL, "neither announce this node nor look for others by multicast" },
+    { "peer", "HOST:PORT", "an address where another node may be found; may be given several times" },
+    { "detach", NULL, "go on in the background once the node is ready; its log is the file `log` in the home directory" },
+    { 0 },
+};
+static const struct cli_option join_options[] = {
+    { "name", "DEVICE", "the name of this device (default: the host's name)" },
+    { "at", "HOST:PORT", "the address of the inviter, as its ready line shows it, where multicast does not work" },
+    { 0 },
+};
+static const struct cli_option invite_options[] = {
+    { "role", "ROLE", "what the new device may do: member (default), admin or reader" },
+    { "ttl", "DURATION", "how long the code can be used (default: 15m)" },
+    { "wait", NULL, "return when the device has joined, and show which it is" },
+    { 0 },
+};
+static const struct cli_option status_options[] = {
+    { "watch", NULL, "go on showing it, with progress, rates and the time left, until interrupted" },
+    { 0 },
+};
+static const struct cli_option wait_options[] = {
+    { "timeout", "DURATION", "give up after this time, with exit code 3 (default: never)" },
+    { "peers", "N", "wait also until at least this many peers are online" },
+    { 0 },
+};
+static const struct cli_option resume_options[] = {
+    { "accept-deletions", NULL, "the many deletions that made the node pause are meant: pass them on" },
+    { 0 },
+};
+static const struct cli_option log_options[] = {
+    { "limit", "N", "show at most this many" },
+    { 0 },
+};
+static const struct cli_option cat_options[] = {
+    { "version", "ID", "which version, as `lanyard log PATH` shows it (default: the current one)" },
+    { 0 },
+};
+static const struct cli_option restore_options[] = {
+    { "version", "ID", "which version, as `lanyard log PATH` shows it (default: the one before the current)" },
+    { "at", "TIME", "the version of that time: RFC 3339 (2026-01-31T13:45:00Z) or how long ago (2h)" },
+    { "to", "DEST", "bring it back under another name in the folder" },
+    { 0 },
+};
+static const struct cli_option resolve_options[] = {
+    { "keep", "ID", "the version that stays, as `lanyard conflicts` shows it" },
+    { 0 },
+};
+static const struct cli_option events_options[] = {
+    { "follow", NULL, "go on with what happens from now, until interrupted" },
+    { 0 },
+};
+
+static const struct command commands[] = {
+    { "init", "[--name DEVICE] [FOLDER]", "make this device's keys and a new group that it owns",
+      "FOLDER (default: ~/Lanyard) is created if it is missing; files that are in it already are taken in. A home directory that\n"
+      "holds a device already is left alone. Start the node with `lanyard up` afterwards.",
+      init_options, 0, 1, false, cmd_init },
+    { "up", "[--listen ADDR:PORT] [--no-mdns] [--peer HOST:PORT]... [--detach]", "run the node",
+      "Runs in the foreground until SIGTERM or SIGINT. One line says when it is ready:\n"
+      "lanyard: ready, device NAME (ID), listening on ADDR:PORT",
+      up_options, 0, 0, true, cmd_up },
+    { "down", "", "stop the running node", "Returns when it has ended.", NULL, 0, 0, false, cmd_down },
+    { "invite", "[--role ROLE] [--ttl DURATION] [--wait]", "make a one-time code for a new device",
+      "The first line on standard output is the code, XXXXX-XXXXX. Type it on the new device with `lanyard join`. Whoever has it\n"
+      "can join once, until its time is over.",
+      invite_options, 0, 0, false, cmd_invite },
+    { "join", "CODE [--name DEVICE] [--at HOST:PORT] [FOLDER]", "make this device a member of a group, with a code from `lanyard invite`",
+      "FOLDER (default: ~/Lanyard) is created if it is missing. Start the node with `lanyard up` afterwards.",
+      join_options, 1, 2, false, cmd_join },
+    { "status", "[--watch]", "show this node, its peers and what is left to do", "", status_options, 0, 0, false, cmd_status },
+    { "wait", "[--timeout DURATION] [--peers N]", "return when everything is in sync",
+      "That is: this device has all that its online peers have, they have all of its, and at least N peers are online.",
+      wait_options, 0, 0, false, cmd_wait },
+    { "scan", "", "look at the whole folder now", "The node normally notices changes by itself. Returns when done.", NULL, 0, 0,
+      false, cmd_scan },
+    { "pause", "", "stop exchanging with peers", "Local changes go on being recorded.", NULL, 0, 0, false, cmd_pause },
+    { "resume", "[--accept-deletions]", "exchange with peers again", "", resume_options, 0, 0, false, cmd_resume },
+    { "devices", "", "list the devices of the group", "", NULL, 0, 0, false, cmd_devices },
+    { "log", "[--limit N] [PATH]", "show the versions of a file, or the latest changes of the folder", "Newest first.", log_options, 0, 1,
+      false, cmd_log },
+    { "cat", "[--version ID] PATH", "write a version of a file to standard output", "Deleted files can be read too.", cat_options, 1, 1,
+      true, cmd_cat },
+    { "restore", "[--version ID | --at TIME] [--to DEST] PATH", "bring back an old or deleted version of a file",
+      "What is brought back is a new version: nothing is rewritten, and it can be undone the same way.",
+      restore_options, 1, 1, false, cmd_restore },
+    { "conflicts", "", "list the versions that lost against one made at the same time",
+      "They are kept and wait for a look. Nothing is lost by ignoring them.", NULL, 0, 0, false, cmd_conflicts },
+    { "resolve", "--keep ID PATH", "settle a conflict", "The other versions can still be had with `lanyard restore`.",
+      resolve_options, 1, 1, false, cmd_resolve },
+    { "config", "[list | get KEY | set KEY VALUE]", "show or change the settings of this node",
+      "Works with and without a running node.", NULL, 0, 3, false, cmd_config },
+    { "events", "[--follow]", "show what happens, one JSON object a line", "", events_options, 0, 0, false, cmd_events },
+    { "version", "", "show the versions of the program, the protocol and the libraries",
+      "Of the running node; when none runs, of this program.", NULL, 0, 0, false, cmd_version },
+    { "help", "[COMMAND]", "show how to use a command, or all of them", "", NULL, 0, 1, true, cmd_help },
+    { 0 },
+};
+
+static void print_options(const struct cli_option *o)
+{
+    for (; o && o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        printf("  %-20s  %s\n", left, o->text);
+    }
+}
+
+static void print_overview(void)
+{
+    printf("usage: lanyard [--home DIR] [--json] COMMAND [ARGUMENT]...\n\n"
+           "Keeps a folder the same on all devices of a group, without a server.\n\ncommands:\n");
+    for (const struct command *c = commands; c->name; c++)
+        printf("  %-10s  %s\n", c->name, c->summary);
+    printf("\noptions, before or after the command:\n");
+    print_options(global_options);
+    printf("\n`lanyard COMMAND --help` tells more about one. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out,\n"
+           "4 the node is not running, 5 denied, 6 locked by a required version.\n");
+}
+
+static void print_command(const struct command *c)
+{
+    printf("usage: lanyard %s%s%s\n\nlanyard %s: %s\n", c->name, *c->args ? " " : "", c->args, c->name, c->summary);
+    if (*c->help)
+        printf("\n%s\n", c->help);
+    printf("\noptions:\n");
+    print_options(c->options);
+    for (const struct cli_option *o = global_options; o->name; o++) {
+        bool hidden = strcmp(o->name, "version") == 0 || (c->no_json && strcmp(o->name, "json") == 0);
+        if (!hidden)
+            print_options((const struct cli_option[]){ *o, { 0 } });
+    }
+}
+
+static int cmd_help(struct cli *c, const struct args *a)
+{
+    (void)c;
+    const char *name = args_word(a, 0);
+    const struct command *about = name ? command_find(commands, name) : NULL;
+    if (name && !about)
+        return command_unknown(commands, name);
+    if (about)
+        print_command(about);
+    else
+        print_overview();
+    return 0;
+}
+
+static int run(struct cli *c, const struct args *a)
+{
+    if (a->help && a->command)
+        print_command(a->command);
+    else if (a->version)
+        printf("lanyard %s\n", LANYARD_VERSION);
+    else if (a->help)
+        print_overview();
+    else if (!a->command)
+        return usage_error("no command: `lanyard help` lists them all");
+    if (a->help || a->version)
+        return 0;
+    int code = args_check(a);
+    if (code)
+        return code;
+    c->home_given = a->home;
+    c->json = a->json;
+    int rc = a->command->run == cmd_help ? 0 : ctl_home(a->home, c->home, sizeof c->home);
+    return rc < 0 ? failed(rc) : a->command->run(c, a);
+}
+
+/* The one line on stderr. Texts of the node are as untrusted on a terminal as file names. */
+static void complain(void)
+{
+    const char *text = err_text();
+    AUTO(buf_release) struct buf line = BUF_INIT(8192);
+    out_safe(&line, (struct bytes){ (const uint8_t *)text, strlen(text) }, false);
+    fprintf(stderr, "lanyard: %.*s\n", (int)line.len, (const char *)line.data);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_DFL); /* whoever reads our output may stop: that is no error worth a word */
+    setlocale(LC_CTYPE, "C.UTF-8"); /* widths of characters */
+    struct cli c = { .out = out_to(stdout) };
+    struct args a;
+    int code = args_parse(&a, commands, argc, argv);
+    if (!code)
+        code = run(&c, &a);
+    args_release(&a);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !code)
+        code = failed(err_set(ERR_IO, "standard output: %m"));
+    if (code)
+        complain();
+    return code;
+}

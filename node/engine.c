@@ -1,0 +1,317 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_priv.h"
+#include "proto/hlc.h"
+#include "proto/limits.h"
+
+/* ---- streams ---- */
+
+struct stream *engine_stream(struct engine *e, int64_t id)
+{
+    for (size_t i = 0; i < e->nstream; i++)
+        if (e->stream[i].row.id == id)
+            return &e->stream[i];
+    return NULL;
+}
+
+struct stream *engine_stream_by_sid(struct engine *e, const struct sid *sid)
+{
+    for (size_t i = 0; i < e->nstream; i++)
+        if (sid_eq(&e->stream[i].row.sid, sid))
+            return &e->stream[i];
+    return NULL;
+}
+
+static struct stream *remember(struct engine *e, const struct ix_stream *row)
+{
+    if (e->nstream == e->stream_cap) {
+        e->stream_cap = e->stream_cap ? 2 * e->stream_cap : 8;
+        e->stream = xrealloc(e->stream, e->stream_cap, sizeof *e->stream);
+    }
+    e->stream[e->nstream] = (struct stream){.row = *row};
+    return &e->stream[e->nstream++];
+}
+
+int engine_stream_add(struct engine *e, const struct id *dev, const uint8_t inc[static 8], struct stream **out)
+{
+    if (e->nstream >= LIMIT_STREAMS)
+        return err_set(ERR_FULL, "group: more than %u streams: a device makes new ones without end", LIMIT_STREAMS);
+    struct ix_stream row = {.dev = *dev, .sid = sid_make(&e->c.group->id, dev, inc)};
+    memcpy(row.inc, inc, sizeof row.inc);
+    int r = index_stream_add(e->c.index, &row);
+    if (r == 0)
+        *out = remember(e, &row);
+    return r;
+}
+
+int engine_own_stream(struct engine *e, struct stream **out)
+{
+    if (e->own) {
+        *out = engine_stream(e, e->own);
+        return 0;
+    }
+    int r = engine_stream_add(e, &e->c.keys->dev, e->inc, out);
+    if (r == 0)
+        r = index_kv_put(e->c.index, "inc", e->inc, sizeof e->inc);
+    if (r == 0)
+        e->own = (*out)->row.id;
+    return r;
+}
+
+static int load_stream(void *arg, const struct ix_stream *row)
+{
+    remember(arg, row);
+    return 0;
+}
+
+static void find_own(struct engine *e)
+{
+    struct sid sid = sid_make(&e->c.group->id, &e->c.keys->dev, e->inc);
+    struct stream *s = engine_stream_by_sid(e, &sid);
+    e->own = s ? s->row.id : 0;
+}
+
+int engine_reload(struct engine *e)
+{
+    e->nstream = 0;
+    int r = index_stream_each(e->c.index, load_stream, e);
+    if (r == 0)
+        find_own(e);
+    return r;
+}
+
+/* ---- life cycle ---- */
+
+/* A small value of the index, or zeroes when it is not there yet. */
+static int load_value(struct engine *e, const char *key, void *out, size_t len)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(256);
+    int r = index_kv_get(e->c.index, key, &b);
+    if (r == ERR_NOTFOUND)
+        return 0;
+    if (r == 0 && b.len != len)
+        return err_set(ERR_CORRUPT, "index: value %s has %zu bytes instead of %zu: move the index away and start again", key, b.len, len);
+    if (r == 0)
+        memcpy(out, b.data, len);
+    return r;
+}
+
+static int load(struct engine *e)
+{
+    /* A new index has no continuity with streams written before: a new incarnation, named by this start's random bytes. */
+    memcpy(e->inc, e->c.inst, sizeof e->inc);
+    int r = load_value(e, "inc", e->inc, sizeof e->inc);
+    if (r == 0)
+        r = load_value(e, "fp", &e->now.fp, sizeof e->now.fp);
+    if (r == 0)
+        r = load_value(e, "hlc", &e->now.hlc, sizeof e->now.hlc);
+    if (r == 0)
+        r = engine_reload(e);
+    if (r == 0)
+        r = index_totals(e->c.index, &e->now.files, &e->now.bytes);
+    return r;
+}
+
+int engine_new(const struct engine_config *c, struct engine **out)
+{
+    struct engine *e = xcalloc(1, sizeof *e);
+    e->c = *c;
+    e->dirty = true;
+    e->authored = (struct buf)BUF_INIT(1ull << 30);
+    int r = load(e);
+    if (r < 0) {
+        engine_free(&e);
+        return r;
+    }
+    *out = e;
+    return 0;
+}
+
+void engine_free(struct engine **pe)
+{
+    struct engine *e = *pe;
+    if (!e)
+        return;
+    for (size_t i = 0; i < e->npeer; i++)
+        vec_release(&e->peer[i].vec);
+    free(e->peer);
+    free(e->stream);
+    free(e->assigned);
+    free(e->lens.len);
+    buf_release(&e->authored);
+    free(e);
+    *pe = NULL;
+}
+
+/* ---- transactions ---- */
+
+static void forget_authored(struct engine *e)
+{
+    buf_clear(&e->authored);
+    e->lens.n = 0;
+    e->authored_hlc = 0;
+}
+
+int engine_begin(struct engine *e)
+{
+    int r = index_begin(e->c.index);
+    if (r == 0)
+        e->saved = e->now;
+    return r;
+}
+
+void engine_rollback(struct engine *e)
+{
+    index_rollback(e->c.index);
+    e->now = e->saved;
+    forget_authored(e);
+    /* The streams in memory are those of the index; reading them back cannot fail for want of anything we could mend here. */
+    int r = engine_reload(e);
+    assert(r == 0);
+}
+
+/* Signs entries [i, i+n) of this transaction, whose bytes begin at `off`, as one change set. */
+static int seal_one(struct engine *e, struct stream *s, size_t i, size_t n, size_t off, uint64_t wall_ms)
+{
+    struct id leaf[LIMIT_CS_COUNT];
+    for (size_t k = 0; k < n; k++) {
+        leaf[k] = merkle_leaf(e->authored.data + off, e->lens.len[i + k]);
+        off += e->lens.len[i + k];
+    }
+    struct header h = {.group = e->c.group->id, .dev = e->c.keys->dev, .root = merkle_root(leaf, n), .prev = s->row.tip,
+                       .first = e->authored_first + i, .count = (uint32_t)n, .hlc_max = e->authored_hlc, .wall_ms = wall_ms,
+                       .ctl_n = e->c.group->ctl_n};
+    memcpy(h.inc, s->row.inc, sizeof h.inc);
+    AUTO(buf_release) struct buf rec = BUF_INIT(1024);
+    uint8_t sig[SIG_LEN];
+    int r = header_encode(&rec, sig, &h, e->c.keys);
+    if (r < 0)
+        return r;
+    s->row.tip = id_hash(rec.data, rec.len);
+    s->row.known = h.first + n - 1;
+    struct ix_header row = {.stream = s->row.id, .first = h.first, .count = h.count, .rec = {rec.data, rec.len}, .sig = sig};
+    return index_header_put(e->c.index, &row);
+}
+
+static int seal(struct engine *e, uint64_t wall_ms)
+{
+    struct stream *s = engine_stream(e, e->own);
+    size_t i = 0, off = 0;
+    while (i < e->lens.n) {
+        size_t n = 0, bytes = 0;
+        while (i + n < e->lens.n && n < LIMIT_CS_COUNT && (n == 0 || bytes + e->lens.len[i + n] <= LIMIT_CS_BYTES))
+            bytes += e->lens.len[i + n++];
+        int r = seal_one(e, s, i, n, off, wall_ms);
+        if (r < 0)
+            return r;
+        i += n;
+        off += bytes;
+    }
+    return index_stream_set(e->c.index, &s->row);
+}
+
+static int write_figures(struct engine *e)
+{
+    int r = 0;
+    if (!id_eq(&e->now.fp, &e->saved.fp))
+        r = index_kv_put(e->c.index, "fp", &e->now.fp, sizeof e->now.fp);
+    if (r == 0 && e->now.hlc != e->saved.hlc)
+        r = index_kv_put(e->c.index, "hlc", &e->now.hlc, sizeof e->now.hlc);
+    return r;
+}
+
+int engine_commit(struct engine *e, uint64_t wall_ms)
+{
+    int r = e->lens.n ? seal(e, wall_ms) : 0;
+    if (r == 0)
+        r = write_figures(e);
+    if (r == 0)
+        r = index_commit(e->c.index);
+    if (r < 0) {
+        engine_rollback(e);
+        return r;
+    }
+    forget_authored(e);
+    e->dirty = true;
+    return 0;
+}
+
+/* ---- own vector, small questions ---- */
+
+static int by_sid(const void *a, const void *b)
+{
+    return sid_cmp(&((const struct vec_stream *)a)->sid, &((const struct vec_stream *)b)->sid);
+}
+
+static int vector_stream(struct engine *e, const struct stream *s, struct vec_stream *out)
+{
+    *out = (struct vec_stream){.sid = s->row.sid, .known = s->row.known, .content = s->row.known};
+    memcpy(out->tip8, s->row.tip.b, sizeof out->tip8);
+    uint64_t lowest;
+    int r = index_want_min(e->c.index, s->row.id, &lowest);
+    if (r == 0)
+        out->content = lowest - 1;
+    return r == ERR_NOTFOUND ? 0 : r;
+}
+
+int engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob)
+{
+    AUTO(vec_release) struct vec v = {.group = e->c.group->id, .dev = e->c.keys->dev, .ctr = ++e->ctr, .wall_ms = wall_ms,
+                                      .ctl_n = e->c.group->ctl_n, .ctl_hash = e->c.group->ctl_hash, .port = port, .fp = e->now.fp};
+    memcpy(v.inst, e->c.inst, sizeof v.inst);
+    v.stream = xcalloc(e->nstream + 1, sizeof *v.stream);
+    for (size_t i = 0; i < e->nstream; i++) {
+        if (e->stream[i].row.known == 0)
+            continue;
+        int r = vector_stream(e, &e->stream[i], &v.stream[v.nstream++]);
+        if (r < 0)
+            return r;
+    }
+    qsort(v.stream, v.nstream, sizeof *v.stream, by_sid);
+    buf_clear(blob);
+    int r = vec_encode(blob, &v, e->c.keys);
+    if (r == 0)
+        e->dirty = false;
+    return r;
+}
+
+bool engine_dirty(const struct engine *e) { return e->dirty; }
+
+void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes)
+{
+    *files = e->now.files;
+    *bytes = e->now.bytes;
+}
+
+int engine_entry(struct engine *e, int64_t id, struct buf *raw, struct entry *out, struct ix_entry *row)
+{
+    int r = index_entry_get(e->c.index, id, row, raw);
+    if (r == 0)
+        r = entry_decode(raw->data, raw->len, out);
+    if (r == 0) {
+        const struct stream *s = engine_stream(e, row->stream);
+        assert(s);
+        out->v.dot = (struct dot){.sid = s->row.sid, .seq = row->seq};
+    }
+    return r;
+}
+
+const struct id *engine_stream_dev(struct engine *e, int64_t stream)
+{
+    const struct stream *s = engine_stream(e, stream);
+    return s ? &s->row.dev : &ID_NONE;
+}
+
+const struct sid *engine_own_sid(const struct engine *e)
+{
+    const struct stream *s = e->own ? engine_stream((struct engine *)e, e->own) : NULL;
+    return s ? &s->row.sid : NULL;
+}
+
+uint64_t engine_known_of(struct engine *e, const struct sid *sid)
+{
+    const struct stream *s = engine_stream_by_sid(e, sid);
+    return s ? s->row.known : 0;
+}

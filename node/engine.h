@@ -1,0 +1,98 @@
+/* engine: decides. It knows what this device and its peers know (the index), is fed facts, and answers what follows from them. It
+ * does no I/O but the index, has no clock (times are arguments), no threads, no sockets: so hundreds of engines can run in one
+ * process under a simulated network, and a run can be repeated exactly.
+ *
+ * Facts come in:                                      Answers go out:
+ *   engine_seen, engine_gone      a look at the disk     engine_own_vector     what to publish
+ *   engine_vector                 a peer's vector        engine_next_fetch     which change sets to ask of whom
+ *   engine_change_sets            a peer's change sets   engine_sources        who should have a version's content
+ *   engine_installed, ..._kept    work that was done     the index's want rows what is to be put on disk
+ *   engine_online                 a peer comes or goes   engine_in_sync        who has everything
+ *
+ * Writes: every fact that changes the index is given between engine_begin and engine_commit. Entries authored in between are signed
+ * as change sets at the commit; after it returned 0 they are durable and may be announced. On failure: engine_rollback, and the
+ * engine is as before engine_begin.
+ *
+ * Invariants: a stream number is used once (committed before it is announced); the live state is a function of the set of valid
+ * entries; winner and wants of a path are brought up to date in the transaction that changes its entries. */
+#ifndef NODE_ENGINE_H
+#define NODE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/group.h"
+#include "proto/keys.h"
+#include "proto/msg.h"
+#include "store/content.h"
+#include "store/index.h"
+
+struct engine;
+
+/* Borrows all pointers for its life. inst: 8 random bytes of this start. */
+struct engine_config {
+    struct index *index;
+    const struct group *group;
+    const struct device_keys *keys;
+    uint8_t inst[8];
+};
+int  engine_new(const struct engine_config *c, struct engine **out) MUST_CHECK;
+void engine_free(struct engine **e);
+
+int  engine_begin(struct engine *e) MUST_CHECK;
+int  engine_commit(struct engine *e, uint64_t wall_ms) MUST_CHECK;
+void engine_rollback(struct engine *e);
+
+/* ---- the disk ---- */
+/* A stable look at a path: what it is and its content (files: content; symlinks: inline target; directories: NULL). Becomes a new
+ * entry unless it is what we already know to be there; content equal to a head of the path adopts that head instead.
+ * Returns 1 when it authored an entry, 0 when not. settled as in ix_local. */
+int engine_seen(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
+                bool settled, uint64_t wall_ms) MUST_CHECK;
+/* A path that was on disk is gone for sure. 1 when it authored a tombstone. */
+int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms) MUST_CHECK;
+/* Local change of the stamp only (same content). */
+int engine_touched(struct engine *e, int64_t path, const struct stamp *st, bool settled) MUST_CHECK;
+/* A new version that settles a conflict: survivor = entry id of one of the heads. */
+int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wall_ms) MUST_CHECK;
+
+/* ---- peers ---- */
+/* A signed vector. 1 = news, 0 = known or older. Refused when its device is no member or its signature is wrong. */
+int  engine_vector(struct engine *e, const void *blob, size_t len) MUST_CHECK;
+void engine_online(struct engine *e, const struct id *dev, bool online);
+/* The body of a CS message, asked for by engine_next_fetch from `dev`. Returns the number of entries taken (0: nothing new).
+ * ERR_BAD / ERR_DENIED: the peer lies; nothing was taken. ERR_AGAIN: control log or an earlier change set is missing. */
+int  engine_change_sets(struct engine *e, const void *body, size_t len, uint64_t wall_ms) MUST_CHECK;
+/* What to ask of whom next: false when nothing. A stream is asked of one peer at a time: engine_fetch_done ends that. */
+struct fetch { struct id dev; uint32_t n; struct msg_range range[MSG_RANGES]; };
+bool engine_next_fetch(struct engine *e, struct fetch *out);
+void engine_fetch_done(struct engine *e, const struct id *dev);
+/* Body of a CS reply for these ranges, whole change sets, at most LIMIT_CS_REPLY bytes unless the first alone is longer. */
+int  engine_serve_cs(struct engine *e, const struct msg_range *r, uint32_t n, struct buf *body) MUST_CHECK;
+
+/* ---- work done ---- */
+/* The wanted entry is on disk: st as read back; kind ABSENT after a removal. */
+int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bool settled) MUST_CHECK;
+/* A kept file now holds the content of `entry` (or 0) of that path. Ends a WANT_KEEP of it. */
+int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *root, uint64_t size, const char *name,
+                uint64_t wall_ms) MUST_CHECK;
+
+/* ---- questions ---- */
+int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
+bool engine_dirty(const struct engine *e);        /* the vector has changed since engine_own_vector was last called */
+/* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */
+size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max);
+/* We have everything they have / they have everything we have, as far as their last vector says. */
+bool engine_have_all_of(struct engine *e, const struct id *dev);
+bool engine_has_all_of_us(struct engine *e, const struct id *dev);
+/* What a peer lacks of what we know: entries, as a rough count. */
+uint64_t engine_missing_at(struct engine *e, const struct id *dev);
+bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n);
+uint64_t engine_known_of(struct engine *e, const struct sid *sid);
+void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes);
+/* Decodes an entry row; `raw` keeps its bytes. Then *out must be released. */
+int  engine_entry(struct engine *e, int64_t id, struct buf *raw, struct entry *out, struct ix_entry *row) MUST_CHECK;
+const struct id *engine_stream_dev(struct engine *e, int64_t stream);    /* who writes it */
+const struct sid *engine_own_sid(const struct engine *e);
+
+#endif

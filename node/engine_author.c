@@ -1,0 +1,249 @@
+/* What happens on this disk becomes entries of the own stream. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_priv.h"
+#include "proto/hlc.h"
+#include "proto/path.h"
+
+/* What a look at a path needs to know, loaded once. */
+struct look {
+    struct engine *e;
+    int64_t path;
+    struct versions vs;
+    const struct version **heads; struct vers **of; size_t n;
+    struct vers *winner;             /* NULL when the path has no version */
+    bool have_local;
+    struct ix_local local;
+};
+
+static void look_release(struct look *k)
+{
+    free(k->heads);
+    free(k->of);
+    versions_release(&k->vs);
+}
+
+static int look_load(struct engine *e, const char *path, size_t len, bool create, struct look *k)
+{
+    *k = (struct look){.e = e};
+    int r = index_path_id(e->c.index, path, len, create, &k->path);
+    if (r == 0)
+        r = versions_load(e, k->path, &k->vs);
+    if (r < 0)
+        return r;
+    k->heads = xcalloc(k->vs.n + 1, sizeof *k->heads);
+    k->of = xcalloc(k->vs.n + 1, sizeof *k->of);
+    k->n = versions_heads(&k->vs, k->heads, k->of);
+    if (k->n)
+        k->winner = k->of[merge_winner(k->heads, k->n)];
+    r = index_local_get(e->c.index, k->path, &k->local);
+    k->have_local = r == 0;
+    return r == ERR_NOTFOUND ? 0 : r;
+}
+
+/* Numbers, encodes and stores one entry; its change set is sealed at the commit. */
+static int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
+{
+    struct stream *s;
+    int r = engine_own_stream(e, &s);
+    if (r < 0)
+        return r;
+    if (e->lens.n == 0)
+        e->authored_first = s->row.known + 1;
+    ent->v.hlc = e->now.hlc = hlc_next(e->now.hlc, wall_ms);
+    ent->v.dot = (struct dot){.sid = s->row.sid, .seq = e->authored_first + e->lens.n};
+    size_t at = e->authored.len;
+    r = entry_encode(&e->authored, ent);
+    if (r < 0)
+        return r;
+    if (e->lens.n == e->lens.cap) {
+        e->lens.cap = e->lens.cap ? 2 * e->lens.cap : 256;
+        e->lens.len = xrealloc(e->lens.len, e->lens.cap, sizeof *e->lens.len);
+    }
+    e->lens.len[e->lens.n++] = e->authored.len - at;
+    e->authored_hlc = ent->v.hlc;
+    return state_put(e, s, ent, (struct bytes){e->authored.data + at, e->authored.len - at}, path, id);
+}
+
+/* The version the user had before the eyes: what was on disk, or the deletion that was applied. */
+static const struct vers *base_of(struct look *k)
+{
+    if (k->have_local)
+        return versions_find(&k->vs, k->local.entry);
+    return k->winner && k->winner->row.kind == KIND_TOMBSTONE ? k->winner : NULL;
+}
+
+static struct sid own_sid(struct engine *e)
+{
+    return sid_make(&e->c.group->id, &e->c.keys->dev, e->inc);
+}
+
+static void edit_context(struct look *k, struct entry *ent)
+{
+    const struct vers *base = base_of(k);
+    struct sid self = own_sid(k->e);
+    merge_context_edit(&ent->v.ctx, &ent->v.except, &self, base ? &base->ent.v : NULL, k->heads, k->n);
+}
+
+static int put_local(struct look *k, int64_t entry, const struct stamp *st, bool settled)
+{
+    struct ix_local l = {.path = k->path, .entry = entry, .stamp = *st, .settled = settled};
+    return index_local_put(k->e->c.index, &l);
+}
+
+/* ---- seen ---- */
+
+static struct entry entry_of(const char *path, size_t len, const struct stamp *st, const struct content_list *c)
+{
+    struct entry ent = {.path = {(const uint8_t *)path, len}, .mode = st->mode};
+    switch (st->kind) {
+    case STAMP_DIR:
+        ent.kind = KIND_DIR;
+        return ent;
+    case STAMP_SYMLINK:
+        ent.kind = KIND_SYMLINK;
+        ent.mode = 0777;
+        break;
+    default:
+        ent.kind = KIND_FILE;
+    }
+    ent.mtime_ns = st->mtime_ns;
+    ent.size = c->size;
+    ent.content = (struct content){.type = c->type, .class = c->class, .nblocks = c->nblocks, .root = c->root,
+                                   .inline_bytes = {c->inline_bytes, c->inline_len}};
+    return ent;
+}
+
+static bool same_time(const struct entry *a, const struct entry *b)
+{
+    return a->kind == KIND_DIR || a->mtime_ns == b->mtime_ns;
+}
+
+/* An entry that is already what the disk shows: the one we put there, or a head that somebody else made equal. */
+static struct vers *known_as(struct look *k, const struct entry *ent, const struct stamp *st)
+{
+    struct vers *l = k->have_local ? versions_find(&k->vs, k->local.entry) : NULL;
+    if (l && entry_same(&l->ent, ent) && (same_time(&l->ent, ent) || k->local.stamp.mtime_ns == st->mtime_ns))
+        return l;
+    /* A directory that outlived its deletion because something lives in it. */
+    if (l && l->row.kind == KIND_TOMBSTONE && ent->kind == KIND_DIR && k->local.stamp.kind == STAMP_DIR)
+        return l;
+    for (size_t i = 0; i < k->n; i++)
+        if (k->of[i] != l && entry_same(&k->of[i]->ent, ent))
+            return k->of[i];
+    return NULL;
+}
+
+static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t wall_ms)
+{
+    int64_t id;
+    edit_context(k, ent);
+    int r = author(k->e, ent, k->path, wall_ms, &id);
+    if (r == 0)
+        r = put_local(k, id, st, settled);
+    if (r == 0)
+        r = state_update(k->e, k->path);
+    return r < 0 ? r : 1;
+}
+
+int engine_seen(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
+                bool settled, uint64_t wall_ms)
+{
+    assert(index_in_tx(e->c.index));
+    assert(st->kind == STAMP_DIR || content);
+    AUTO(look_release) struct look k;
+    int r = look_load(e, path, len, true, &k);
+    if (r < 0)
+        return r;
+    if (content && content->refs && (r = index_tree_put(e->c.index, &content->root, content->refs, content->nblocks)) < 0)
+        return r;
+    AUTO(entry_release) struct entry ent = entry_of(path, len, st, content);
+    struct vers *v = known_as(&k, &ent, st);
+    if (!v)
+        return new_version(&k, &ent, st, settled, wall_ms);
+    bool adopted = !k.have_local || k.local.entry != v->row.id;
+    r = put_local(&k, v->row.id, st, settled);
+    return r == 0 && adopted ? state_update(e, k.path) : r;
+}
+
+int engine_touched(struct engine *e, int64_t path, const struct stamp *st, bool settled)
+{
+    struct ix_local l;
+    int r = index_local_get(e->c.index, path, &l);
+    if (r < 0)
+        return r;
+    l.stamp = *st;
+    l.settled = settled;
+    return index_local_put(e->c.index, &l);
+}
+
+/* ---- gone ---- */
+
+/* Own entries have been seen by their author, also those of this transaction, which `known` does not count yet. */
+static bool have_seen(void *arg, const struct dot *d)
+{
+    struct sid self = own_sid(arg);
+    return sid_eq(&self, &d->sid) || engine_known_of(arg, &d->sid) >= d->seq;
+}
+
+static int tombstone(struct look *k, const char *path, size_t len, uint64_t wall_ms)
+{
+    AUTO(entry_release) struct entry ent = {.kind = KIND_TOMBSTONE, .path = {(const uint8_t *)path, len}};
+    /* All heads were there to be seen only if the disk showed the winner. Whoever deletes an old version while a newer one is on
+     * its way has not seen that one: the newer one must come back, so the delete is an edit of what was there. */
+    if (k->winner && k->winner->row.id == k->local.entry)
+        merge_context_all(&ent.v.ctx, &ent.v.except, k->heads, k->n, have_seen, k->e);
+    else
+        edit_context(k, &ent);
+    int64_t id;
+    return author(k->e, &ent, k->path, wall_ms, &id);
+}
+
+int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms)
+{
+    assert(index_in_tx(e->c.index));
+    AUTO(look_release) struct look k;
+    int r = look_load(e, path, len, false, &k);
+    if (r == ERR_NOTFOUND || (r == 0 && !k.have_local))
+        return 0;
+    if (r < 0)
+        return r;
+    const struct vers *on_disk = versions_find(&k.vs, k.local.entry);
+    bool news = on_disk && on_disk->row.kind != KIND_TOMBSTONE && !(k.winner && k.winner->row.kind == KIND_TOMBSTONE);
+    if (news)
+        r = tombstone(&k, path, len, wall_ms);
+    if (r == 0)
+        r = index_local_del(e->c.index, k.path);
+    if (r == 0)
+        r = state_update(e, k.path);
+    return r < 0 ? r : news;
+}
+
+/* ---- resolve ---- */
+
+int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wall_ms)
+{
+    assert(index_in_tx(e->c.index));
+    AUTO(versions_release) struct versions vs;
+    int r = versions_load(e, path, &vs);
+    if (r < 0)
+        return r;
+    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
+    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
+    size_t n = versions_heads(&vs, heads, of);
+    const struct vers *keep = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (of[i]->row.id == survivor)
+            keep = of[i];
+    if (!keep)
+        return err_set(ERR_NOTFOUND, "version: not one of this path's present versions: see lanyard conflicts");
+    AUTO(entry_release) struct entry ent = keep->ent;
+    ent.v = (struct version){0};
+    ent.flags |= FLAG_RESOLVE;
+    merge_context_all(&ent.v.ctx, &ent.v.except, heads, n, have_seen, e);
+    int64_t id;
+    r = author(e, &ent, path, wall_ms, &id);
+    return r < 0 ? r : state_update(e, path);
+}

@@ -1,0 +1,53 @@
+/* engine_priv: the insides of the engine, shared by its files only.
+ *   engine.c         life cycle, streams, transactions, sealing of change sets, own vector
+ *   engine_state.c   the state of a path: heads, winner, wants, conflicts
+ *   engine_author.c  what happens on this disk becomes entries
+ *   engine_sync.c    vectors and change sets of peers */
+#ifndef NODE_ENGINE_PRIV_H
+#define NODE_ENGINE_PRIV_H
+
+#include "node/engine.h"
+
+struct stream { struct ix_stream row; };
+/* A stream that is being asked of a peer. */
+struct assignment { struct sid sid; struct id dev; };
+struct peer_vec { struct id dev; struct vec vec; bool have, online; int64_t clock_off_ms; };
+
+/* What a rollback brings back. */
+struct figures { struct id fp; uint64_t files, bytes, hlc; };
+
+struct engine {
+    struct engine_config c;
+    struct stream *stream; size_t nstream, stream_cap;
+    int64_t own;                     /* index id of the own stream of this incarnation; 0 = not begun */
+    uint8_t inc[8];
+    struct peer_vec *peer; size_t npeer;
+    struct assignment *assigned; size_t nassigned;
+    struct figures now, saved;
+    struct buf authored;             /* raw entries of this transaction, one behind the other */
+    struct { size_t *len; size_t n, cap; } lens;
+    uint64_t authored_first, authored_hlc;
+    uint64_t ctr;
+    bool dirty;
+};
+
+/* engine.c */
+struct stream *engine_stream(struct engine *e, int64_t id);
+struct stream *engine_stream_by_sid(struct engine *e, const struct sid *sid);
+int  engine_stream_add(struct engine *e, const struct id *dev, const uint8_t inc[static 8], struct stream **out) MUST_CHECK;
+int  engine_own_stream(struct engine *e, struct stream **out) MUST_CHECK;   /* begins one when there is none */
+int  engine_reload(struct engine *e) MUST_CHECK;
+
+/* engine_state.c: the versions of one path, decoded */
+struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
+struct versions { struct vers *v; size_t n, cap; struct engine *e; };
+int  versions_load(struct engine *e, int64_t path, struct versions *out) MUST_CHECK;
+void versions_release(struct versions *vs);
+struct vers *versions_find(struct versions *vs, int64_t entry);
+size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of);  /* arrays of vs->n */
+/* Brings live flags, winner, wants, conflict flag and figures of the path up to date. */
+int  state_update(struct engine *e, int64_t path) MUST_CHECK;
+/* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. */
+int  state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id) MUST_CHECK;
+
+#endif

@@ -1,0 +1,291 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_priv.h"
+#include "proto/hlc.h"
+
+/* ---- the versions of a path ---- */
+
+static int take_row(void *arg, const struct ix_entry *row)
+{
+    struct versions *vs = arg;
+    if (vs->n == vs->cap) {
+        vs->cap = vs->cap ? 2 * vs->cap : 4;
+        vs->v = xrealloc(vs->v, vs->cap, sizeof *vs->v);
+    }
+    struct vers *v = &vs->v[vs->n];
+    memset(v, 0, sizeof *v);
+    v->row = *row;
+    v->raw = xrealloc(NULL, row->raw.len, 1);
+    memcpy(v->raw, row->raw.p, row->raw.len);
+    v->row.raw.p = v->raw;
+    vs->n++;
+    int r = entry_decode(v->raw, row->raw.len, &v->ent);
+    if (r < 0)
+        return err_prefix(ERR_CORRUPT, "index: entry %lld", (long long)row->id);
+    const struct stream *s = engine_stream(vs->e, row->stream);
+    assert(s);
+    v->ent.v.dot = (struct dot){.sid = s->row.sid, .seq = row->seq};
+    return 0;
+}
+
+int versions_load(struct engine *e, int64_t path, struct versions *out)
+{
+    *out = (struct versions){.e = e};
+    return index_entry_each_of_path(e->c.index, path, take_row, out);
+}
+
+void versions_release(struct versions *vs)
+{
+    for (size_t i = 0; i < vs->n; i++) {
+        entry_release(&vs->v[i].ent);
+        free(vs->v[i].raw);
+    }
+    free(vs->v);
+    *vs = (struct versions){0};
+}
+
+struct vers *versions_find(struct versions *vs, int64_t entry)
+{
+    for (size_t i = 0; i < vs->n; i++)
+        if (vs->v[i].row.id == entry)
+            return &vs->v[i];
+    return NULL;
+}
+
+static struct vers *vers_of(struct versions *vs, const struct version *v)
+{
+    for (size_t i = 0; i < vs->n; i++)
+        if (&vs->v[i].ent.v == v)
+            return &vs->v[i];
+    return NULL;
+}
+
+size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of)
+{
+    for (size_t i = 0; i < vs->n; i++)
+        heads[i] = &vs->v[i].ent.v;
+    size_t n = merge_heads(heads, vs->n);
+    for (size_t i = 0; i < n; i++)
+        of[i] = vers_of(vs, heads[i]);
+    return n;
+}
+
+/* ---- figures ---- */
+
+static void fp_toggle(struct engine *e, const struct dot *d)
+{
+    uint8_t seq[8];
+    for (int i = 0; i < 8; i++)
+        seq[i] = (uint8_t)(d->seq >> (8 * i));
+    uint8_t in[SID_LEN + sizeof seq];
+    memcpy(in, d->sid.b, SID_LEN);
+    memcpy(in + SID_LEN, seq, sizeof seq);
+    struct id h = id_hash(in, sizeof in);
+    for (int i = 0; i < ID_LEN; i++)
+        e->now.fp.b[i] ^= h.b[i];
+}
+
+static void count(struct engine *e, const struct vers *v, int sign)
+{
+    if (!v || v->row.kind != KIND_FILE)
+        return;
+    e->now.files += (uint64_t)(int64_t)sign;
+    e->now.bytes += (uint64_t)((int64_t)v->row.size * sign);
+}
+
+/* ---- wants ---- */
+
+static struct ix_want want_of(const struct vers *v, enum want_role role)
+{
+    return (struct ix_want){.entry = v->row.id, .path = v->row.path, .stream = v->row.stream, .seq = v->row.seq,
+                            .size = v->row.size, .role = role, .kind = v->row.kind, .root = v->row.root};
+}
+
+static int as_on_disk(const struct vers *w, const struct ix_local *l, const struct vers *on_disk)
+{
+    return on_disk && entry_same(&w->ent, &on_disk->ent) && l->stamp.mode == w->ent.mode &&
+           (w->row.kind == KIND_DIR || l->stamp.mtime_ns == w->ent.mtime_ns);
+}
+
+/* Whether the winner must still be put in place; adopts it when the disk already shows just that. */
+static int needs_install(struct engine *e, struct versions *vs, const struct vers *w, bool *needs)
+{
+    struct ix_local l;
+    *needs = false;
+    int r = index_local_get(e->c.index, w->row.path, &l);
+    if (r == ERR_NOTFOUND) {
+        *needs = w->row.kind != KIND_TOMBSTONE;
+        return 0;
+    }
+    if (r < 0 || l.entry == w->row.id)
+        return r;
+    if (!as_on_disk(w, &l, versions_find(vs, l.entry))) {
+        *needs = true;
+        return 0;
+    }
+    l.entry = w->row.id;
+    return index_local_put(e->c.index, &l);
+}
+
+static int found(void *arg, const struct ix_kept *k) { (void)k; *(bool *)arg = true; return 1; }
+static int found_local(void *arg, const struct ix_local *l) { (void)l; *(bool *)arg = true; return 1; }
+
+/* A loser whose content is nowhere on this device has to be fetched: losing is not being lost. */
+static int needs_keep(struct engine *e, const struct vers *v, bool *needs)
+{
+    *needs = false;
+    if (v->row.kind != KIND_FILE || v->ent.content.type != CONTENT_BLOCKS)
+        return 0;
+    bool here = false;
+    int r = index_kept_by_root(e->c.index, &v->row.root, found, &here);
+    if (r >= 0 && !here)
+        r = index_local_by_root(e->c.index, &v->row.root, found_local, &here);
+    *needs = !here;
+    return r < 0 ? r : 0;
+}
+
+struct wants_seen { int64_t entry[64]; size_t n; };
+static int collect_want(void *arg, const struct ix_want *w)
+{
+    struct wants_seen *s = arg;
+    s->entry[s->n++] = w->entry;
+    return s->n == 64;
+}
+
+static int drop_wants(struct engine *e, int64_t path)
+{
+    struct wants_seen s;
+    do {
+        s.n = 0;
+        int r = index_want_of_path(e->c.index, path, collect_want, &s);
+        if (r < 0)
+            return r;
+        for (size_t i = 0; i < s.n; i++)
+            if ((r = index_want_del(e->c.index, s.entry[i])) < 0)
+                return r;
+    } while (s.n == 64);
+    return 0;
+}
+
+static int put_want(struct engine *e, const struct vers *v, enum want_role role)
+{
+    struct ix_want w = want_of(v, role);
+    return index_want_put(e->c.index, &w);
+}
+
+static int update_wants(struct engine *e, struct versions *vs, struct vers **head, size_t n, const struct vers *w)
+{
+    bool needs, conflict = false;
+    int r = needs_install(e, vs, w, &needs);
+    if (r == 0 && needs)
+        r = put_want(e, w, WANT_INSTALL);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        if (head[i] == w || head[i]->row.kind == KIND_TOMBSTONE || entry_same(&head[i]->ent, &w->ent))
+            continue;
+        conflict = true;
+        r = needs_keep(e, head[i], &needs);
+        if (r == 0 && needs)
+            r = put_want(e, head[i], WANT_KEEP);
+    }
+    if (r == 0 && (conflict || vs->n > 1))
+        r = index_conflict_set(e->c.index, w->row.path, conflict);
+    return r;
+}
+
+/* ---- the state of a path ---- */
+
+static int update_live(struct engine *e, struct versions *vs, struct vers **head, size_t n)
+{
+    for (size_t i = 0; i < vs->n; i++) {
+        bool live = false;
+        for (size_t k = 0; k < n && !live; k++)
+            live = head[k] == &vs->v[i];
+        if (live == vs->v[i].row.live)
+            continue;
+        int r = index_entry_set_live(e->c.index, vs->v[i].row.id, live);
+        if (r < 0)
+            return r;
+        fp_toggle(e, &vs->v[i].ent.v.dot);
+    }
+    return 0;
+}
+
+static int update_path(struct engine *e, int64_t path, struct versions *vs, const struct version **heads, struct vers **of)
+{
+    size_t n = versions_heads(vs, heads, of);
+    /* Entries that supersede each other in a circle cannot come from an honest author: the latest is shown, nothing is lost. */
+    if (n == 0) {
+        heads[0] = &vs->v[0].ent.v;
+        for (size_t i = 1; i < vs->n; i++)
+            if (merge_winner((const struct version *[]){heads[0], &vs->v[i].ent.v}, 2) == 1)
+                heads[0] = &vs->v[i].ent.v;
+        of[0] = vers_of(vs, heads[0]);
+        n = 1;
+    }
+    struct vers *w = of[merge_winner(heads, n)];
+    int64_t old;
+    int r = index_path_get(e->c.index, path, NULL, &old);
+    if (r == 0)
+        r = update_live(e, vs, of, n);
+    if (r == 0 && old != w->row.id) {
+        count(e, old ? versions_find(vs, old) : NULL, -1);
+        count(e, w, 1);
+        r = index_path_set_winner(e->c.index, path, w->row.id);
+    }
+    if (r == 0 && old)
+        r = drop_wants(e, path);
+    return r < 0 ? r : update_wants(e, vs, of, n, w);
+}
+
+int state_update(struct engine *e, int64_t path)
+{
+    AUTO(versions_release) struct versions vs;
+    int r = versions_load(e, path, &vs);
+    if (r < 0)
+        return r;
+    assert(vs.n > 0);
+    AUTOFREE const struct version **heads = xcalloc(vs.n, sizeof *heads);
+    AUTOFREE struct vers **of = xcalloc(vs.n, sizeof *of);
+    return update_path(e, path, &vs, heads, of);
+}
+
+int state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id)
+{
+    struct ix_entry row = {.stream = s->row.id, .path = path, .seq = ent->v.dot.seq, .live = true, .kind = ent->kind,
+                           .hlc = ent->v.hlc, .size = ent->size, .raw = raw,
+                           .root = ent->content.type == CONTENT_NONE ? ID_NONE : ent->content.root};
+    int r = index_entry_put(e->c.index, &row);
+    if (r < 0)
+        return r;
+    fp_toggle(e, &ent->v.dot);
+    e->now.hlc = hlc_seen(e->now.hlc, ent->v.hlc);
+    *id = row.id;
+    return 0;
+}
+
+/* ---- work done ---- */
+
+int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bool settled)
+{
+    struct ix_entry row;
+    int64_t winner;
+    int r = index_entry_get(e->c.index, entry, &row, NULL);
+    if (r == 0)
+        r = index_want_del(e->c.index, entry);
+    if (r == 0 && st->kind == STAMP_ABSENT)
+        r = index_local_del(e->c.index, row.path);
+    else if (r == 0)
+        r = index_local_put(e->c.index, &(struct ix_local){row.path, entry, *st, settled});
+    if (r == 0)
+        r = index_path_get(e->c.index, row.path, NULL, &winner);
+    return r == 0 && winner != entry ? state_update(e, row.path) : r;
+}
+
+int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *root, uint64_t size, const char *name, uint64_t wall_ms)
+{
+    struct ix_kept k = {.path = path, .entry = entry, .root = *root, .size = size, .kept_ms = wall_ms, .name = name};
+    int r = index_kept_put(e->c.index, &k);
+    return r == 0 && entry ? index_want_del(e->c.index, entry) : r;
+}

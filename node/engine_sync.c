@@ -1,0 +1,380 @@
+/* What peers know: their vectors, and the change sets that pass between us. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_priv.h"
+#include "proto/hlc.h"
+#include "proto/limits.h"
+
+#define CLOCK_TOLERANCE_MS (10 * 60 * 1000)
+
+/* ---- vectors ---- */
+
+static struct peer_vec *peer_find(struct engine *e, const struct id *dev)
+{
+    for (size_t i = 0; i < e->npeer; i++)
+        if (id_eq(&e->peer[i].dev, dev))
+            return &e->peer[i];
+    return NULL;
+}
+
+static struct peer_vec *peer_get(struct engine *e, const struct id *dev)
+{
+    struct peer_vec *p = peer_find(e, dev);
+    if (p)
+        return p;
+    e->peer = xrealloc(e->peer, e->npeer + 1, sizeof *e->peer);
+    e->peer[e->npeer] = (struct peer_vec){.dev = *dev};
+    return &e->peer[e->npeer++];
+}
+
+void engine_online(struct engine *e, const struct id *dev, bool online)
+{
+    if (!group_find(e->c.group, dev))
+        return;
+    peer_get(e, dev)->online = online;
+    if (!online)
+        engine_fetch_done(e, dev);
+}
+
+/* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
+static void notice_rollback(struct engine *e, const struct vec *v)
+{
+    const struct stream *own = e->own ? engine_stream(e, e->own) : NULL;
+    if (!own)
+        return;
+    const struct vec_stream *vs = vec_find(v, &own->row.sid);
+    if (!vs || vs->known <= own->row.known)
+        return;
+    struct id fresh = id_hash_tagged(0x10, e->c.inst, sizeof e->c.inst, own->row.sid.b, SID_LEN);
+    memcpy(e->inc, fresh.b, sizeof e->inc);
+    e->own = 0;
+}
+
+int engine_vector(struct engine *e, const void *blob, size_t len)
+{
+    struct vec v = {0};
+    int r = vec_decode(blob, len, &v);
+    if (r < 0)
+        return r;
+    const struct member *m = group_find(e->c.group, &v.dev);
+    if (!id_eq(&v.group, &e->c.group->id) || !m || m->revoked || id_eq(&v.dev, &e->c.keys->dev)) {
+        vec_release(&v);
+        return err_set(m ? ERR_DENIED : ERR_AGAIN, "vector: its device is not (yet) a member of this group");
+    }
+    struct peer_vec *p = peer_get(e, &v.dev);
+    if (p->have && memcmp(p->vec.inst, v.inst, sizeof v.inst) == 0 && v.ctr <= p->vec.ctr) {
+        vec_release(&v);
+        return 0;
+    }
+    vec_release(&p->vec);
+    p->vec = v;
+    p->have = true;
+    notice_rollback(e, &v);
+    return 1;
+}
+
+bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n)
+{
+    const struct peer_vec *p = peer_find(e, dev);
+    if (!p || !p->have)
+        return false;
+    *ctl_n = p->vec.ctl_n;
+    return true;
+}
+
+bool engine_have_all_of(struct engine *e, const struct id *dev)
+{
+    const struct peer_vec *p = peer_find(e, dev);
+    if (!p || !p->have)
+        return false;
+    for (size_t i = 0; i < p->vec.nstream; i++)
+        if (engine_known_of(e, &p->vec.stream[i].sid) < p->vec.stream[i].known)
+            return false;
+    return true;
+}
+
+bool engine_has_all_of_us(struct engine *e, const struct id *dev)
+{
+    const struct peer_vec *p = peer_find(e, dev);
+    if (!p || !p->have)
+        return false;
+    for (size_t i = 0; i < e->nstream; i++) {
+        const struct vec_stream *s = vec_find(&p->vec, &e->stream[i].row.sid);
+        if (e->stream[i].row.known && (!s || s->content < e->stream[i].row.known))
+            return false;
+    }
+    return true;
+}
+
+uint64_t engine_missing_at(struct engine *e, const struct id *dev)
+{
+    const struct peer_vec *p = peer_find(e, dev);
+    uint64_t n = 0;
+    for (size_t i = 0; i < e->nstream; i++) {
+        const struct vec_stream *s = p && p->have ? vec_find(&p->vec, &e->stream[i].row.sid) : NULL;
+        uint64_t has = s ? s->content : 0;
+        n += e->stream[i].row.known > has ? e->stream[i].row.known - has : 0;
+    }
+    return n;
+}
+
+size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max)
+{
+    const struct stream *s = engine_stream(e, stream);
+    size_t n = 0;
+    for (size_t i = 0; s && i < e->npeer && n < max; i++) {
+        const struct peer_vec *p = &e->peer[i];
+        const struct vec_stream *v = p->online && p->have ? vec_find(&p->vec, &s->row.sid) : NULL;
+        if (v && (sure ? v->content : v->known) >= seq)
+            dev[n++] = p->dev;
+    }
+    return n;
+}
+
+/* ---- asking for change sets ---- */
+
+static bool is_assigned(const struct engine *e, const struct sid *sid, const struct id *dev)
+{
+    for (size_t i = 0; i < e->nassigned; i++)
+        if ((sid && sid_eq(&e->assigned[i].sid, sid)) || (dev && id_eq(&e->assigned[i].dev, dev)))
+            return true;
+    return false;
+}
+
+void engine_fetch_done(struct engine *e, const struct id *dev)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->nassigned; i++)
+        if (!id_eq(&e->assigned[i].dev, dev))
+            e->assigned[n++] = e->assigned[i];
+    e->nassigned = n;
+}
+
+static void assign(struct engine *e, const struct sid *sid, const struct id *dev)
+{
+    e->assigned = xrealloc(e->assigned, e->nassigned + 1, sizeof *e->assigned);
+    e->assigned[e->nassigned++] = (struct assignment){*sid, *dev};
+}
+
+static void fetch_from(struct engine *e, const struct peer_vec *p, struct fetch *out)
+{
+    *out = (struct fetch){.dev = p->dev};
+    for (size_t i = 0; i < p->vec.nstream && out->n < MSG_RANGES; i++) {
+        const struct vec_stream *s = &p->vec.stream[i];
+        uint64_t known = engine_known_of(e, &s->sid);
+        if (s->known <= known || is_assigned(e, &s->sid, NULL))
+            continue;
+        out->range[out->n++] = (struct msg_range){.sid = s->sid, .from = known + 1, .to = s->known};
+        assign(e, &s->sid, &p->dev);
+    }
+}
+
+bool engine_next_fetch(struct engine *e, struct fetch *out)
+{
+    for (size_t i = 0; i < e->npeer; i++) {
+        const struct peer_vec *p = &e->peer[i];
+        if (!p->online || !p->have || is_assigned(e, NULL, &p->dev))
+            continue;
+        fetch_from(e, p, out);
+        if (out->n)
+            return true;
+    }
+    return false;
+}
+
+/* ---- taking change sets ---- */
+
+static int check_author(struct engine *e, const struct header *h, uint64_t wall_ms)
+{
+    if (!id_eq(&h->group, &e->c.group->id))
+        return err_set(ERR_DENIED, "change set: it belongs to another group");
+    const struct member *m = group_find(e->c.group, &h->dev);
+    if (!m)
+        return err_set(ERR_AGAIN, "change set: its author is not known yet: the control log is behind");
+    if (!role_may_write(m->role) || m->revoked)
+        return err_set(ERR_DENIED, "change set of %s: this device may not write", m->card.name);
+    if (h->wall_ms > wall_ms + CLOCK_TOLERANCE_MS || hlc_ms(h->hlc_max) > wall_ms + CLOCK_TOLERANCE_MS)
+        return err_set(ERR_AGAIN, "change set of %s: its clock is more than 10 minutes ahead of ours: check both clocks", m->card.name);
+    return 0;
+}
+
+/* 1 = take it, 0 = we have it. */
+static int check_order(const struct stream *s, const struct header *h)
+{
+    uint64_t last = h->first + h->count - 1;
+    if (last <= s->row.known)
+        return 0;
+    if (h->first > s->row.known + 1)
+        return err_set(ERR_AGAIN, "change set: an earlier one is missing");
+    if (h->first <= s->row.known || !id_eq(&h->prev, &s->row.tip))
+        return err_set(ERR_BAD, "change set: it does not continue what its device signed before: two histories under one name");
+    return 1;
+}
+
+static int take_entry(struct engine *e, const struct stream *s, const struct header *h, const struct cs_item *it, uint64_t hlc_max)
+{
+    AUTO(entry_release) struct entry ent = {0};
+    int r = entry_decode(it->ent.p, it->ent.len, &ent);
+    if (r < 0)
+        return r;
+    if (ent.v.hlc > hlc_max)
+        return err_set(ERR_BAD, "change set: an entry's clock is later than its header says");
+    ent.v.dot = (struct dot){.sid = s->row.sid, .seq = h->first + it->index};
+    int64_t path, id;
+    r = index_path_id(e->c.index, (const char *)ent.path.p, ent.path.len, true, &path);
+    if (r == 0)
+        r = state_put(e, s, &ent, it->ent, path, &id);
+    return r < 0 ? r : state_update(e, path);
+}
+
+static int take_items(struct engine *e, const struct stream *s, const struct header *h, const struct cs *cs)
+{
+    struct mp m = cs_items(cs);
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < cs->nitems; i++) {
+        struct cs_item it;
+        cs_item_next(&m, &index, &it);
+        int r;
+        if (it.pruned)
+            r = index_pruned_put(e->c.index, &(struct ix_pruned){s->row.id, h->first + it.index, it.count, it.hash});
+        else
+            r = take_entry(e, s, h, &it, h->hlc_max);
+        if (r < 0)
+            return r;
+    }
+    return mp_done(&m, "change set");
+}
+
+static int take_one(struct engine *e, const struct cs *cs, uint64_t wall_ms)
+{
+    struct header h;
+    int r = cs_verify(cs, &h);
+    if (r == 0)
+        r = check_author(e, &h, wall_ms);
+    if (r < 0)
+        return r;
+    struct stream *s = engine_stream_by_sid(e, &h.sid);
+    if (!s && (r = engine_stream_add(e, &h.dev, h.inc, &s)) < 0)
+        return r;
+    if ((r = check_order(s, &h)) <= 0)
+        return r;
+    struct ix_header row = {.stream = s->row.id, .first = h.first, .count = h.count, .rec = cs->hdr, .sig = cs->sig};
+    r = index_header_put(e->c.index, &row);
+    /* Set before the entries are taken: an own tombstone's `seen` may look at it. */
+    s->row.known = h.first + h.count - 1;
+    s->row.tip = h.hash;
+    if (r == 0)
+        r = take_items(e, s, &h, cs);
+    if (r == 0)
+        r = index_stream_set(e->c.index, &s->row);
+    return r < 0 ? r : (int)h.count;
+}
+
+int engine_change_sets(struct engine *e, const void *body, size_t len, uint64_t wall_ms)
+{
+    assert(index_in_tx(e->c.index));
+    struct mp m;
+    uint32_t n;
+    int r = cs_body_open(body, len, &m, &n), total = 0;
+    for (uint32_t i = 0; r >= 0 && i < n; i++) {
+        struct cs cs;
+        r = cs_next(&m, &cs);
+        if (r == 0)
+            r = take_one(e, &cs, wall_ms);
+        if (r > 0)
+            total += r;
+    }
+    if (r >= 0)
+        r = mp_done(&m, "change sets");
+    return r < 0 ? r : total;
+}
+
+/* ---- serving change sets ---- */
+
+struct serve {
+    struct engine *e;
+    struct buf *out;                 /* change sets so far, without the array header */
+    uint32_t n;
+    bool full;
+    struct buf items;
+    uint32_t nitems;
+};
+
+static int put_item(void *arg, const struct ix_entry *row)
+{
+    struct serve *s = arg;
+    cs_put_entry(&s->items, &row->raw);
+    s->nitems++;
+    return 0;
+}
+
+struct runs { struct ix_pruned v[64]; size_t n; };
+static int take_run(void *arg, const struct ix_pruned *p)
+{
+    struct runs *r = arg;
+    r->v[r->n++] = *p;
+    return r->n == 64;
+}
+
+/* Entries and pruned runs of a header, in order of their numbers. */
+static int put_items(struct serve *s, const struct ix_header *h)
+{
+    uint64_t at = h->first, end = h->first + h->count;
+    while (at < end) {
+        struct runs runs = {.n = 0};
+        int r = index_pruned_each(s->e->c.index, h->stream, at, end - 1, take_run, &runs);
+        for (size_t i = 0; r >= 0 && i < runs.n; i++) {
+            const struct ix_pruned *p = &runs.v[i];
+            if (p->first > at)
+                r = index_entry_each_of_stream(s->e->c.index, h->stream, at, p->first - 1, put_item, s);
+            cs_put_pruned(&s->items, (uint32_t)(p->first - h->first), p->count, &p->hash);
+            s->nitems++;
+            at = p->first + p->count;
+        }
+        if (r >= 0 && runs.n < 64) {
+            r = at < end ? index_entry_each_of_stream(s->e->c.index, h->stream, at, end - 1, put_item, s) : 0;
+            at = end;
+        }
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int put_header(void *arg, const struct ix_header *h)
+{
+    struct serve *s = arg;
+    s->items = (struct buf)BUF_INIT(2 * LIMIT_CS_BYTES);
+    s->nitems = 0;
+    int r = put_items(s, h);
+    if (r == 0 && !buf_ok(&s->items))
+        r = err_set(ERR_CORRUPT, "index: the change set at %llu is larger than any may be", (unsigned long long)h->first);
+    s->full = s->n && s->out->len + s->items.len + h->rec.len + 256 > LIMIT_CS_REPLY;
+    if (r == 0 && !s->full) {
+        cs_put_head(s->out, &h->rec, h->sig, s->nitems);
+        buf_add(s->out, s->items.data, s->items.len);
+        s->n++;
+    }
+    buf_release(&s->items);
+    return r < 0 ? r : s->full;
+}
+
+int engine_serve_cs(struct engine *e, const struct msg_range *range, uint32_t n, struct buf *body)
+{
+    AUTO(buf_release) struct buf out = BUF_INIT(LIMIT_BODY);
+    struct serve s = {.e = e, .out = &out};
+    for (uint32_t i = 0; i < n && !s.full; i++) {
+        const struct stream *st = engine_stream_by_sid(e, &range[i].sid);
+        if (!st)
+            continue;
+        int r = index_header_each(e->c.index, st->row.id, range[i].from, range[i].to, put_header, &s);
+        if (r < 0)
+            return r;
+    }
+    buf_clear(body);
+    mp_put_array(body, s.n);
+    buf_add(body, out.data, out.len);
+    return buf_ok(body) && buf_ok(&out) ? 0 : err_set(ERR_FULL, "change sets: the reply does not fit");
+}

@@ -1,0 +1,46 @@
+/* home: the directory of one node: who this device is and which group it belongs to.
+ *   device.key   0600  msgpack: [1, sign_sk(64), tr_pk(32), tr_sk(32), card blob]
+ *   group.key    0600  msgpack: [1, group_id(32), k_group(32), k_epoch(32), epoch]
+ *   control.log        the group's control log (store/control.h)
+ *   config             text (node/config.h); names the folder
+ *   index.db           the index; may be lost without losing anything of the user's
+ *   control.sock       the command line's way in (proto/ctl.h)
+ *   lock               held (flock) while a node runs: one process a home
+ *   running            present while a node runs: found at the start it means that the last stop was not a clean one
+ *   log                of a detached node
+ * The directory is made with mode 0700. Every file is written to a temporary name, flushed and renamed. */
+#ifndef NODE_HOME_H
+#define NODE_HOME_H
+
+#include <stdbool.h>
+
+#include "proto/keys.h"
+#include "proto/pake.h"
+#include "store/control.h"
+
+struct home {
+    char *path;
+    struct device_keys *keys;
+    struct group_keys *group_keys;
+    struct buf card;              /* own signed card blob */
+    struct control *control;
+    int lock;
+    bool unclean;                 /* the last run did not end by itself */
+};
+
+/* Makes a home for a new device. Without `m` it founds a new group with itself as owner; with `m` it enters that group: keys, genesis
+ * and control log come from m (keys and card were made before, for joining). ERR_EXISTS when there is one already: "home PATH: already
+ * holds a device: use another --home, or remove it". Nothing is left behind on failure. folder is absolute. */
+int  home_create(const char *path, struct device_keys *keys, const struct bytes *card, const char *folder,
+                 const struct membership *m) MUST_CHECK;
+/* Opens and locks. ERR_NOTFOUND "home PATH: no device here: run lanyard init or lanyard join", ERR_EXISTS when a node runs,
+ * ERR_CORRUPT with the file's name and the remedy, ERR_DENIED when a secret file is readable by others. */
+int  home_open(const char *path, struct home **out) MUST_CHECK;
+void home_close(struct home **h, bool clean);  /* clean: removes `running` */
+/* Marks the run as begun; home_open has read what was there before. */
+int  home_mark_running(struct home *h) MUST_CHECK;
+char *home_file(const struct home *h, const char *name);   /* "PATH/name", to be freed */
+/* Default device name: the host name's first label, made fit for device_name_check. */
+void home_default_name(char out[static 65]);
+
+#endif

@@ -1,0 +1,385 @@
+#include "node/link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/log.h"
+
+#define DIAL_MS 8000       /* from dialling to UP */
+#define PING_MS 5000
+#define PING_TIMEOUT_MS 10000
+#define TICK_MS 500
+
+/* A request without an answer yet. */
+struct pending { uint64_t req, due; link_reply_fn fn; void *arg; struct pending *next; };
+
+struct link {
+    struct link_config c;
+    char address[80];
+    enum link_state state;
+    void *ctl, *bulk, *sub, *monitor;
+    struct pending *pending; size_t npending;
+    struct loop_timer tick, death;
+    const char *why;
+    uint64_t next_req, started, last_ping;
+    bool pinging;
+    struct id dev;
+    uint8_t inst[8], nonce[32];
+};
+
+enum link_state link_state(const struct link *l) { return l->state; }
+const char *link_address(const struct link *l) { return l->address; }
+const struct id *link_device(const struct link *l) { return &l->dev; }
+const uint8_t *link_inst(const struct link *l) { return l->inst; }
+size_t link_pending(const struct link *l) { return l->npending; }
+
+/* ---- dying ---- */
+
+static void fail_pending(struct link *l)
+{
+    while (l->pending) {
+        struct pending *p = l->pending;
+        l->pending = p->next;
+        l->npending--;
+        p->fn(p->arg, NULL, NULL);
+        free(p);
+    }
+}
+
+/* The owner hears of it from a timer, never from inside a call it made itself. */
+static void on_death(void *arg)
+{
+    struct link *l = arg;
+    fail_pending(l);
+    l->c.ops.down(l->c.ops.arg, l, l->why);
+}
+
+void link_kill(struct link *l, const char *why)
+{
+    if (l->state == LINK_DEAD)
+        return;
+    l->state = LINK_DEAD;
+    l->why = why;
+    loop_timer_clear(l->c.loop, &l->tick);
+    loop_timer_set(l->c.loop, &l->death, 0, on_death, l);
+}
+
+/* ---- requests ---- */
+
+void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t timeout_ms, link_reply_fn fn, void *arg)
+{
+    m->req = ++l->next_req;
+    struct pending *p = xcalloc(1, sizeof *p);
+    *p = (struct pending){.req = m->req, .due = loop_now() + timeout_ms, .fn = fn, .arg = arg, .next = l->pending};
+    l->pending = p;
+    l->npending++;
+    if (l->state == LINK_DEAD)
+        return;                      /* on_death calls it back */
+    AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
+    int r = msg_encode(&head, m);
+    assert(r == 0);
+    if (zmq_send(lane == LANE_BULK ? l->bulk : l->ctl, head.data, head.len, ZMQ_DONTWAIT) < 0)
+        p->due = 0;                  /* not connected at this moment: the next tick calls it back */
+}
+
+static struct pending *take_pending(struct link *l, uint64_t req)
+{
+    for (struct pending **p = &l->pending; *p; p = &(*p)->next)
+        if ((*p)->req == req) {
+            struct pending *found = *p;
+            *p = found->next;
+            l->npending--;
+            return found;
+        }
+    return NULL;
+}
+
+static void expire(struct link *l, uint64_t now)
+{
+    struct pending **p = &l->pending;
+    while (*p) {
+        if ((*p)->due > now) {
+            p = &(*p)->next;
+            continue;
+        }
+        struct pending *old = *p;
+        *p = old->next;
+        l->npending--;
+        old->fn(old->arg, NULL, NULL);
+        free(old);
+        p = &l->pending;             /* the callback may have changed the list */
+    }
+}
+
+/* ---- greeting ---- */
+
+static void on_pong(void *arg, const struct msg *m, zmq_msg_t *body)
+{
+    (void)body;
+    struct link *l = arg;
+    l->pinging = false;
+    if (!m)
+        link_kill(l, "no answer");
+}
+
+static void ping(struct link *l, uint64_t now)
+{
+    l->last_ping = now;
+    l->pinging = true;
+    struct msg m = {.type = MSG_PING, .ping = {.wall_ms = loop_wall()}};
+    link_request(l, LANE_CONTROL, &m, PING_TIMEOUT_MS, on_pong, l);
+}
+
+static void subscribe(struct link *l)
+{
+    uint8_t topic[NET_TOPIC];
+    char ep[96];
+    net_topic(l->c.net, topic);
+    const char *colon = strrchr(l->address, ':');
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    snprintf(ep, sizeof ep, "tcp://%.*s:%lu", (int)(colon - l->address), l->address, port + 1);
+    if (zmq_setsockopt(l->sub, ZMQ_SUBSCRIBE, topic, sizeof topic) || zmq_connect(l->sub, ep))
+        log_warn("vectors of a peer cannot be subscribed to address=%s why=\"%s\"", ep, zmq_strerror(errno));
+}
+
+static int check_hello(struct link *l, const struct msg_hello *h)
+{
+    const struct member *m = group_find(l->c.group, &h->dev);
+    if (!id_eq(&h->group, &l->c.group->id))
+        return err_set(ERR_DENIED, "hello: of another group");
+    if (!m)
+        return err_set(ERR_AGAIN, "hello: of a device that is not known yet");
+    if (m->revoked)
+        return err_set(ERR_DENIED, "hello: of a revoked device");
+    struct hello_party sender = {.dev = h->dev}, caller = {.dev = l->c.keys->dev};
+    memcpy(sender.tr_pk, m->card.tr_pk, sizeof sender.tr_pk);
+    memcpy(sender.nonce, h->nonce, sizeof sender.nonce);
+    memcpy(caller.tr_pk, l->c.keys->tr_pk, sizeof caller.tr_pk);
+    memcpy(caller.nonce, l->nonce, sizeof caller.nonce);
+    return hello_verify(h->sig, &l->c.group->id, &sender, &caller);
+}
+
+static void on_hello(void *arg, const struct msg *m, zmq_msg_t *body)
+{
+    (void)body;
+    struct link *l = arg;
+    if (l->state != LINK_GREETING)
+        return;
+    if (!m || m->type != MSG_HELLO_OK) {
+        link_kill(l, m ? "greeting refused" : "greeting not answered");
+        return;
+    }
+    int r = check_hello(l, &m->hello);
+    if (r < 0) {
+        log_seldom(LOG_INFO, "peer refused address=%s why=\"%s\"", l->address, err_text());
+        if (r == ERR_AGAIN)
+            l->c.ops.stranger(l->c.ops.arg, l);
+        else
+            link_kill(l, "greeting not genuine");
+        return;
+    }
+    l->dev = m->hello.dev;
+    memcpy(l->inst, m->hello.inst, sizeof l->inst);
+    l->state = LINK_UP;
+    if (!l->c.ops.up(l->c.ops.arg, l, &m->hello)) {
+        link_kill(l, "not needed");
+        return;
+    }
+    l->last_ping = loop_now();
+    subscribe(l);
+}
+
+static void greet(struct link *l)
+{
+    struct msg m = {.type = MSG_HELLO};
+    l->c.ops.hello(l->c.ops.arg, &m.hello);
+    randombytes_buf(l->nonce, sizeof l->nonce);
+    memcpy(m.hello.nonce, l->nonce, sizeof l->nonce);
+    struct hello_party self = {.dev = l->c.keys->dev};
+    memcpy(self.tr_pk, l->c.keys->tr_pk, sizeof self.tr_pk);
+    memcpy(self.nonce, l->nonce, sizeof self.nonce);
+    hello_sign(m.hello.sig, &l->c.group->id, &self, NULL, l->c.keys);
+    l->state = LINK_GREETING;
+    link_request(l, LANE_CONTROL, &m, DIAL_MS, on_hello, l);
+}
+
+/* ---- events ---- */
+
+static void on_tick(void *arg)
+{
+    struct link *l = arg;
+    uint64_t now = loop_now();
+    loop_timer_set(l->c.loop, &l->tick, TICK_MS, on_tick, l);
+    expire(l, now);
+    if (l->state == LINK_DEAD)
+        return;
+    if (l->state != LINK_UP && now - l->started > DIAL_MS)
+        link_kill(l, "no connection");
+    else if (l->state == LINK_UP && !l->pinging && now - l->last_ping > PING_MS)
+        ping(l, now);
+}
+
+static void deliver(struct link *l, const struct msg *m, zmq_msg_t *body)
+{
+    struct pending *p = take_pending(l, m->req);
+    if (!p)
+        return;
+    p->fn(p->arg, m, body);
+    free(p);
+}
+
+static void receive_from(struct link *l, void *socket)
+{
+    for (int i = 0; i < 64 && l->state != LINK_DEAD; i++) {
+        zmq_msg_t head, body;
+        zmq_msg_init(&head);
+        zmq_msg_init(&body);
+        bool has_body;
+        struct msg m;
+        int r = net_receive(socket, NULL, &head, &body, &has_body);
+        bool got = r != 0;
+        if (r > 0 && (r = msg_decode(zmq_msg_data(&head), zmq_msg_size(&head), &m)) == 0 && msg_has_body(m.type) != has_body)
+            r = err_set(ERR_BAD, "message %s: body missing or not allowed", msg_name(m.type));
+        if (got && r < 0) {
+            log_seldom(LOG_WARN, "answer refused address=%s why=\"%s\"", l->address, err_text());
+            link_kill(l, "malformed answer");
+        } else if (got) {
+            deliver(l, &m, has_body ? &body : NULL);
+        }
+        zmq_msg_close(&head);
+        zmq_msg_close(&body);
+        if (!got)
+            return;
+    }
+}
+
+static void on_ctl(void *arg) { receive_from(arg, ((struct link *)arg)->ctl); }
+static void on_bulk(void *arg) { receive_from(arg, ((struct link *)arg)->bulk); }
+
+static void on_sub(void *arg)
+{
+    struct link *l = arg;
+    for (int i = 0; i < 64 && l->state == LINK_UP; i++) {
+        zmq_msg_t topic, blob;
+        zmq_msg_init(&topic);
+        zmq_msg_init(&blob);
+        bool has_body;
+        int r = net_receive(l->sub, NULL, &topic, &blob, &has_body);
+        if (r > 0 && has_body)
+            l->c.ops.vector(l->c.ops.arg, l, zmq_msg_data(&blob), zmq_msg_size(&blob));
+        zmq_msg_close(&topic);
+        zmq_msg_close(&blob);
+        if (r == 0)
+            return;
+    }
+}
+
+static void on_monitor(void *arg)
+{
+    struct link *l = arg;
+    for (;;) {
+        uint8_t event[6];
+        int n = zmq_recv(l->monitor, event, sizeof event, ZMQ_DONTWAIT);
+        if (n < 0)
+            return;
+        char endpoint[8];
+        zmq_recv(l->monitor, endpoint, sizeof endpoint, 0);
+        uint16_t what;
+        memcpy(&what, event, sizeof what);
+        if (n != 6 || l->state == LINK_DEAD)
+            continue;
+        if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && l->state == LINK_DIALLING)
+            greet(l);
+        else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+            link_kill(l, "refused by the other side");
+        else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+            link_kill(l, "not a node of this group");
+        else if (what == ZMQ_EVENT_DISCONNECTED && l->state != LINK_DIALLING)
+            link_kill(l, "disconnected");
+    }
+}
+
+/* ---- life cycle ---- */
+
+static int make_socket(struct link *l, int type, loop_fn fn, void **out)
+{
+    void *s = zmq_socket(net_context(l->c.net), type);
+    if (!s)
+        return err_set(ERR_IO, "network: cannot make a socket: %s", zmq_strerror(errno));
+    *out = s;
+    loop_add_socket(l->c.loop, s, fn, l);
+    int one = 1;
+    if (type == ZMQ_DEALER && zmq_setsockopt(s, ZMQ_IMMEDIATE, &one, sizeof one))
+        return err_set(ERR_IO, "network: option: %s", zmq_strerror(errno));
+    return net_socket_dial(l->c.net, s);
+}
+
+static int watch_ctl(struct link *l)
+{
+    char ep[64];
+    snprintf(ep, sizeof ep, "inproc://link-%p", (void *)l);
+    int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                 ZMQ_EVENT_DISCONNECTED;
+    if (zmq_socket_monitor(l->ctl, ep, events) || !(l->monitor = zmq_socket(net_context(l->c.net), ZMQ_PAIR)) ||
+        zmq_connect(l->monitor, ep))
+        return err_set(ERR_IO, "network: connection events: %s", zmq_strerror(errno));
+    loop_add_socket(l->c.loop, l->monitor, on_monitor, l);
+    return 0;
+}
+
+static int open_sockets(struct link *l)
+{
+    char ep[96];
+    snprintf(ep, sizeof ep, "tcp://%s", l->address);
+    int r = make_socket(l, ZMQ_DEALER, on_ctl, &l->ctl);
+    if (r == 0)
+        r = make_socket(l, ZMQ_DEALER, on_bulk, &l->bulk);
+    if (r == 0)
+        r = make_socket(l, ZMQ_SUB, on_sub, &l->sub);
+    if (r == 0)
+        r = watch_ctl(l);
+    if (r == 0 && (zmq_connect(l->ctl, ep) || zmq_connect(l->bulk, ep)))
+        r = err_set(ERR_USAGE, "address %s: %s", l->address, zmq_strerror(errno));
+    return r;
+}
+
+int link_dial(const struct link_config *c, const char *address, struct link **out)
+{
+    struct link *l = xcalloc(1, sizeof *l);
+    l->c = *c;
+    l->started = loop_now();
+    snprintf(l->address, sizeof l->address, "%s", address);
+    int r = strrchr(address, ':') ? open_sockets(l) : err_set(ERR_USAGE, "address %s: not HOST:PORT", address);
+    if (r < 0) {
+        link_free(&l);
+        return r;
+    }
+    loop_timer_set(c->loop, &l->tick, TICK_MS, on_tick, l);
+    *out = l;
+    return 0;
+}
+
+void link_free(struct link **pl)
+{
+    struct link *l = *pl;
+    if (!l)
+        return;
+    *pl = NULL;
+    l->state = LINK_DEAD;
+    fail_pending(l);
+    loop_timer_clear(l->c.loop, &l->tick);
+    loop_timer_clear(l->c.loop, &l->death);
+    if (l->monitor)
+        zmq_socket_monitor(l->ctl, NULL, 0);
+    void *all[] = {l->monitor, l->ctl, l->bulk, l->sub};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]) {
+            loop_del_socket(l->c.loop, all[i]);
+            zmq_close(all[i]);
+        }
+    free(l);
+}

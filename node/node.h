@@ -1,0 +1,65 @@
+/* node: everything of a running node, put together. node.c wires the parts: what one reports is passed to those it concerns. The parts
+ * know nothing of each other but what their headers say, and nothing of this struct; only node.c, greet.c and api*.c see it.
+ *
+ *   watch -> scan -> engine -> (commit) -> publish              local changes go out
+ *   peers/net -> engine -> want -> pull -> (commit) -> publish  remote changes come in
+ *   net -> serve                                                content is handed out
+ *   control socket -> api -> any of them                        what the user asks */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include "discovery/discovery.h"
+#include "node/config.h"
+#include "node/engine.h"
+#include "node/home.h"
+#include "node/inviter.h"
+#include "node/loop.h"
+#include "node/net.h"
+#include "node/peers.h"
+#include "node/pool.h"
+#include "node/pull.h"
+#include "node/scan.h"
+#include "node/serve.h"
+#include "store/folder.h"
+#include "store/index.h"
+
+struct api;
+struct node {
+    struct home *home;
+    struct config config;
+    struct loop *loop;
+    struct pool *pool;
+    struct net *net;
+    struct peers *peers;
+    struct index *index;
+    struct folder *folder;           /* NULL while it is missing */
+    struct engine *engine;
+    struct scan *scan;               /* with the folder */
+    struct pull *pull;               /* with the folder */
+    struct serve *serve;             /* with the folder */
+    struct discovery *discovery;     /* NULL without mDNS */
+    struct inviter *inviter;
+    struct api *api;
+    struct gear gear;
+    uint8_t inst[8];
+    bool paused;
+    char scan_error[256], pull_error[256], start_error[256];   /* "" = none */
+    struct loop_timer publish_timer, tick_timer;
+    bool publish_soon;
+    bool asking_ctl;                 /* control records have been asked for and have not come yet */
+};
+
+/* For api: what the status shows. */
+enum node_state { NODE_STARTING, NODE_SCANNING, NODE_SYNCING, NODE_IDLE, NODE_PAUSED, NODE_LOCKED, NODE_ERROR };
+enum node_state node_state(struct node *n, const char **error);
+/* This device has all that its online peers have, they have all of it, and at least `peers` of them are online. */
+bool node_settled(struct node *n, size_t peers);
+bool node_in_sync_with(struct node *n, const struct id *dev);
+void node_pause(struct node *n, bool paused);
+void node_stop(struct node *n);
+/* Entries were committed by somebody (restore, resolve): publish and pull. */
+void node_committed(struct node *n);
+/* A change that `lanyard events` tells of; keys and values alternate, NULL ends. */
+void node_event(struct node *n, const char *event, ...);
+
+#endif

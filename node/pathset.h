@@ -1,0 +1,15 @@
+/* pathset: a set of paths (bytes), each with a small number attached. Open addressing, grows, forgets. */
+#ifndef NODE_PATHSET_H
+#define NODE_PATHSET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pathset { struct pathset_slot { char *path; uint32_t len; uint32_t value; } *slot; size_t n, used, cap; };
+void pathset_put(struct pathset *s, const char *path, size_t len, uint32_t value);   /* copies; replaces the value */
+bool pathset_get(const struct pathset *s, const char *path, size_t len, uint32_t *value);  /* value may be NULL */
+void pathset_del(struct pathset *s, const char *path, size_t len);
+void pathset_release(struct pathset *s);
+
+#endif

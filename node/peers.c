@@ -1,0 +1,295 @@
+#include "node/peers.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/log.h"
+
+#define TICK_MS 100
+#define PAUSE_MIN_MS 200
+#define PAUSE_MAX_MS 15000
+#define ADDRESSES_MAX 2048      /* a flood of announcements must not become a flood of dials */
+#define DIALS_MAX 64
+
+struct address {
+    char text[80];
+    unsigned sources;
+    struct id dev;              /* who answered there last; none = nobody yet */
+    bool self;                  /* that is this node */
+    uint64_t due, pause;
+    struct link *link;
+};
+struct device { struct id dev; struct link *link; uint64_t last_seen_ms; char address[80]; unsigned sources; };
+
+struct peers {
+    struct peers_config c;
+    struct link_config link_config;
+    struct address **addr; size_t naddr;
+    struct device *dev; size_t ndev;
+    size_t dialling;
+    struct loop_timer tick;
+    bool paused;
+};
+
+static struct address *by_link(struct peers *p, const struct link *l)
+{
+    for (size_t i = 0; i < p->naddr; i++)
+        if (p->addr[i]->link == l)
+            return p->addr[i];
+    return NULL;
+}
+
+static struct address *by_text(struct peers *p, const char *text)
+{
+    for (size_t i = 0; i < p->naddr; i++)
+        if (strcmp(p->addr[i]->text, text) == 0)
+            return p->addr[i];
+    return NULL;
+}
+
+static struct device *device_find(const struct peers *p, const struct id *dev)
+{
+    for (size_t i = 0; i < p->ndev; i++)
+        if (id_eq(&p->dev[i].dev, dev))
+            return &p->dev[i];
+    return NULL;
+}
+
+static struct device *device_get(struct peers *p, const struct id *dev)
+{
+    struct device *d = device_find(p, dev);
+    if (d)
+        return d;
+    p->dev = xrealloc(p->dev, p->ndev + 1, sizeof *p->dev);
+    p->dev[p->ndev] = (struct device){.dev = *dev};
+    return &p->dev[p->ndev++];
+}
+
+struct link *peers_link(const struct peers *p, const struct id *dev)
+{
+    const struct device *d = device_find(p, dev);
+    return d ? d->link : NULL;
+}
+
+size_t peers_online(const struct peers *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->ndev; i++)
+        n += p->dev[i].link != NULL;
+    return n;
+}
+
+void peers_info(const struct peers *p, const struct id *dev, struct peer_info *out)
+{
+    *out = (struct peer_info){0};
+    const struct device *d = device_find(p, dev);
+    if (!d)
+        return;
+    out->online = d->link != NULL;
+    out->address = d->address[0] ? d->address : NULL;
+    out->source = d->sources;
+    out->last_seen_ms = d->link ? loop_wall() : d->last_seen_ms;
+}
+
+/* ---- what links report ---- */
+
+static void on_hello(void *arg, struct msg_hello *h)
+{
+    struct peers *p = arg;
+    p->c.ops.hello(p->c.ops.arg, h);
+}
+
+static void settle(struct peers *p, struct address *a)
+{
+    a->pause = PAUSE_MIN_MS;
+    assert(p->dialling > 0);
+    p->dialling--;
+}
+
+static bool on_up(void *arg, struct link *l, const struct msg_hello *h)
+{
+    struct peers *p = arg;
+    struct address *a = by_link(p, l);
+    settle(p, a);
+    a->dev = h->dev;
+    if (id_eq(&h->dev, &p->c.keys->dev)) {
+        a->self = true;
+        return false;
+    }
+    struct device *d = device_get(p, &h->dev);
+    if (d->link)
+        return false;
+    d->link = l;
+    d->sources = a->sources;
+    snprintf(d->address, sizeof d->address, "%s", a->text);
+    p->c.ops.up(p->c.ops.arg, &h->dev, l, h);
+    return true;
+}
+
+static void drop_address(struct peers *p, struct address *a)
+{
+    for (size_t i = 0; i < p->naddr; i++)
+        if (p->addr[i] == a) {
+            p->addr[i] = p->addr[--p->naddr];
+            break;
+        }
+    free(a);
+}
+
+static void device_down(struct peers *p, struct link *l)
+{
+    for (size_t i = 0; i < p->ndev; i++)
+        if (p->dev[i].link == l) {
+            struct id dev = p->dev[i].dev;
+            p->dev[i].link = NULL;
+            p->dev[i].last_seen_ms = loop_wall();
+            p->c.ops.down(p->c.ops.arg, &dev);
+            return;
+        }
+}
+
+static void on_down(void *arg, struct link *l, const char *why)
+{
+    struct peers *p = arg;
+    struct address *a = by_link(p, l);
+    bool was_up = !id_is_none(link_device(l));
+    log_debug("link down address=%s why=\"%s\"", a->text, why);
+    if (!was_up)
+        settle(p, a);
+    /* Whoever was there a moment ago may be back at once; whoever never answered is asked less and less often. */
+    a->pause = was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : a->pause * 2;
+    a->due = loop_now() + a->pause;
+    a->link = NULL;
+    device_down(p, l);
+    link_free(&l);
+    if (!a->sources)
+        drop_address(p, a);
+}
+
+static void on_stranger(void *arg, struct link *l)
+{
+    struct peers *p = arg;
+    p->c.ops.stranger(p->c.ops.arg, l);
+}
+
+static void on_vector(void *arg, struct link *l, const void *blob, size_t len)
+{
+    struct peers *p = arg;
+    p->c.ops.vector(p->c.ops.arg, l, blob, len);
+}
+
+/* ---- dialling ---- */
+
+static bool worth_dialling(const struct peers *p, const struct address *a, uint64_t now)
+{
+    if (a->link || a->self || a->due > now)
+        return false;
+    return id_is_none(&a->dev) || !peers_link(p, &a->dev);
+}
+
+static void dial(struct peers *p, struct address *a)
+{
+    uint64_t pause = a->pause;
+    int r = link_dial(&p->link_config, a->text, &a->link);
+    a->pause = pause;
+    if (r == 0) {
+        p->dialling++;
+        return;
+    }
+    log_seldom(LOG_WARN, "cannot dial address=%s why=\"%s\"", a->text, err_text());
+    a->due = loop_now() + PAUSE_MAX_MS;
+}
+
+static void on_tick(void *arg)
+{
+    struct peers *p = arg;
+    uint64_t now = loop_now();
+    for (size_t i = 0; i < p->naddr && p->dialling < DIALS_MAX && !p->paused; i++)
+        if (worth_dialling(p, p->addr[i], now))
+            dial(p, p->addr[i]);
+    loop_timer_set(p->c.loop, &p->tick, TICK_MS, on_tick, p);
+}
+
+void peers_add(struct peers *p, const char *address, enum addr_source source)
+{
+    struct address *a = by_text(p, address);
+    if (!a) {
+        if (p->naddr >= ADDRESSES_MAX || strlen(address) >= sizeof a->text) {
+            log_seldom(LOG_WARN, "address ignored address=%.80s why=\"too many, or too long\"", address);
+            return;
+        }
+        a = xcalloc(1, sizeof *a);
+        snprintf(a->text, sizeof a->text, "%s", address);
+        p->addr = xrealloc(p->addr, p->naddr + 1, sizeof *p->addr);
+        p->addr[p->naddr++] = a;
+    } else if (!(a->sources & (unsigned)source)) {
+        a->due = 0;
+        a->self = false;
+    }
+    a->sources |= (unsigned)source;
+}
+
+void peers_remove(struct peers *p, const char *address, enum addr_source source)
+{
+    struct address *a = by_text(p, address);
+    if (!a)
+        return;
+    a->sources &= ~(unsigned)source;
+    if (!a->sources && !a->link)
+        drop_address(p, a);
+}
+
+void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[static 8], const char *ip, uint16_t port)
+{
+    char text[80];
+    struct link *l = peers_link(p, dev);
+    if (l && memcmp(link_inst(l), inst, 8) != 0)
+        link_kill(l, "it has started anew");
+    if (!port || !*ip)
+        return;
+    const char *v4 = strncmp(ip, "::ffff:", 7) == 0 ? ip + 7 : ip;
+    snprintf(text, sizeof text, strchr(v4, ':') ? "[%s]:%u" : "%s:%u", v4, port);
+    peers_add(p, text, ADDR_HEARD);
+    struct address *a = by_text(p, text);
+    if (a && !a->link)
+        a->due = 0;
+}
+
+void peers_pause(struct peers *p, bool paused)
+{
+    p->paused = paused;
+    for (size_t i = 0; i < p->naddr; i++) {
+        p->addr[i]->due = 0;
+        if (paused && p->addr[i]->link)
+            link_kill(p->addr[i]->link, "paused");
+    }
+}
+
+int peers_new(const struct peers_config *c, struct peers **out)
+{
+    struct peers *p = xcalloc(1, sizeof *p);
+    p->c = *c;
+    p->link_config = (struct link_config){.loop = c->loop, .net = c->net, .keys = c->keys, .group = c->group,
+        .ops = {.hello = on_hello, .up = on_up, .stranger = on_stranger, .down = on_down, .vector = on_vector, .arg = p}};
+    loop_timer_set(c->loop, &p->tick, 0, on_tick, p);
+    *out = p;
+    return 0;
+}
+
+void peers_free(struct peers **pp)
+{
+    struct peers *p = *pp;
+    if (!p)
+        return;
+    loop_timer_clear(p->c.loop, &p->tick);
+    for (size_t i = 0; i < p->naddr; i++) {
+        link_free(&p->addr[i]->link);
+        free(p->addr[i]);
+    }
+    free(p->addr);
+    free(p->dev);
+    free(p);
+    *pp = NULL;
+}

@@ -1,0 +1,36 @@
+/* peers: addresses and the devices behind them. Addresses come from everywhere (mDNS, --peer, the cache, other peers, a greeting
+ * that reached us) and prove nothing; each is dialled with a growing pause until a device of the group answers. One link a device
+ * is kept; other addresses of a device that is linked wait until it is gone. */
+#ifndef NODE_PEERS_H
+#define NODE_PEERS_H
+
+#include "node/link.h"
+
+struct peers;
+
+enum addr_source { ADDR_STATIC = 1, ADDR_MDNS = 2, ADDR_HEARD = 4, ADDR_CACHE = 8 };  /* a set of bits */
+
+struct peers_ops {
+    void (*hello)(void *arg, struct msg_hello *h);
+    void (*up)(void *arg, const struct id *dev, struct link *l, const struct msg_hello *h);
+    void (*down)(void *arg, const struct id *dev);
+    void (*stranger)(void *arg, struct link *l);
+    void (*vector)(void *arg, struct link *l, const void *blob, size_t len);
+    void *arg;
+};
+struct peers_config { struct loop *loop; struct net *net; const struct device_keys *keys; const struct group *group; struct peers_ops ops; };
+
+int  peers_new(const struct peers_config *c, struct peers **out) MUST_CHECK;
+void peers_free(struct peers **p);
+void peers_add(struct peers *p, const char *address, enum addr_source source);
+void peers_remove(struct peers *p, const char *address, enum addr_source source);
+/* A greeting of `dev` reached our listening socket from that address: dial back, at once if it is a new start of it. */
+void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[static 8], const char *ip, uint16_t port);
+void peers_pause(struct peers *p, bool paused);            /* paused: all links end and none is made */
+struct link *peers_link(const struct peers *p, const struct id *dev);   /* NULL when not online */
+
+struct peer_info { bool online; const char *address; enum addr_source source; uint64_t last_seen_ms; /* time of day; 0 = never */ };
+void peers_info(const struct peers *p, const struct id *dev, struct peer_info *out);
+size_t peers_online(const struct peers *p);
+
+#endif

@@ -1,0 +1,315 @@
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/log.h"
+#include "node/pull_priv.h"
+#include "proto/path.h"
+
+enum { RETRY_MS = 400, FAILED_MS = 2000, SOURCELESS_MS = 1000 };
+
+/* ---- lists ---- */
+
+void items_add(struct items *l, struct item *it)
+{
+    it->prev_item = l->tail;
+    it->next_item = NULL;
+    *(l->tail ? &l->tail->next_item : &l->head) = it;
+    l->tail = it;
+    l->n++;
+}
+
+void items_del(struct items *l, struct item *it)
+{
+    *(it->prev_item ? &it->prev_item->next_item : &l->head) = it->next_item;
+    *(it->next_item ? &it->next_item->prev_item : &l->tail) = it->prev_item;
+    l->n--;
+}
+
+/* ---- which wants have an item ---- */
+
+bool item_known(const struct pull *p, int64_t entry) { return pathset_get(&p->entries, (const char *)&entry, sizeof entry, NULL); }
+void item_claim(struct pull *p, int64_t entry) { pathset_put(&p->entries, (const char *)&entry, sizeof entry, 0); }
+void item_unclaim(struct pull *p, int64_t entry) { pathset_del(&p->entries, (const char *)&entry, sizeof entry); }
+
+/* ---- life of an item ---- */
+
+void item_state(struct pull *p, struct item *it, enum item_state s)
+{
+    p->ready -= it->state == ITEM_READY;
+    it->state = s;
+    p->ready += s == ITEM_READY;
+}
+
+/* Back to nothing known about where its content is. The download on disk stays. */
+static void reset(struct pull *p, struct item *it)
+{
+    if (it->fd >= 0)
+        close(it->fd);
+    it->fd = -1;
+    free(it->have);
+    free(it->asked);
+    free(it->offset);
+    free(it->from);
+    it->have = it->asked = NULL;
+    it->offset = NULL;
+    it->from = NULL;
+    it->missing = it->next = 0;
+    if (it->from_entry)
+        item_unclaim(p, it->from_entry);
+    it->from_entry = 0;
+    if (it->way == WAY_FETCH)
+        pathset_del(&p->roots, (const char *)&it->ent.content.root, ID_LEN);
+    it->way = WAY_PLAIN;
+}
+
+static void destroy(struct pull *p, struct item *it)
+{
+    item_unclaim(p, it->want.entry);
+    reset(p, it);
+    items_del(&p->all, it);
+    entry_release(&it->ent);
+    buf_release(&it->raw);
+    buf_release(&it->list);
+    free(it->path);
+    free(it);
+}
+
+void item_unref(struct pull *p, struct item *it)
+{
+    assert(it->refs > 0);
+    if (--it->refs == 0 && it->cancelled)
+        destroy(p, it);
+}
+
+void item_done(struct pull *p, struct item *it)
+{
+    item_state(p, it, ITEM_DELAYED);
+    it->cancelled = true;
+    it->due = UINT64_MAX;
+    if (it->refs == 0)
+        destroy(p, it);
+}
+
+void item_fail(struct pull *p, struct item *it, uint64_t in_ms)
+{
+    it->failures++;
+    it->due = loop_now() + in_ms;
+    item_state(p, it, ITEM_DELAYED);
+    pull_wake(p, in_ms);
+}
+
+/* ---- beginning ---- */
+
+/* Whether only mode and time differ from what lies there. */
+static bool content_is_there(struct pull *p, const struct item *it, struct ix_local *l)
+{
+    struct ix_entry row;
+    if (it->want.role != WANT_INSTALL || index_local_get(p->c.index, it->want.path, l) < 0 ||
+        index_entry_get(p->c.index, l->entry, &row, NULL) < 0)
+        return false;
+    return row.kind == it->ent.kind && row.kind == KIND_FILE && row.size == it->ent.size && id_eq(&row.root, &it->ent.content.root);
+}
+
+static void begin_content(struct pull *p, struct item *it)
+{
+    struct ix_local l;
+    it->way = WAY_PLAIN;
+    if (it->ent.kind != KIND_FILE || it->ent.content.type == CONTENT_INLINE || content_is_there(p, it, &l)) {
+        item_state(p, it, ITEM_READY);
+        return;
+    }
+    if (!it->tried_move && local_move(p, it))
+        return;
+    if (!it->tried_copy && local_copy(p, it))
+        return;
+    /* The same content is being fetched for another path: afterwards it can be copied. */
+    if (pathset_get(&p->roots, (const char *)&it->ent.content.root, ID_LEN, NULL)) {
+        it->tried_copy = false;
+        item_fail(p, it, RETRY_MS);
+        return;
+    }
+    pathset_put(&p->roots, (const char *)&it->ent.content.root, ID_LEN, 0);
+    it->way = WAY_FETCH;
+    if (it->ent.content.nblocks == 1) {
+        snprintf(it->tmp, sizeof it->tmp, "f-%llx", (unsigned long long)it->want.entry);
+        it->missing = 1;
+        item_state(p, it, ITEM_BLOCKS);
+        return;
+    }
+    item_state(p, it, ITEM_LIST);
+    if (index_tree_get(p->c.index, &it->ent.content.root, &it->list) == 0)
+        local_prepare(p, it);
+}
+
+static void begin(struct pull *p, struct item *it)
+{
+    struct ix_want now;
+    if (index_want_get(p->c.index, it->want.entry, &now) < 0) {
+        item_done(p, it);
+        return;
+    }
+    reset(p, it);
+    begin_content(p, it);
+}
+
+/* A want that local rules exclude is not for this disk: it counts as fulfilled here. */
+static bool excluded(struct pull *p, const struct item *it)
+{
+    return it->want.role == WANT_INSTALL && it->ent.kind != KIND_TOMBSTONE &&
+           p->c.ops.ignored(p->c.ops.arg, it->path, it->len, it->ent.kind == KIND_DIR);
+}
+
+static int exclude(struct pull *p, const struct item *it)
+{
+    int r = engine_begin(p->c.engine);
+    if (r == 0)
+        r = index_want_del(p->c.index, it->want.entry);
+    return r < 0 ? r : engine_commit(p->c.engine, loop_wall());
+}
+
+static struct item *item_new(struct pull *p, const struct ix_want *w)
+{
+    struct item *it = xcalloc(1, sizeof *it);
+    it->want = *w;
+    it->fd = -1;
+    it->raw = (struct buf)BUF_INIT(LIMIT_ENTRY);
+    it->list = (struct buf)BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
+    it->state = ITEM_DELAYED;
+    items_add(&p->all, it);
+    item_claim(p, w->entry);
+    struct ix_entry row;
+    if (engine_entry(p->c.engine, w->entry, &it->raw, &it->ent, &row) < 0) {
+        log_warn("index: %s", err_text());
+        item_fail(p, it, FAILED_MS);
+        return NULL;
+    }
+    it->len = it->ent.path.len;
+    it->path = xcalloc(it->len + 1, 1);
+    memcpy(it->path, it->ent.path.p, it->len);
+    return it;
+}
+
+struct wants { struct ix_want v[512]; size_t n; };
+static int collect(void *arg, const struct ix_want *w)
+{
+    struct wants *ws = arg;
+    ws->v[ws->n++] = *w;
+    return ws->n == sizeof ws->v / sizeof *ws->v;
+}
+
+static void start_items(struct pull *p, const struct wants *ws)
+{
+    for (size_t i = 0; i < ws->n; i++) {
+        p->cursor = ws->v[i].entry;
+        if (item_known(p, ws->v[i].entry))
+            continue;
+        struct item *it = item_new(p, &ws->v[i]);
+        if (!it)
+            continue;
+        if (excluded(p, it) && exclude(p, it) == 0)
+            item_done(p, it);
+        else
+            begin(p, it);
+    }
+}
+
+static void fill(struct pull *p)
+{
+    while (p->more && p->all.n < ITEMS_MAX) {
+        struct wants ws = {.n = 0};
+        if (index_want_each(p->c.index, p->cursor, collect, &ws) < 0) {
+            log_warn("index: %s", err_text());
+            return;
+        }
+        if (ws.n < sizeof ws.v / sizeof *ws.v)
+            p->more = false;
+        start_items(p, &ws);
+    }
+}
+
+/* ---- going on ---- */
+
+static void restart_due(struct pull *p)
+{
+    uint64_t now = loop_now(), next = UINT64_MAX;
+    for (struct item *it = p->all.head, *n; it; it = n) {
+        n = it->next_item;
+        if (it->state != ITEM_DELAYED || it->cancelled)
+            continue;
+        if (it->due > now)
+            next = it->due < next ? it->due : next;
+        else if (it->refs == 0)
+            begin(p, it);
+    }
+    if (next != UINT64_MAX)
+        pull_wake(p, next - now);
+}
+
+static void pump(void *arg)
+{
+    struct pull *p = arg;
+    restart_due(p);
+    fill(p);
+    fetch_pump(p);
+    place_pump(p);
+}
+
+void pull_wake(struct pull *p, uint64_t in_ms)
+{
+    if (!p->freeing && (!p->timer.set || p->timer.due > loop_now() + in_ms))
+        loop_timer_set(p->c.loop, &p->timer, in_ms, pump, p);
+}
+
+void pull_kick(struct pull *p)
+{
+    p->cursor = 0;
+    p->more = true;
+    pull_wake(p, 0);
+}
+
+void pull_set_failed(struct pull *p, const char *text)
+{
+    if (!text && !p->failed)
+        return;
+    p->failed = text != NULL;
+    p->c.ops.failed(p->c.ops.arg, text);
+}
+
+bool pull_busy(const struct pull *p, const char *path, size_t len) { return pathset_get(&p->busy, path, len, NULL); }
+bool pull_idle(const struct pull *p) { return !p->placing && !p->ready && !p->fetching; }
+void pull_figures(const struct pull *p, struct pull_figures *out) { *out = p->figures; }
+
+int pull_new(const struct pull_config *c, struct pull **out)
+{
+    struct pull *p = xcalloc(1, sizeof *p);
+    p->c = *c;
+    int r = place_clean_up(p);
+    if (r < 0) {
+        pull_free(&p);
+        return r;
+    }
+    pull_kick(p);
+    *out = p;
+    return 0;
+}
+
+/* Pool and peers have been freed before: no job and no request points to an item any more. */
+void pull_free(struct pull **pp)
+{
+    struct pull *p = *pp;
+    if (!p)
+        return;
+    p->freeing = true;
+    loop_timer_clear(p->c.loop, &p->timer);
+    while (p->all.head)
+        destroy(p, p->all.head);
+    fetch_release(p);
+    pathset_release(&p->entries);
+    pathset_release(&p->roots);
+    pathset_release(&p->busy);
+    free(p);
+    *pp = NULL;
+}

@@ -1,0 +1,303 @@
+/* Content that is already on this disk. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/log.h"
+#include "node/pull_priv.h"
+
+/* ---- a rename ---- */
+
+struct move_search { struct pull *p; struct item *it; bool found; };
+
+static int is_removal(void *arg, const struct ix_want *w)
+{
+    struct move_search *m = arg;
+    if (w->role != WANT_INSTALL || w->kind != KIND_TOMBSTONE || item_known(m->p, w->entry))
+        return 0;
+    m->it->from_entry = w->entry;
+    return 1;
+}
+
+static int movable(void *arg, const struct ix_local *l)
+{
+    struct move_search *m = arg;
+    if (l->path == m->it->want.path || l->stamp.kind != STAMP_FILE)
+        return 0;
+    int r = index_want_of_path(m->p->c.index, l->path, is_removal, m);
+    if (r <= 0)
+        return r;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    if ((r = index_path_get(m->p->c.index, l->path, &name, NULL)) < 0)
+        return r;
+    m->it->fromlen = name.len;
+    m->it->from = (char *)buf_steal(&name, &m->it->fromlen);
+    m->it->from_stamp = l->stamp;
+    m->found = true;
+    return 1;
+}
+
+bool local_move(struct pull *p, struct item *it)
+{
+    struct move_search m = {.p = p, .it = it};
+    it->tried_move = true;
+    if (it->want.role != WANT_INSTALL)
+        return false;
+    if (index_local_by_root(p->c.index, &it->ent.content.root, movable, &m) < 0 || !m.found) {
+        it->from_entry = 0;
+        return false;
+    }
+    item_claim(p, it->from_entry);
+    it->way = WAY_MOVE;
+    item_state(p, it, ITEM_READY);
+    return true;
+}
+
+/* ---- jobs on one item ---- */
+
+struct local_job {
+    struct job job;
+    struct pull *p;
+    struct item *it;
+    char *from; size_t fromlen; bool kept;   /* a file of the folder, or a kept one */
+    struct stamp stamp;                      /* what the file of the folder must be */
+    struct content_list content;
+    uint8_t *old_list; uint32_t old_n;       /* blocks of the replaced version */
+    int fd, code;
+    char text[160];
+};
+
+static void job_free(struct local_job *j)
+{
+    free(j->from);
+    free(j->old_list);
+    free(j->content.refs);
+    free(j);
+}
+
+static int open_source(const struct local_job *j, int *fd)
+{
+    const struct folder *f = j->p->c.folder;
+    if (j->kept)
+        return folder_kept_open(f, j->from, fd);
+    struct stamp now;
+    int r = folder_stat(f, j->from, j->fromlen, &now);
+    if (r == 0 && !stamp_same(&now, &j->stamp))
+        r = err_set(ERR_CHANGED, "changed since it was hashed");
+    return r < 0 ? r : folder_open_file(f, j->from, j->fromlen, fd);
+}
+
+/* ---- a copy ---- */
+
+static void copy_run(struct job *job)
+{
+    struct local_job *j = (struct local_job *)job;
+    int from = -1, to = -1;
+    j->code = open_source(j, &from);
+    if (j->code == 0)
+        j->code = folder_tmp_create(j->p->c.folder, j->it->tmp, j->content.size, &to);
+    if (j->code == 0)
+        j->code = content_copy(from, to, &j->content);
+    if (from >= 0)
+        close(from);
+    if (to >= 0)
+        close(to);
+    if (j->code < 0)
+        snprintf(j->text, sizeof j->text, "%s", err_text());
+}
+
+static void copy_done(struct job *job)
+{
+    struct local_job *j = (struct local_job *)job;
+    struct item *it = j->it;
+    if (!it->cancelled && j->code == 0) {
+        item_state(j->p, it, ITEM_READY);
+    } else if (!it->cancelled) {
+        log_debug("copy on this disk failed, fetching instead why=\"%s\"", j->text);
+        item_fail(j->p, it, 0);
+    }
+    item_unref(j->p, it);
+    pull_wake(j->p, 0);
+    job_free(j);
+}
+
+struct copy_search { struct pull *p; struct local_job *job; };
+
+static int copy_local(void *arg, const struct ix_local *l)
+{
+    struct copy_search *s = arg;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    if (l->stamp.kind != STAMP_FILE || !l->settled || index_path_get(s->p->c.index, l->path, &name, NULL) < 0)
+        return 0;
+    s->job->fromlen = name.len;
+    s->job->from = (char *)buf_steal(&name, &s->job->fromlen);
+    s->job->stamp = l->stamp;
+    return 1;
+}
+
+static int copy_kept(void *arg, const struct ix_kept *k)
+{
+    struct copy_search *s = arg;
+    s->job->from = xstrdup(k->name);
+    s->job->kept = true;
+    return 1;
+}
+
+static bool list_of(struct pull *p, struct item *it, struct content_list *c)
+{
+    *c = (struct content_list){.type = CONTENT_BLOCKS, .class = it->ent.content.class, .nblocks = it->ent.content.nblocks,
+                               .root = it->ent.content.root, .size = it->ent.size};
+    if (c->nblocks < 2)
+        return true;
+    if (index_tree_get(p->c.index, &c->root, &it->list) < 0)
+        return false;
+    size_t len;
+    c->refs = buf_steal(&it->list, &len);
+    return true;
+}
+
+bool local_copy(struct pull *p, struct item *it)
+{
+    struct local_job *j = xcalloc(1, sizeof *j);
+    *j = (struct local_job){.job = {.run = copy_run, .done = copy_done, .slow = it->ent.size > (8u << 20)}, .p = p, .it = it, .fd = -1,
+                            .code = ERR_CLOSED};
+    struct copy_search s = {p, j};
+    it->tried_copy = true;
+    int r = index_local_by_root(p->c.index, &it->ent.content.root, copy_local, &s);
+    if (r == 0)
+        r = index_kept_by_root(p->c.index, &it->ent.content.root, copy_kept, &s);
+    if (r <= 0 || !list_of(p, it, &j->content)) {
+        job_free(j);
+        return false;
+    }
+    it->way = WAY_COPY;
+    snprintf(it->tmp, sizeof it->tmp, "f-%llx", (unsigned long long)it->want.entry);
+    item_state(p, it, ITEM_LOCAL);
+    it->refs++;
+    pool_submit(p->c.pool, &j->job);
+    return true;
+}
+
+/* ---- an unfinished download, and the blocks of the version that is replaced ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    return memcmp(*(const uint8_t *const *)a, *(const uint8_t *const *)b, ID_LEN);
+}
+
+/* Copies every block that the old version has too, wherever it lies there. */
+static void reuse_blocks(const struct local_job *j, int from)
+{
+    struct item *it = j->it;
+    AUTOFREE const uint8_t **sorted = xcalloc(j->old_n, sizeof *sorted);
+    AUTOFREE uint64_t *at = xcalloc(j->old_n, sizeof *at);
+    AUTOFREE uint8_t *buf = xrealloc(NULL, LIMIT_BLOCK, 1);
+    uint64_t off = 0;
+    for (uint32_t i = 0; i < j->old_n; i++) {
+        struct block_ref ref;
+        sorted[i] = j->old_list + (size_t)i * BLOCK_REF;
+        block_ref_get(sorted[i], &ref);
+        at[i] = off;
+        off += ref.len;
+    }
+    qsort(sorted, j->old_n, sizeof *sorted, by_id);
+    for (uint32_t i = 0; i < it->ent.content.nblocks && !*pool_stopping(j->p->c.pool); i++) {
+        struct block_ref ref;
+        const uint8_t *key = it->list.data + (size_t)i * BLOCK_REF;
+        block_ref_get(key, &ref);
+        if (it->have[i / 8] >> (i % 8) & 1)
+            continue;
+        const uint8_t **hit = bsearch(&key, sorted, j->old_n, sizeof *sorted, by_id);
+        if (!hit || content_block(from, at[(size_t)(*hit - j->old_list) / BLOCK_REF], ref.len, &ref.id, buf) < 0)
+            continue;
+        if (pwrite(j->fd, buf, ref.len, (off_t)it->offset[i]) == (ssize_t)ref.len)
+            it->have[i / 8] |= (uint8_t)(1u << (i % 8));
+    }
+}
+
+static void prepare_run(struct job *job)
+{
+    struct local_job *j = (struct local_job *)job;
+    struct item *it = j->it;
+    const struct content *c = &it->ent.content;
+    j->code = folder_tmp_open(j->p->c.folder, it->tmp, &j->fd);
+    if (j->code == 0)
+        j->code = content_have(j->fd, it->list.data, c->nblocks, &c->root, it->ent.size, it->have);
+    else if (j->code == ERR_NOTFOUND)
+        j->code = folder_tmp_create(j->p->c.folder, it->tmp, it->ent.size, &j->fd);
+    if (j->code < 0)
+        snprintf(j->text, sizeof j->text, "%s", err_text());
+    int from = -1;
+    if (j->code == 0 && j->old_n && open_source(j, &from) == 0)
+        reuse_blocks(j, from);
+    if (from >= 0)
+        close(from);
+}
+
+static void prepare_done(struct job *job)
+{
+    struct local_job *j = (struct local_job *)job;
+    struct item *it = j->it;
+    if (it->cancelled || j->code < 0) {
+        if (j->fd >= 0)
+            close(j->fd);
+        if (j->code == ERR_FULL || j->code == ERR_IO)
+            pull_set_failed(j->p, j->text);
+        if (!it->cancelled)
+            item_fail(j->p, it, 2000);
+    } else {
+        it->fd = j->fd;
+        it->missing = 0;
+        for (uint32_t i = 0; i < it->ent.content.nblocks; i++)
+            it->missing += !(it->have[i / 8] >> (i % 8) & 1);
+        memcpy(it->asked, it->have, (it->ent.content.nblocks + 7) / 8);
+        item_state(j->p, it, it->missing ? ITEM_BLOCKS : ITEM_READY);
+    }
+    item_unref(j->p, it);
+    pull_wake(j->p, 0);
+    job_free(j);
+}
+
+/* The block list of what lies at the path now, if that has several blocks. */
+static void old_version(struct pull *p, struct item *it, struct local_job *j)
+{
+    struct ix_local l;
+    struct ix_entry row;
+    AUTO(buf_release) struct buf refs = BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
+    if (index_local_get(p->c.index, it->want.path, &l) < 0 || l.stamp.kind != STAMP_FILE ||
+        index_entry_get(p->c.index, l.entry, &row, NULL) < 0 || index_tree_get(p->c.index, &row.root, &refs) < 0)
+        return;
+    j->stamp = l.stamp;
+    j->old_n = (uint32_t)(refs.len / BLOCK_REF);
+    size_t len;
+    j->old_list = buf_steal(&refs, &len);
+    j->from = xcalloc(it->len + 1, 1);
+    memcpy(j->from, it->path, it->len);
+    j->fromlen = it->len;
+}
+
+void local_prepare(struct pull *p, struct item *it)
+{
+    uint32_t n = it->ent.content.nblocks;
+    assert(it->list.len == (size_t)n * BLOCK_REF);
+    char hex[ID_HEX];
+    snprintf(it->tmp, sizeof it->tmp, "d-%.40s", id_hex(&it->ent.content.root, hex));
+    it->have = xcalloc((n + 7) / 8, 1);
+    it->asked = xcalloc((n + 7) / 8, 1);
+    it->offset = xcalloc(n, sizeof *it->offset);
+    uint64_t off = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct block_ref ref;
+        block_ref_get(it->list.data + (size_t)i * BLOCK_REF, &ref);
+        it->offset[i] = off;
+        off += ref.len;
+    }
+    struct local_job *j = xcalloc(1, sizeof *j);
+    *j = (struct local_job){.job = {.run = prepare_run, .done = prepare_done, .slow = true}, .p = p, .it = it, .fd = -1, .code = ERR_CLOSED};
+    old_version(p, it, j);
+    item_state(p, it, ITEM_LOCAL);
+    it->refs++;
+    pool_submit(p->c.pool, &j->job);
+}

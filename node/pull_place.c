@@ -1,0 +1,318 @@
+/* Batches: items that are READY are put into the folder together, with two flushes, and recorded in one transaction. One batch is under
+ * way at a time; what becomes ready meanwhile makes the next one, so batches grow with the load by themselves. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/log.h"
+#include "node/pull_priv.h"
+#include "proto/path.h"
+#include "store/sys.h"
+
+enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5 };
+
+struct place { struct item *it; struct ix_local local; bool have_local; struct id old_root; uint64_t old_size; char tmp[TMP_NAME], kept[TMP_NAME]; int code; };
+struct batch { struct job job; struct pull *p; size_t n; struct place *v; struct change *c; int code; char text[200]; };
+
+/* ---- building a batch ---- */
+
+/* Directories come before what is in them, removals last, of directories deepest first. */
+static int rank(const struct item *it)
+{
+    if (it->ent.kind != KIND_TOMBSTONE)
+        return it->ent.kind == KIND_DIR ? 0 : 1;
+    return 2;
+}
+static int by_order(const void *a, const void *b)
+{
+    const struct item *x = ((const struct place *)a)->it, *y = ((const struct place *)b)->it;
+    if (rank(x) != rank(y))
+        return rank(x) - rank(y);
+    int r = strcmp(x->path, y->path);
+    return rank(x) == 2 ? -r : r;
+}
+
+static void find_local(struct pull *p, struct place *v)
+{
+    struct ix_entry row;
+    v->have_local = index_local_get(p->c.index, v->it->want.path, &v->local) == 0;
+    if (v->have_local && index_entry_get(p->c.index, v->local.entry, &row, NULL) == 0) {
+        v->old_root = row.root;
+        v->old_size = row.size;
+    }
+}
+
+static enum change_op op_of(const struct place *v)
+{
+    const struct item *it = v->it;
+    switch (it->ent.kind) {
+    case KIND_DIR:
+        return CHANGE_DIR;
+    case KIND_SYMLINK:
+        return CHANGE_SYMLINK;
+    case KIND_TOMBSTONE:
+        return CHANGE_REMOVE;
+    default:
+        break;
+    }
+    if (it->way == WAY_MOVE)
+        return CHANGE_MOVE;
+    bool same = v->have_local && v->local.stamp.kind == STAMP_FILE && id_eq(&v->old_root, &it->ent.content.root) &&
+                v->old_size == it->ent.size;
+    return same && it->way == WAY_PLAIN ? CHANGE_META : CHANGE_FILE;
+}
+
+static void describe(struct pull *p, struct place *v, struct change *c)
+{
+    struct item *it = v->it;
+    find_local(p, v);
+    snprintf(v->kept, sizeof v->kept, "k-%llx-%llx", (unsigned long long)v->local.entry, (unsigned long long)it->want.entry);
+    *c = (struct change){.op = op_of(v), .path = it->path, .len = it->len, .kept = v->kept, .tmp = v->tmp,
+                         .mode = it->ent.mode, .mtime_ns = it->ent.mtime_ns};
+    if (v->have_local)
+        c->expected = v->local.stamp;
+    if (it->ent.kind == KIND_SYMLINK)
+        c->target = it->ent.content.inline_bytes;
+    if (c->op == CHANGE_MOVE) {
+        c->from = it->from;
+        c->fromlen = it->fromlen;
+        c->from_expected = it->from_stamp;
+        pathset_put(&p->busy, it->from, it->fromlen, 0);
+    }
+    pathset_put(&p->busy, it->path, it->len, 0);
+}
+
+/* ---- in the worker ---- */
+
+static int write_inline(const struct folder *f, const struct place *v)
+{
+    const struct bytes *b = &v->it->ent.content.inline_bytes;
+    int fd;
+    int r = folder_tmp_create(f, v->tmp, b->len, &fd);
+    if (r < 0)
+        return r;
+    if (sys->pwrite(fd, b->p, b->len, 0) != (ssize_t)b->len)
+        r = err_set(ERR_FULL, "%s: writing a file: %m", folder_path(f));
+    close(fd);
+    return r;
+}
+
+/* Whatever lies in tmp/ under "i-" may be swapped with a user's file by a crash at the wrong moment; what is there under "d-" and "f-" is
+ * only ours. So a finished download changes its name first. META needs no file. */
+static int stage(const struct folder *f, struct place *v)
+{
+    const struct item *it = v->it;
+    snprintf(v->tmp, sizeof v->tmp, "i-%llx", (unsigned long long)it->want.entry);
+    if (it->ent.kind != KIND_FILE || it->way == WAY_MOVE)
+        return 0;
+    if (it->ent.content.type == CONTENT_INLINE)
+        return write_inline(f, v);
+    return it->tmp[0] ? folder_tmp_rename(f, it->tmp, v->tmp) : 0;
+}
+
+static void keep_one(const struct folder *f, struct place *v)
+{
+    snprintf(v->kept, sizeof v->kept, "k-%llx", (unsigned long long)v->it->want.entry);
+    v->code = folder_kept_adopt(f, v->tmp, v->kept);
+    if (v->code == ERR_EXISTS)
+        v->code = 0;
+}
+
+static void batch_run(struct job *job)
+{
+    struct batch *b = (struct batch *)job;
+    const struct folder *f = b->p->c.folder;
+    size_t n = 0;
+    b->code = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        struct place *v = &b->v[i];
+        v->code = stage(f, v);
+        if (v->code == 0 && v->it->want.role == WANT_KEEP)
+            keep_one(f, v);
+        if (v->code < 0)
+            snprintf(b->c[i].text, sizeof b->c[i].text, "%s", err_text());
+    }
+    /* folder_apply takes an array without holes: those that are to be applied are put in front, in order. */
+    struct change *dense = xcalloc(b->n + 1, sizeof *dense);
+    for (size_t i = 0; i < b->n; i++)
+        if (b->v[i].code == 0 && b->v[i].it->want.role == WANT_INSTALL)
+            dense[n++] = b->c[i];
+    if (n)
+        b->code = folder_apply(f, dense, n);
+    if (b->code < 0)
+        snprintf(b->text, sizeof b->text, "%s", err_text());
+    n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (b->v[i].code == 0 && b->v[i].it->want.role == WANT_INSTALL) {
+            b->c[i] = dense[n++];
+            b->v[i].code = b->c[i].code;
+        }
+    free(dense);
+}
+
+/* ---- recording ---- */
+
+static int record_displaced(struct pull *p, const struct place *v, const struct change *c, uint64_t wall)
+{
+    if (!c->was_kept)
+        return 0;
+    bool known = v->have_local && v->code == 0;
+    return engine_kept(p->c.engine, v->it->want.path, known ? v->local.entry : 0, known ? &v->old_root : &ID_NONE,
+                       known ? v->old_size : c->expected.size, v->kept, wall);
+}
+
+/* A time that was not taken as given may hide an edit made in the same tick: to be looked at again. */
+static bool settled(const struct place *v, const struct change *c)
+{
+    return v->it->ent.kind != KIND_FILE || c->now.mtime_ns == v->it->ent.mtime_ns;
+}
+
+static int record_one(struct pull *p, struct place *v, const struct change *c, uint64_t wall)
+{
+    struct item *it = v->it;
+    int r = record_displaced(p, v, c, wall);
+    if (r < 0 || v->code < 0)
+        return r;
+    if (it->want.role == WANT_KEEP)
+        return engine_kept(p->c.engine, it->want.path, it->want.entry, &it->want.root, it->want.size, v->kept, wall);
+    r = engine_installed(p->c.engine, it->want.entry, &c->now, settled(v, c));
+    if (r == 0 && it->way == WAY_MOVE)
+        r = engine_installed(p->c.engine, it->from_entry, &(struct stamp){0}, true);
+    return r;
+}
+
+/* A directory that is to go but is not empty: what is in it may be on its way out; if not, it stays as long as that is there. */
+static bool stays(const struct place *v)
+{
+    return v->code == ERR_EXISTS && v->it->ent.kind == KIND_TOMBSTONE && v->have_local && v->local.stamp.kind == STAMP_DIR &&
+           v->it->failures >= NOT_EMPTY_TRIES;
+}
+
+static int record(struct batch *b)
+{
+    struct pull *p = b->p;
+    uint64_t wall = loop_wall();
+    int r = engine_begin(p->c.engine);
+    for (size_t i = 0; r == 0 && i < b->n; i++) {
+        if (stays(&b->v[i])) {
+            b->v[i].code = 0;
+            b->c[i].now = b->v[i].local.stamp;
+        }
+        r = record_one(p, &b->v[i], &b->c[i], wall);
+    }
+    if (r == 0)
+        return engine_commit(p->c.engine, wall);
+    if (index_in_tx(p->c.index))
+        engine_rollback(p->c.engine);
+    return r;
+}
+
+static void next_step(struct pull *p, const struct place *v, const struct change *c)
+{
+    struct item *it = v->it;
+    if (v->code == 0) {
+        item_done(p, it);
+        return;
+    }
+    log_debug("not placed path=%s why=\"%s\"", path_show(it->path, it->len), c->text);
+    if (it->way == WAY_MOVE)
+        it->tried_move = true;
+    switch (v->code) {
+    case ERR_EXISTS:
+        item_fail(p, it, NOT_EMPTY_MS);
+        break;
+    case ERR_CHANGED:
+        p->c.ops.look(p->c.ops.arg, it->path, it->len);
+        item_fail(p, it, CHANGED_MS);
+        break;
+    default:
+        pull_set_failed(p, c->text);
+        item_fail(p, it, FULL_MS);
+    }
+}
+
+static void batch_done(struct job *job)
+{
+    struct batch *b = (struct batch *)job;
+    struct pull *p = b->p;
+    int r = b->code < 0 ? b->code : record(b);
+    if (r < 0) {
+        pull_set_failed(p, b->code < 0 ? b->text : err_text());
+        log_error("batch not recorded why=\"%s\"", b->code < 0 ? b->text : err_text());
+    }
+    bool all_good = r == 0;
+    p->placing = false;
+    for (size_t i = 0; i < b->n; i++) {
+        struct item *it = b->v[i].it;
+        all_good &= b->v[i].code == 0;
+        /* What was placed but not recorded shows itself as a changed file: the next look adopts it. */
+        if (r < 0) {
+            p->c.ops.look(p->c.ops.arg, it->path, it->len);
+            item_fail(p, it, FULL_MS);
+        } else if (!it->cancelled) {
+            next_step(p, &b->v[i], &b->c[i]);
+        }
+        item_unref(p, it);
+    }
+    pathset_release(&p->busy);
+    if (all_good)
+        pull_set_failed(p, NULL);
+    free(b->v);
+    free(b->c);
+    free(b);
+    if (r == 0)
+        p->c.ops.committed(p->c.ops.arg);
+    pull_wake(p, 0);
+}
+
+void place_pump(struct pull *p)
+{
+    if (p->placing || !p->ready)
+        return;
+    struct batch *b = xcalloc(1, sizeof *b);
+    *b = (struct batch){.job = {.run = batch_run, .done = batch_done}, .p = p, .code = ERR_CLOSED};
+    size_t max = p->ready < BATCH_MAX ? p->ready : BATCH_MAX;
+    b->v = xcalloc(max, sizeof *b->v);
+    b->c = xcalloc(max, sizeof *b->c);
+    for (struct item *it = p->all.head; it && b->n < max; it = it->next_item)
+        if (it->state == ITEM_READY) {
+            item_state(p, it, ITEM_PLACING);
+            it->refs++;
+            b->v[b->n++].it = it;
+        }
+    qsort(b->v, b->n, sizeof *b->v, by_order);
+    for (size_t i = 0; i < b->n; i++)
+        describe(p, &b->v[i], &b->c[i]);
+    p->placing = true;
+    pool_submit(p->c.pool, &b->job);
+}
+
+/* ---- after a crash ---- */
+
+/* "i-" may be a finished file that was not placed, or a user's file that was displaced and not yet put among the kept ones. They cannot be
+ * told apart without reading them, so all are kept. "f-" is a download of one block, begun anew in no time; "d-" goes on. */
+static int clean_one(void *arg, const char *name)
+{
+    struct pull *p = arg;
+    if (strncmp(name, "f-", 2) == 0)
+        return folder_tmp_remove(p->c.folder, name);
+    if (strncmp(name, "i-", 2) != 0)
+        return 0;
+    char kept[TMP_NAME + 32];
+    snprintf(kept, sizeof kept, "r-%llx-%.60s", (unsigned long long)loop_wall(), name + 2);
+    int r = folder_kept_adopt(p->c.folder, name, kept);
+    if (r < 0)
+        return r;
+    log_info("found after an unclean stop, kept as=%s", kept);
+    if ((r = engine_begin(p->c.engine)) < 0)
+        return r;
+    r = engine_kept(p->c.engine, 0, 0, &ID_NONE, 0, kept, loop_wall());
+    if (r == 0)
+        return engine_commit(p->c.engine, loop_wall());
+    engine_rollback(p->c.engine);
+    return r;
+}
+
+int place_clean_up(struct pull *p) { return folder_tmp_list(p->c.folder, clean_one, p); }

@@ -1,0 +1,269 @@
+#include "node/serve.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/log.h"
+
+enum { LISTS_CACHED = 4, JOBS_MAX = 32 };
+
+/* A block list with the offset of each block. */
+struct list { struct id root; struct buf refs; uint64_t *at; uint32_t n; uint64_t used; };
+
+struct serve {
+    struct serve_config c;
+    struct list list[LISTS_CACHED];
+    uint64_t clock, bytes;
+    size_t jobs;
+};
+
+/* ---- where a content lies ---- */
+
+void place_of_release(struct place_of *p)
+{
+    free(p->path);
+    *p = (struct place_of){0};
+}
+
+struct search { struct index *ix; struct place_of *out; };
+
+static int in_folder(void *arg, const struct ix_local *l)
+{
+    struct search *s = arg;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    if (l->stamp.kind != STAMP_FILE || index_path_get(s->ix, l->path, &name, NULL) < 0)
+        return 0;
+    *s->out = (struct place_of){.len = name.len, .stamp = l->stamp};
+    s->out->path = (char *)buf_steal(&name, &s->out->len);
+    return 1;
+}
+
+static int among_kept(void *arg, const struct ix_kept *k)
+{
+    struct search *s = arg;
+    *s->out = (struct place_of){.kept = true, .path = xstrdup(k->name), .len = strlen(k->name)};
+    return 1;
+}
+
+int serve_find(struct index *ix, const struct id *root, struct place_of *out)
+{
+    struct search s = {ix, out};
+    *out = (struct place_of){0};
+    int r = index_local_by_root(ix, root, in_folder, &s);
+    if (r == 0)
+        r = index_kept_by_root(ix, root, among_kept, &s);
+    return r > 0 ? 0 : r < 0 ? r : err_set(ERR_NOTFOUND, "content: not on this device");
+}
+
+int serve_open(const struct folder *f, const struct place_of *at, int *fd)
+{
+    return at->kept ? folder_kept_open(f, at->path, fd) : folder_open_file(f, at->path, at->len, fd);
+}
+
+/* ---- block lists ---- */
+
+static struct list *load_list(struct serve *s, const struct id *root)
+{
+    struct list *l = &s->list[0];
+    for (size_t i = 0; i < LISTS_CACHED; i++) {
+        if (s->list[i].n && id_eq(&s->list[i].root, root)) {
+            s->list[i].used = ++s->clock;
+            return &s->list[i];
+        }
+        if (s->list[i].used < l->used)
+            l = &s->list[i];
+    }
+    l->n = 0;
+    l->refs.max = (size_t)LIMIT_BLOCKS * BLOCK_REF;
+    if (index_tree_get(s->c.index, root, &l->refs) < 0)
+        return NULL;
+    l->root = *root;
+    l->n = (uint32_t)(l->refs.len / BLOCK_REF);
+    l->at = xrealloc(l->at, l->n + 1, sizeof *l->at);
+    l->used = ++s->clock;
+    uint64_t off = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct block_ref ref;
+        block_ref_get(l->refs.data + (size_t)i * BLOCK_REF, &ref);
+        l->at[i] = off;
+        off += ref.len;
+    }
+    return l;
+}
+
+static void refuse(struct serve *s, const struct net_from *to, uint64_t req, enum msg_error code, const char *text)
+{
+    struct msg m = {.type = MSG_ERR, .req = req, .err = {.code = code, .text = {(const uint8_t *)text, strlen(text)}, .retry_ms = 1000}};
+    net_reply(s->c.net, to, &m, NULL);
+}
+
+static void serve_list(struct serve *s, const struct net_from *to, const struct msg *m)
+{
+    const struct list *l = load_list(s, &m->get_tree.root);
+    uint32_t first = m->get_tree.first, most = LIMIT_BODY / BLOCK_REF;
+    if (!l || first >= l->n) {
+        refuse(s, to, m->req, MSGERR_NODATA, "no such block list here");
+        return;
+    }
+    uint32_t n = m->get_tree.count < l->n - first ? m->get_tree.count : l->n - first;
+    n = n < most ? n : most - most % LIMIT_TREE_LEAF;
+    struct msg reply = {.type = MSG_TREE, .req = m->req, .tree = {.root = m->get_tree.root, .first = first, .count = n}};
+    size_t len = (size_t)n * BLOCK_REF;
+    void *copy = xrealloc(NULL, len, 1);
+    memcpy(copy, l->refs.data + (size_t)first * BLOCK_REF, len);
+    zmq_msg_t body;
+    net_body_take(&body, copy, len);
+    net_reply(s->c.net, to, &reply, &body);
+}
+
+static void serve_have(struct serve *s, const struct net_from *to, const struct msg *m)
+{
+    struct place_of at;
+    bool here = serve_find(s->c.index, &m->have.root, &at) == 0;
+    place_of_release(&at);
+    uint32_t most = LIMIT_BLOCKS, n = m->have.count < most ? m->have.count : most;
+    size_t len = (n + 7) / 8;
+    uint8_t *bits = xcalloc(len + 1, 1);
+    for (uint32_t i = 0; here && i < n; i++)
+        bits[i / 8] |= (uint8_t)(1u << (i % 8));
+    struct msg reply = {.type = MSG_HAVE_OK, .req = m->req, .have_ok = {.root = m->have.root, .first = m->have.first, .count = n}};
+    zmq_msg_t body;
+    net_body_take(&body, bits, len);
+    net_reply(s->c.net, to, &reply, &body);
+}
+
+/* ---- blocks ---- */
+
+struct piece { struct place_of at; struct id id; uint64_t off; uint32_t len; int code; };
+struct read_job { struct job job; struct serve *s; struct net_from to; uint64_t req; uint32_t n; struct piece v[LIMIT_GET_BLK]; uint8_t *data; size_t used, room; };
+
+static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
+{
+    *v = (struct piece){.id = w->id, .code = serve_find(s->c.index, &w->root, &v->at)};
+    if (v->code < 0)
+        return;
+    if (id_eq(&w->root, &w->id) && w->idx == 0 && !v->at.kept) {
+        v->len = (uint32_t)v->at.stamp.size;
+        v->code = v->at.stamp.size <= LIMIT_BLOCK ? 0 : ERR_NOTFOUND;
+        return;
+    }
+    const struct list *l = id_eq(&w->root, &w->id) ? NULL : load_list(s, &w->root);
+    if (!l) {
+        v->len = LIMIT_BLOCK;            /* a kept file of one block: as long as it is */
+        v->code = v->at.kept && id_eq(&w->root, &w->id) ? 0 : ERR_NOTFOUND;
+        return;
+    }
+    struct block_ref ref = {0};
+    if (w->idx < l->n)
+        block_ref_get(l->refs.data + (size_t)w->idx * BLOCK_REF, &ref);
+    v->code = id_eq(&ref.id, &w->id) ? 0 : ERR_NOTFOUND;
+    v->len = ref.len;
+    v->off = w->idx < l->n ? l->at[w->idx] : 0;
+}
+
+static void read_one(struct read_job *j, struct piece *v)
+{
+    const struct folder *f = j->s->c.folder;
+    int fd;
+    v->code = serve_open(f, &v->at, &fd);
+    if (v->code < 0)
+        return;
+    if (v->at.kept && v->len == LIMIT_BLOCK) {
+        off_t size = lseek(fd, 0, SEEK_END);
+        v->len = size > 0 && size <= (off_t)LIMIT_BLOCK ? (uint32_t)size : 0;
+    }
+    if (!v->len || j->used + v->len > LIMIT_BODY)
+        v->code = ERR_FULL;
+    if (v->code == 0 && j->used + v->len > j->room) {
+        j->room = j->used + v->len > 2 * j->room ? j->used + v->len : 2 * j->room;
+        j->data = xrealloc(j->data, j->room, 1);
+    }
+    if (v->code == 0)
+        v->code = content_block(fd, v->off, v->len, &v->id, j->data + j->used);
+    if (v->code == 0)
+        j->used += v->len;
+    close(fd);
+}
+
+static void read_run(struct job *job)
+{
+    struct read_job *j = (struct read_job *)job;
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->v[i].code == 0)
+            read_one(j, &j->v[i]);
+}
+
+static void read_done(struct job *job)
+{
+    struct read_job *j = (struct read_job *)job;
+    struct serve *s = j->s;
+    struct msg m = {.type = MSG_BLK, .req = j->req, .blk = {.n = j->n}};
+    for (uint32_t i = 0; i < j->n; i++) {
+        struct piece *v = &j->v[i];
+        bool ok = v->code == 0;
+        m.blk.item[i] = (struct msg_blk_item){.item = i, .status = ok ? BLK_OK : v->code == ERR_FULL ? BLK_BUSY : BLK_NODATA,
+                                              .len = ok ? v->len : 0};
+        if (!ok && v->at.path && !v->at.kept)
+            s->c.look(s->c.arg, v->at.path, v->at.len);
+        place_of_release(&v->at);
+    }
+    s->bytes += j->used;
+    s->jobs--;
+    zmq_msg_t body;
+    net_body_take(&body, j->data ? j->data : xcalloc(1, 1), j->used);
+    net_reply(s->c.net, &j->to, &m, &body);
+    free(j);
+}
+
+static void serve_blocks(struct serve *s, const struct net_from *to, const struct msg *m)
+{
+    if (s->jobs >= JOBS_MAX * 4) {
+        refuse(s, to, m->req, MSGERR_BUSY, "too many requests");
+        return;
+    }
+    struct read_job *j = xcalloc(1, sizeof *j);
+    *j = (struct read_job){.job = {.run = read_run, .done = read_done}, .s = s, .to = *to, .req = m->req, .n = m->get_blk.n};
+    for (uint32_t i = 0; i < j->n; i++)
+        locate(s, &m->get_blk.want[i], &j->v[i]);
+    s->jobs++;
+    pool_submit(s->c.pool, &j->job);
+}
+
+void serve_request(struct serve *s, const struct net_from *from, const struct msg *m)
+{
+    switch (m->type) {
+    case MSG_GET_TREE:
+        serve_list(s, from, m);
+        break;
+    case MSG_HAVE:
+        serve_have(s, from, m);
+        break;
+    case MSG_GET_BLK:
+        serve_blocks(s, from, m);
+        break;
+    default:
+        refuse(s, from, m->req, MSGERR_PROTO, "not a request for content");
+    }
+}
+
+uint64_t serve_bytes(const struct serve *s) { return s->bytes; }
+
+int serve_new(const struct serve_config *c, struct serve **out)
+{
+    *out = xcalloc(1, sizeof **out);
+    (*out)->c = *c;
+    return 0;
+}
+
+void serve_free(struct serve **s)
+{
+    if (!*s)
+        return;
+    for (size_t i = 0; i < LISTS_CACHED; i++) {
+        buf_release(&(*s)->list[i].refs);
+        free((*s)->list[i].at);
+    }
+    free(*s);
+    *s = NULL;
+}

@@ -1,0 +1,124 @@
+#include "proto/path.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proto/limits.h"
+
+#define SHOW_MAX (4 * LIMIT_PATH + 1) /* every byte as \xNN */
+
+size_t utf8_decode(const uint8_t *p, size_t len, uint32_t *cp)
+{
+    static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 }; /* of a form: shorter ones must be used */
+    if (len == 0)
+        return 0;
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf8 ? 4 : 0;
+    if (n == 0 || n > len)
+        return 0;
+    uint32_t c = n == 1 ? p[0] : p[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (p[i] & 0x3fu);
+    }
+    if (c < smallest[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        return 0;
+    *cp = c;
+    return n;
+}
+
+bool utf8_is_control(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f) || cp == 0x061c || cp == 0x200e || cp == 0x200f ||
+           (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+}
+
+static const char *component_check(const char *name, size_t len)
+{
+    if (len == 0)
+        return "empty component, or '/' at its beginning or end";
+    if (len > LIMIT_NAME)
+        return "component of more than 255 bytes";
+    if ((len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
+        return "component \".\" or \"..\"";
+    return NULL;
+}
+
+static bool is_own(const char *name, size_t len)
+{
+    return len == strlen(PATH_OWN) && strncasecmp(name, PATH_OWN, len) == 0;
+}
+
+static const char *rule_broken(const char *path, size_t len)
+{
+    if (len == 0)
+        return "empty";
+    if (len > LIMIT_PATH)
+        return "longer than 4095 bytes";
+    if (memchr(path, '\0', len))
+        return "NUL byte";
+    const char *name = path, *end = path + len;
+    for (unsigned depth = 1;; depth++) {
+        const char *slash = memchr(name, '/', (size_t)(end - name));
+        size_t n = (size_t)((slash ? slash : end) - name);
+        const char *broken = component_check(name, n);
+        if (broken)
+            return broken;
+        if (depth == 1 && is_own(name, n))
+            return PATH_OWN " is the node's own folder";
+        if (depth > LIMIT_PATH_DEPTH)
+            return "more than 512 components";
+        if (!slash)
+            return NULL;
+        name = slash + 1;
+    }
+}
+
+int path_check(const void *path, size_t len)
+{
+    const char *broken = rule_broken(path, len);
+    if (broken)
+        return err_set(ERR_BAD, "bad path (%s): \"%s\"", broken, path_show(path, len)); /* a long path may be cut */
+    return 0;
+}
+
+size_t path_parent(const char *path, size_t len)
+{
+    const char *slash = memrchr(path, '/', len);
+    return slash ? (size_t)(slash - path) : 0;
+}
+
+bool path_beneath(const char *path, size_t len, const char *dir, size_t dirlen)
+{
+    if (dirlen == 0)
+        return len > 0; /* the root of the folder */
+    return len > dirlen && path[dirlen] == '/' && memcmp(path, dir, dirlen) == 0;
+}
+
+const char *path_show(const void *path, size_t len)
+{
+    static _Thread_local char ring[4][SHOW_MAX];
+    static _Thread_local unsigned next;
+    char *out = ring[next++ % 4], *o = out;
+    const uint8_t *p = path;
+    if (len > LIMIT_PATH)
+        len = LIMIT_PATH;
+    while (len > 0) {
+        uint32_t cp;
+        size_t n = utf8_decode(p, len, &cp);
+        bool plain = n && cp != '\\' && !utf8_is_control(cp);
+        if (n == 0)
+            n = 1;
+        for (size_t i = 0; i < n; i++) {
+            if (plain)
+                *o++ = (char)p[i];
+            else
+                o += snprintf(o, 5, "\\x%02x", p[i]);
+        }
+        p += n;
+        len -= n;
+    }
+    *o = '\0';
+    return out;
+}

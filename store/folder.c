@@ -1,0 +1,339 @@
+#include "store/folder_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define MARKER PATH_OWN "/marker"
+#define MARKER_NEW MARKER ".new"
+#define MARKER_LEN 128            /* more than a marker has */
+
+/* ---- helpers of all folder*.c ---- */
+
+void folder_close_fd(int *fd)
+{
+    int e = errno;
+    if (*fd >= 0)
+        sys->close(*fd);
+    *fd = -1;
+    errno = e;
+}
+
+int folder_zpath(struct zpath *out, const char *path, size_t len)
+{
+    int code = path_check(path, len);
+    if (code < 0)
+        return code;
+    memcpy(out->s, path, len);
+    out->s[len] = '\0';
+    return 0;
+}
+
+int folder_beneath(int dirfd, const char *path, uint64_t flags, mode_t mode)
+{
+    const uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    int fd;
+    do
+        fd = sys->openat2(dirfd, path, flags | O_CLOEXEC, mode, resolve);
+    while (fd < 0 && (errno == EAGAIN || errno == EINTR)); /* EAGAIN: a rename beneath dirfd disturbed the look-up */
+    return fd;
+}
+
+int folder_look(int dirfd, const char *name, struct stamp *out)
+{
+    struct statx st;
+    int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
+    if (sys->statx(dirfd, name, flags, STATX_BASIC_STATS, &st) == 0) {
+        stamp_from(out, &st);
+        return 0;
+    }
+    *out = (struct stamp){ .kind = STAMP_ABSENT };
+    return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+}
+
+/* The length of the shortest prefix of path that is a symlink; 0 when there is none (any more). */
+static size_t find_link(const struct folder *f, const char *path)
+{
+    struct zpath prefix;
+    size_t len = strlen(path);
+    for (size_t n = 0; n < len; n++) {
+        n += strcspn(path + n, "/");
+        memcpy(prefix.s, path, n);
+        prefix.s[n] = '\0';
+        AUTOCLOSE int fd = folder_beneath(f->root, prefix.s, O_PATH | O_NOFOLLOW, 0);
+        struct stamp st;
+        if (fd < 0 || folder_look(fd, "", &st) < 0)
+            return 0;
+        if (st.kind == STAMP_SYMLINK)
+            return n;
+    }
+    return 0;
+}
+
+int folder_error(const struct folder *f, const char *path, const char *doing)
+{
+    int e = errno;
+    size_t len = strlen(path), n = e == ELOOP || e == EXDEV ? find_link(f, path) : 0;
+    const char *shown = len ? path_show(path, len) : f->path;
+    if (n > 0)
+        return err_set(ERR_IO, "%s: %s: %s is a symbolic link and is not followed", shown, doing, path_show(path, n));
+    enum err code = e == ENOENT || e == ENOTDIR ? ERR_NOTFOUND : e == ENOSPC || e == EDQUOT || e == EFBIG ? ERR_FULL : ERR_IO;
+    errno = e;
+    return err_set(code, "%s: %s: %m", shown, doing);
+}
+
+/* ---- opening ---- */
+
+/* With parents, like mkdir -p. */
+static int make_dirs(const char *path)
+{
+    AUTOFREE char *p = xstrdup(path);
+    for (char *slash = strchr(p + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash)
+            *slash = '\0';
+        if (sys->mkdirat(AT_FDCWD, p, 0755) < 0 && errno != EEXIST)
+            return err_set(ERR_IO, "folder %s: making %s: %m", path, p);
+        if (!slash)
+            return 0;
+        *slash = '/';
+    }
+}
+
+static void marker_text(char out[static MARKER_LEN], const struct id *group)
+{
+    char hex[ID_HEX];
+    snprintf(out, MARKER_LEN, "lanyard folder of group %s\n", id_hex(group, hex));
+}
+
+/* 0 ours, ERR_EXISTS somebody else's, ERR_NOTFOUND none, ERR_IO. */
+static int marker_check(int root, const struct id *group)
+{
+    char want[MARKER_LEN], found[MARKER_LEN];
+    AUTOCLOSE int fd = folder_beneath(root, MARKER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd < 0)
+        return err_set(errno == ENOENT || errno == ENOTDIR ? ERR_NOTFOUND : ERR_IO, MARKER ": %m");
+    ssize_t n = sys->pread(fd, found, sizeof found, 0);
+    if (n < 0)
+        return err_set(ERR_IO, MARKER ": %m");
+    marker_text(want, group);
+    if ((size_t)n != strlen(want) || memcmp(want, found, (size_t)n) != 0)
+        return err_set(ERR_EXISTS, "it belongs to another group");
+    return 0;
+}
+
+/* Whole or not at all, whatever happens meanwhile. */
+static int marker_write(int root, const struct id *group)
+{
+    char text[MARKER_LEN];
+    marker_text(text, group);
+    AUTOCLOSE int own = folder_beneath(root, PATH_OWN, O_RDONLY | O_DIRECTORY, 0);
+    AUTOCLOSE int fd = folder_beneath(root, MARKER_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644);
+    size_t len = strlen(text);
+    if (own < 0 || fd < 0 || sys->pwrite(fd, text, len, 0) != (ssize_t)len || sys->fsync(fd) < 0 ||
+        sys->renameat2(root, MARKER_NEW, root, MARKER, 0) < 0 || sys->fsync(own) < 0 || sys->fsync(root) < 0)
+        return err_set(ERR_IO, "writing " MARKER ": %m");
+    return 0;
+}
+
+int folder_create(const char *path, const struct id *group)
+{
+    int code = make_dirs(path);
+    if (code < 0)
+        return code;
+    AUTOCLOSE int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return err_set(ERR_IO, "folder %s: %m", path);
+    code = marker_check(root, group);
+    if (code < 0 && code != ERR_NOTFOUND)
+        return err_prefix(code, "folder %s", path);
+    static const char *const own[] = { PATH_OWN, PATH_OWN "/tmp", PATH_OWN "/kept" };
+    for (size_t i = 0; i < 3; i++)
+        if (sys->mkdirat(root, own[i], 0700) < 0 && errno != EEXIST)
+            return err_set(ERR_IO, "folder %s: making %s: %m", path, own[i]);
+    if (code == ERR_NOTFOUND)
+        code = marker_write(root, group);
+    return code < 0 ? err_prefix(code, "folder %s", path) : 0;
+}
+
+/* Timestamps of these are those of the kernel's clock, which ticks every 1 to 10 ms; of others we assume the 2 s of FAT. */
+static int64_t granularity_of(int root)
+{
+    static const unsigned long fine[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC,
+                                          F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC };
+    struct statfs s;
+    if (fstatfs(root, &s) == 0)
+        for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
+            if ((unsigned long)s.f_type == fine[i])
+                return 50 * 1000000ll;
+    return 2100 * 1000000ll;
+}
+
+static int gone(const char *path, const char *why)
+{
+    return err_set(ERR_NOTFOUND, "folder %s: missing, or its marker is gone: mount or restore it (%s)", path, why);
+}
+
+static int open_all(struct folder *f)
+{
+    f->root = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (f->root < 0)
+        return gone(f->path, strerror(errno));
+    int code = marker_check(f->root, &f->group);
+    if (code == ERR_NOTFOUND)
+        return gone(f->path, "no " MARKER);
+    if (code < 0)
+        return err_prefix(code, "folder %s", f->path);
+    f->tmp = folder_beneath(f->root, PATH_OWN "/tmp", O_RDONLY | O_DIRECTORY, 0);
+    f->kept = folder_beneath(f->root, PATH_OWN "/kept", O_RDONLY | O_DIRECTORY, 0);
+    if (f->tmp < 0 || f->kept < 0)
+        return gone(f->path, "no " PATH_OWN "/tmp or kept");
+    struct stamp st;
+    if (folder_look(f->root, "", &st) < 0)
+        return err_set(ERR_IO, "folder %s: %m", f->path);
+    f->dev = st.dev;
+    f->ino = st.ino;
+    f->granularity = granularity_of(f->root);
+    return 0;
+}
+
+int folder_open(const char *path, const struct id *group, struct folder **out)
+{
+    *out = NULL;
+    char *absolute = realpath(path, NULL);
+    if (!absolute)
+        return gone(path, strerror(errno));
+    struct folder *f = xcalloc(1, sizeof *f);
+    *f = (struct folder){ .path = absolute, .root = -1, .tmp = -1, .kept = -1, .group = *group };
+    int code = open_all(f);
+    if (code < 0)
+        folder_close(&f);
+    *out = f;
+    return code;
+}
+
+void folder_close(struct folder **f)
+{
+    if (!*f)
+        return;
+    folder_close_fd(&(*f)->kept);
+    folder_close_fd(&(*f)->tmp);
+    folder_close_fd(&(*f)->root);
+    free((*f)->path);
+    free(*f);
+    *f = NULL;
+}
+
+const char *folder_path(const struct folder *f)
+{
+    return f->path;
+}
+
+int64_t folder_granularity(const struct folder *f)
+{
+    return f->granularity;
+}
+
+int folder_healthy(const struct folder *f)
+{
+    AUTOCLOSE int root = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stamp st;
+    if (root < 0 || folder_look(root, "", &st) < 0)
+        return gone(f->path, strerror(errno));
+    if (st.dev != f->dev || st.ino != f->ino)
+        return gone(f->path, "another directory is there now");
+    int code = marker_check(root, &f->group);
+    return code < 0 ? gone(f->path, err_text()) : 0;
+}
+
+int folder_room(const struct folder *f, uint64_t bytes)
+{
+    struct statvfs v;
+    if (fstatvfs(f->root, &v) < 0)
+        return err_set(ERR_IO, "folder %s: %m", f->path);
+    const uint64_t gib = 1ull << 30;
+    uint64_t unit = v.f_frsize, free_bytes = v.f_bavail * unit, keep = v.f_blocks / 100 * unit;
+    if (keep > gib)
+        keep = gib;
+    if (free_bytes < keep || free_bytes - keep < bytes)
+        return err_set(ERR_FULL, "folder %s: %llu MiB free, %llu MiB more wanted: make room on the disk", f->path,
+                       (unsigned long long)(free_bytes >> 20), (unsigned long long)(bytes >> 20));
+    return 0;
+}
+
+/* ---- looking ---- */
+
+int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out)
+{
+    *out = (struct stamp){ .kind = STAMP_ABSENT };
+    struct zpath z;
+    int code = folder_zpath(&z, path, len);
+    if (code < 0)
+        return code;
+    AUTOCLOSE int fd = folder_beneath(f->root, z.s, O_PATH | O_NOFOLLOW, 0);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return 0;
+    return fd < 0 || folder_look(fd, "", out) < 0 ? folder_error(f, z.s, "looking at it") : 0;
+}
+
+static int not_a(const char *what, const struct zpath *z)
+{
+    return err_set(ERR_CHANGED, "%s: not a %s (any more)", path_show(z->s, strlen(z->s)), what);
+}
+
+int folder_open_file(const struct folder *f, const char *path, size_t len, int *fd)
+{
+    *fd = -1;
+    struct zpath z;
+    int code = folder_zpath(&z, path, len);
+    if (code < 0)
+        return code;
+    AUTOCLOSE int got = folder_beneath(f->root, z.s, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    if (got < 0 && (errno == ENXIO || (errno == ELOOP && find_link(f, z.s) == len))) /* a socket; a link itself */
+        return not_a("file", &z);
+    struct stamp st;
+    if (got < 0 || folder_look(got, "", &st) < 0)
+        return folder_error(f, z.s, "opening");
+    if (st.kind != STAMP_FILE)
+        return not_a("file", &z);
+    *fd = got;
+    got = -1;
+    return 0;
+}
+
+int folder_readlink(const struct folder *f, const char *path, size_t len, struct buf *target)
+{
+    struct zpath z;
+    int code = folder_zpath(&z, path, len);
+    if (code < 0)
+        return code;
+    AUTOCLOSE int fd = folder_beneath(f->root, z.s, O_PATH | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return folder_error(f, z.s, "opening");
+    char text[LIMIT_PATH + 1];
+    ssize_t n = readlinkat(fd, "", text, sizeof text);
+    if (n < 0 && (errno == ENOENT || errno == EINVAL)) /* not a link: ENOENT for the empty path */
+        return not_a("symbolic link", &z);
+    if (n < 0)
+        return folder_error(f, z.s, "reading the link");
+    buf_add(target, text, (size_t)n);
+    return buf_ok(target) ? 0 : err_set(ERR_FULL, "%s: target of more than %zu bytes", path_show(z.s, len), target->max);
+}
+
+int folder_quiet(int fd)
+{
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
+        (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+        return 0;
+    }
+    if (errno == EAGAIN)
+        return err_set(ERR_AGAIN, "somebody has the file open for writing");
+    return err_set(ERR_NOTFOUND, "leases: %m");
+}

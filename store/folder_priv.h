@@ -1,0 +1,48 @@
+/* folder_priv: what the files folder*.c share among themselves. */
+#ifndef STORE_FOLDER_PRIV_H
+#define STORE_FOLDER_PRIV_H
+
+#include <fcntl.h>
+
+#include "proto/limits.h"
+#include "proto/path.h"
+#include "store/folder.h"
+#include "store/sys.h"
+
+struct folder {
+    char *path;
+    int root, tmp, kept;          /* open directories */
+    struct id group;
+    uint64_t dev, ino;            /* of the root */
+    int64_t granularity;
+};
+
+/* A checked path with its NUL. */
+struct zpath { char s[LIMIT_PATH + 1]; };
+int folder_zpath(struct zpath *out, const char *path, size_t len) MUST_CHECK;   /* path_check; ERR_BAD */
+int folder_name_check(const char *name) MUST_CHECK;                             /* plain name in tmp/ or kept/; ERR_BAD */
+
+/* openat2 that cannot leave dirfd nor follow a link: descriptor, or -1 and errno. O_CLOEXEC is added. */
+int folder_beneath(int dirfd, const char *path, uint64_t flags, mode_t mode);
+/* What is there, without following: 0 (ABSENT included), or -1 and errno. name "" is dirfd itself. */
+int folder_look(int dirfd, const char *name, struct stamp *out);
+/* errno as a code, with the text "path: doing: why"; a link in the middle of the path is named. */
+int folder_error(const struct folder *f, const char *path, const char *doing);
+
+void folder_close_fd(int *fd);                   /* for AUTO; -1 is fine; keeps errno */
+#define AUTOCLOSE AUTO(folder_close_fd)
+
+/* folder_place.c: the renames of one change, once its parent is open. */
+struct spot { int dir; const char *name; };      /* an open directory and a name in it */
+struct timespec folder_time(int64_t mtime_ns);
+/* Sets mode and time of what is at `at`, if that is still `is`, and reads it back. 0, ERR_CHANGED, ERR_IO. */
+int folder_set_meta(const struct spot *at, const struct stamp *is, uint32_t mode, int64_t mtime_ns, struct stamp *now) MUST_CHECK;
+/* Is `at` as `expected`? 0 or ERR_CHANGED. */
+int folder_expect(const struct spot *at, const struct stamp *expected) MUST_CHECK;
+/* Moves the file or link at `at` to kept/c->kept, after a check of `expected` before and after. */
+int folder_take_away(const struct folder *f, struct change *c, const struct spot *at) MUST_CHECK;
+int folder_remove_dir(const struct spot *at) MUST_CHECK;
+/* Puts the file or link at `src` (`is`, when looked at before) to `at`, where there must be c->expected. */
+int folder_place(const struct folder *f, struct change *c, const struct spot *src, const struct stamp *is, const struct spot *at) MUST_CHECK;
+
+#endif

@@ -1,0 +1,368 @@
+#include "store/index_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/publish.h"
+
+/* At their places in the header of every SQLite file: what `file FILE` and we recognise an index by. */
+#define APPLICATION_ID 0x4c4e5944   /* "LNYD" */
+#define SCHEMA_VERSION 1
+#define PAGE_SIZE 8192
+#define WAL_PAGES_MAX (32 * 1024 * 1024 / PAGE_SIZE)
+
+/* Names are blobs: paths need not be UTF-8, and blobs compare as bytes, which is the order that path ranges rely on.
+ * entry_root and want_root hold the first 8 bytes of a root only: enough to find the few rows, at a third of the space. */
+static const char *const schema[] = {
+    "CREATE TABLE meta (group_id BLOB NOT NULL) STRICT",
+    "CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    "CREATE TABLE stream (id INTEGER PRIMARY KEY, sid BLOB NOT NULL UNIQUE, dev BLOB NOT NULL, inc BLOB NOT NULL,"
+    " known INTEGER NOT NULL, tip BLOB) STRICT",
+    "CREATE TABLE header (stream INTEGER, first INTEGER, count INTEGER NOT NULL, rec BLOB NOT NULL, sig BLOB NOT NULL,"
+    " PRIMARY KEY (stream, first)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE pruned (stream INTEGER, first INTEGER, count INTEGER NOT NULL, hash BLOB NOT NULL,"
+    " PRIMARY KEY (stream, first)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE path (id INTEGER PRIMARY KEY, winner INTEGER NOT NULL, name BLOB NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE entry (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, path INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " live INTEGER NOT NULL, kind INTEGER NOT NULL, hlc INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB,"
+    " raw BLOB NOT NULL) STRICT",
+    "CREATE UNIQUE INDEX entry_seq ON entry (stream, seq)",
+    "CREATE INDEX entry_path ON entry (path)",
+    "CREATE INDEX entry_root ON entry (substr(root, 1, 8)) WHERE root IS NOT NULL",
+    "CREATE TABLE local (path INTEGER PRIMARY KEY, entry INTEGER NOT NULL, kind INTEGER NOT NULL, mode INTEGER NOT NULL,"
+    " dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL,"
+    " settled INTEGER NOT NULL) STRICT",
+    "CREATE TABLE want (entry INTEGER PRIMARY KEY, path INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, role INTEGER NOT NULL, kind INTEGER NOT NULL, root BLOB) STRICT",
+    "CREATE INDEX want_seq ON want (stream, seq)",
+    "CREATE INDEX want_path ON want (path)",
+    "CREATE INDEX want_root ON want (substr(root, 1, 8)) WHERE root IS NOT NULL",
+    "CREATE TABLE conflict (path INTEGER PRIMARY KEY) STRICT",
+    "CREATE TABLE tree (id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, refs BLOB NOT NULL) STRICT",
+    "CREATE TABLE block (h8 INTEGER, tree INTEGER, idx INTEGER, PRIMARY KEY (h8, tree, idx)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE kept (id INTEGER PRIMARY KEY, path INTEGER NOT NULL, entry INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " kept_ms INTEGER NOT NULL, root BLOB, name TEXT NOT NULL) STRICT",
+    "CREATE INDEX kept_root ON kept (root) WHERE root IS NOT NULL",
+    "CREATE INDEX kept_age ON kept (kept_ms)",
+};
+
+static int exec(struct index *ix, const char *text)
+{
+    return sqlite3_exec(ix->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : index_fail(ix);
+}
+
+/* ---- creating ---- */
+
+static int create_schema(struct index *ix, const struct id *group)
+{
+    int rc = exec(ix, "BEGIN");
+    for (size_t i = 0; rc == 0 && i < sizeof schema / sizeof *schema; i++)
+        rc = exec(ix, schema[i]);
+    if (rc != 0)
+        return rc;
+    char hex[ID_HEX], text[256];
+    snprintf(text, sizeof text, "INSERT INTO meta VALUES (x'%s'); PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+             id_hex(group, hex), APPLICATION_ID, SCHEMA_VERSION);
+    return exec(ix, text);
+}
+
+static int connect_to(struct index *ix, const char *file)
+{
+    int r = sqlite3_open_v2(file, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (!ix->db)
+        return err_set(ERR_IO, "index %s: no memory", ix->path);
+    if (r != SQLITE_OK)
+        return index_fail(ix);
+    if (sqlite3_db_readonly(ix->db, "main"))
+        return err_set(ERR_IO, "index %s: read-only: check its permissions", ix->path);
+    (void)sqlite3_busy_timeout(ix->db, 1000);   /* someone looks with the sqlite3 tool */
+    return 0;
+}
+
+static void disconnect(struct index *ix)
+{
+    for (int i = 0; i < Q_COUNT; i++) {
+        assert(!ix->busy[i]);   /* closed by one of its own callbacks */
+        sqlite3_finalize(ix->stmt[i]);
+        ix->stmt[i] = NULL;
+    }
+    int r = sqlite3_close(ix->db);
+    assert(r == SQLITE_OK);
+    ix->db = NULL;
+}
+
+/* What SQLite keeps beside a database, and would apply to a new one of the same name. */
+static void remove_beside(const char *path)
+{
+    static const char *const suffix[] = { "-wal", "-shm", "-journal" };
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 16);
+    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++) {
+        buf_clear(&name);
+        buf_addf(&name, "%s%s%c", path, suffix[i], '\0');
+        if (buf_ok(&name))
+            (void)unlink((const char *)name.data);
+    }
+}
+
+/* Built under another name, without a journal: if we die half-way there is only a leftover that the next attempt removes. */
+static int create_file(const char *path, const struct id *group)
+{
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 16);
+    buf_addf(&name, "%s.new%c", path, '\0');
+    if (!buf_ok(&name))
+        return err_set(ERR_BAD, "index: the name is too long");
+    const char *tmp = (const char *)name.data;
+    struct index fresh = { .path = (char *)(uintptr_t)path };
+    remove_beside(path);
+    (void)unlink(tmp);
+    int fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);   /* names of files are nobody else's business */
+    if (fd < 0)
+        return err_set(ERR_IO, "index %s: %m", tmp);
+    (void)close(fd);
+    int rc = connect_to(&fresh, tmp);
+    if (rc == 0)
+        rc = exec(&fresh, "PRAGMA journal_mode = OFF; PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL");
+    if (rc == 0)
+        rc = create_schema(&fresh, group);
+    disconnect(&fresh);
+    if (rc == 0)
+        return publish(tmp, path);
+    (void)unlink(tmp);
+    return rc;
+}
+
+/* ---- opening ---- */
+
+static int foreign(const char *path, const char *why)
+{
+    return err_set(ERR_CORRUPT, "index %s: %s: " INDEX_REMEDY, path, why);
+}
+
+/* Looks at the header without SQLite, which would touch a foreign database: create files beside it, roll its journal back. The
+ * process must have no other connection to this file: closing a descriptor drops the locks of all (POSIX). */
+static int check_header(const char *path)
+{
+    uint8_t h[100] = { 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_set(errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "index %s: %m", path);
+    ssize_t n = pread(fd, h, sizeof h, 0);
+    int rc = n < 0 ? err_set(ERR_IO, "index %s: %m", path) : 0;
+    (void)close(fd);
+    if (rc != 0)
+        return rc;
+    if (n < (ssize_t)sizeof h || memcmp(h, "SQLite format 3", 16) != 0)
+        return foreign(path, "not a database");
+    uint32_t app = (uint32_t)h[68] << 24 | (uint32_t)h[69] << 16 | (uint32_t)h[70] << 8 | h[71];
+    if (app != APPLICATION_ID)
+        return foreign(path, "another program's database");
+    return h[18] <= 2 && h[19] <= 2 ? 0 : foreign(path, "damaged");   /* format versions: above 2 SQLite would not write */
+}
+
+/* The first column of the only row. */
+static int ask(struct index *ix, const char *text, int64_t *v)
+{
+    sqlite3_stmt *st = NULL;
+    int r = sqlite3_prepare_v2(ix->db, text, -1, &st, NULL);
+    if (r == SQLITE_OK)
+        r = sqlite3_step(st);
+    if (r == SQLITE_ROW)
+        *v = sqlite3_column_int64(st, 0);
+    int rc = r == SQLITE_ROW ? 0 : r == SQLITE_DONE ? foreign(ix->path, "damaged") : index_fail(ix);
+    sqlite3_finalize(st);
+    return rc;
+}
+
+/* Whether it is an index, of this schema, of this group, and sound. Nothing is written before that. */
+static int check_content(struct index *ix, const struct id *group, bool quick_check)
+{
+    char hex[ID_HEX], text[128];
+    int64_t version, ours, faults = 0;
+    int rc = ask(ix, "PRAGMA user_version", &version);
+    if (rc != 0)
+        return rc;
+    if (version != SCHEMA_VERSION)
+        return err_set(ERR_CORRUPT, "index %s: of schema %lld, this program knows %d: use the newer version of Lanyard, or %s",
+                       ix->path, (long long)version, SCHEMA_VERSION, INDEX_REMEDY);
+    snprintf(text, sizeof text, "SELECT count(*) FROM meta WHERE group_id = x'%s'", id_hex(group, hex));
+    if ((rc = ask(ix, text, &ours)) != 0)
+        return rc;
+    if (ours != 1)
+        return foreign(ix->path, "belongs to another group");
+    if (quick_check)
+        rc = ask(ix, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check <> 'ok'", &faults);
+    return rc == 0 && faults ? foreign(ix->path, "failed its integrity check") : rc;
+}
+
+static int load_wanted(struct index *ix)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_WANT_SIZES);
+    int rc;
+    while ((rc = q_step(&q)) == 1) {   /* not sum() of SQL, which fails when it overflows */
+        ix->want.n++;
+        ix->want.bytes += q_u64(&q);
+    }
+    return rc;
+}
+
+static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    struct index *ix = arg;
+    (void)db, (void)name;
+    ix->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static int start(struct index *ix, const struct id *group, bool quick_check)
+{
+    (void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);   /* a refused file stays as it is */
+    int rc = exec(ix, "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
+                      "PRAGMA secure_delete = OFF; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
+    if (rc == 0)
+        rc = check_content(ix, group, quick_check);
+    if (rc == 0)
+        rc = exec(ix, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
+    if (rc == 0)
+        rc = index_prepare(ix);
+    if (rc == 0)
+        rc = load_wanted(ix);
+    (void)sqlite3_wal_hook(ix->db, on_commit, ix);
+    ix->wal_pages = 1;   /* whatever an earlier run has left */
+    if (rc == 0)
+        (void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    return rc;
+}
+
+int index_open(const char *path, const struct id *group, bool quick_check, struct index **out)
+{
+    bool memory = strcmp(path, ":memory:") == 0;
+    *out = NULL;
+    int rc = memory ? 0 : check_header(path);
+    if (rc == ERR_NOTFOUND)
+        rc = create_file(path, group);
+    if (rc != 0)
+        return rc;
+    struct index *ix = xcalloc(1, sizeof *ix);
+    ix->path = xstrdup(path);
+    rc = connect_to(ix, path);
+    if (rc == 0 && memory)
+        rc = create_schema(ix, group);
+    if (rc == 0)
+        rc = start(ix, group, quick_check);
+    if (rc == 0)
+        *out = ix;
+    else
+        index_close(&ix);
+    return rc;
+}
+
+void index_close(struct index **ix)
+{
+    if (!*ix)
+        return;
+    index_rollback(*ix);
+    disconnect(*ix);   /* the last connection: SQLite checkpoints and removes the WAL */
+    free((*ix)->path);
+    free(*ix);
+    *ix = NULL;
+}
+
+/* ---- transactions ---- */
+
+int index_begin(struct index *ix)
+{
+    assert(ix->state == IX_IDLE);
+    int rc = exec(ix, "BEGIN IMMEDIATE");
+    if (rc != 0)
+        return rc;
+    ix->state = IX_TX;
+    ix->want_at_begin = ix->want;
+    return 0;
+}
+
+int index_commit(struct index *ix)
+{
+    assert(ix->state != IX_IDLE);
+    if (ix->state == IX_FAILED)
+        return err_set(ix->failed, "index %s: a write of this transaction failed: roll it back", ix->path);
+    int rc = exec(ix, "COMMIT");
+    if (rc == 0)
+        ix->state = IX_IDLE;
+    return rc;
+}
+
+void index_rollback(struct index *ix)
+{
+    if (ix->state == IX_IDLE)
+        return;
+    if (!sqlite3_get_autocommit(ix->db))   /* after some failures SQLite has done it by itself */
+        (void)sqlite3_exec(ix->db, "ROLLBACK", NULL, NULL, NULL);
+    ix->state = IX_IDLE;
+    ix->want = ix->want_at_begin;
+}
+
+bool index_in_tx(const struct index *ix)
+{
+    return ix->state != IX_IDLE;
+}
+
+/* When more than an eighth of the pages is free (a large want list has been worked off), gives 8 MiB back. */
+static int shrink(struct index *ix)
+{
+    int64_t unused, pages;
+    int rc = ask(ix, "PRAGMA freelist_count", &unused);
+    if (rc == 0)
+        rc = ask(ix, "PRAGMA page_count", &pages);
+    return rc == 0 && unused > pages / 8 ? exec(ix, "PRAGMA incremental_vacuum(1024)") : rc;
+}
+
+int index_checkpoint(struct index *ix, bool idle)
+{
+    assert(ix->state == IX_IDLE);
+    if (ix->wal_pages == 0 || (!idle && ix->wal_pages <= WAL_PAGES_MAX))
+        return 0;
+    int rc = idle ? shrink(ix) : 0;
+    if (rc != 0)
+        return rc;
+    int r = sqlite3_wal_checkpoint_v2(ix->db, NULL, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (r == SQLITE_BUSY || r == SQLITE_LOCKED)
+        return 0;   /* a reader holds on to it: next time */
+    if (r != SQLITE_OK)
+        return index_fail(ix);
+    ix->wal_pages = 0;
+    return 0;
+}
+
+/* ---- small values ---- */
+
+int index_kv_put(struct index *ix, const char *key, const void *v, size_t len)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KV_PUT);
+    q_put_text(&q, key);
+    q_put_bytes(&q, v, len);
+    return q_run(&q);
+}
+
+int index_kv_get(struct index *ix, const char *key, struct buf *out)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KV_GET);
+    buf_clear(out);
+    q_put_text(&q, key);
+    int rc = q_row(&q);
+    if (rc != 0)
+        return rc;
+    q_copy(&q, out);
+    return q.rc;
+}
+
+int index_kv_del(struct index *ix, const char *key)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KV_DEL);
+    q_put_text(&q, key);
+    return q_run(&q);
+}

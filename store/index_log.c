@@ -1,0 +1,236 @@
+/* Streams, headers, pruned runs, entries: what the devices of the group have said. */
+#include "store/index_priv.h"
+
+#include <assert.h>
+
+/* ---- streams ---- */
+
+int index_stream_add(struct index *ix, struct ix_stream *s)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_STREAM_ADD);
+    q_put_bytes(&q, s->sid.b, sizeof s->sid.b);
+    q_put_bytes(&q, s->dev.b, sizeof s->dev.b);
+    q_put_bytes(&q, s->inc, sizeof s->inc);
+    q_put_seq(&q, s->known);
+    q_put_id(&q, &s->tip);
+    int rc = q_run(&q);
+    if (rc == 0)
+        s->id = sqlite3_last_insert_rowid(ix->db);
+    return rc;
+}
+
+int index_stream_set(struct index *ix, const struct ix_stream *s)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_STREAM_SET);
+    q_put_seq(&q, s->known);
+    q_put_id(&q, &s->tip);
+    q_put_int(&q, s->id);
+    return q_run_found(&q);
+}
+
+int index_stream_each(struct index *ix, int (*row)(void *, const struct ix_stream *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_STREAM_EACH);
+    int rc;
+    while ((rc = q_step(&q)) == 1) {
+        struct ix_stream s = { .id = q_int(&q) };
+        q_exact(&q, s.sid.b, sizeof s.sid.b);
+        q_exact(&q, s.dev.b, sizeof s.dev.b);
+        q_exact(&q, s.inc, sizeof s.inc);
+        s.known = q_u64(&q);
+        s.tip = q_id(&q);
+        if ((rc = q.rc) != 0 || (rc = row(arg, &s)) != 0)
+            return rc;
+    }
+    return rc;
+}
+
+/* ---- headers and pruned runs: neither is longer than a change set, so what covers `from` begins at most that far before it ---- */
+
+static void put_range(struct query *q, int64_t stream, uint64_t from, uint64_t to)
+{
+    from = from > LIMIT_SEQ ? LIMIT_SEQ : from;
+    q_put_int(q, stream);
+    q_put_int(q, (int64_t)from - (int64_t)LIMIT_CS_COUNT);
+    q_put_seq(q, from);
+    q_put_bound(q, to);
+}
+
+int index_header_put(struct index *ix, const struct ix_header *h)
+{
+    assert(h->count >= 1 && h->count <= LIMIT_CS_COUNT);
+    AUTO(q_end) struct query q = q_begin(ix, Q_HEADER_PUT);
+    q_put_int(&q, h->stream);
+    q_put_seq(&q, h->first);
+    q_put_int(&q, h->count);
+    q_put_bytes(&q, h->rec.p, h->rec.len);
+    q_put_bytes(&q, h->sig, SIG_LEN);
+    return q_run(&q);
+}
+
+int index_header_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to,
+                      int (*row)(void *, const struct ix_header *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_HEADER_EACH);
+    int rc;
+    put_range(&q, stream, from, to);
+    while ((rc = q_step(&q)) == 1) {
+        uint8_t sig[SIG_LEN];
+        struct ix_header h = { .stream = stream, .sig = sig };
+        h.first = q_u64(&q);
+        h.count = (uint32_t)q_enum(&q, 1, LIMIT_CS_COUNT);
+        h.rec = q_bytes(&q);
+        q_exact(&q, sig, sizeof sig);
+        if ((rc = q.rc) != 0 || (rc = row(arg, &h)) != 0)
+            return rc;
+    }
+    return rc;
+}
+
+static int pruned_del_within(struct index *ix, const struct ix_pruned *p)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_PRUNED_DEL);
+    q_put_int(&q, p->stream);
+    q_put_seq(&q, p->first);
+    q_put_seq(&q, p->first + p->count);
+    return q_run(&q);
+}
+
+int index_pruned_put(struct index *ix, const struct ix_pruned *p)
+{
+    assert(p->count >= 1 && p->count <= LIMIT_CS_COUNT);
+    int rc = pruned_del_within(ix, p);
+    if (rc != 0)
+        return rc;
+    AUTO(q_end) struct query q = q_begin(ix, Q_PRUNED_PUT);
+    q_put_int(&q, p->stream);
+    q_put_seq(&q, p->first);
+    q_put_int(&q, p->count);
+    q_put_bytes(&q, p->hash.b, sizeof p->hash.b);
+    return q_run(&q);
+}
+
+int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to,
+                      int (*row)(void *, const struct ix_pruned *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_PRUNED_EACH);
+    int rc;
+    put_range(&q, stream, from, to);
+    while ((rc = q_step(&q)) == 1) {
+        struct ix_pruned p = { .stream = stream };
+        p.first = q_u64(&q);
+        p.count = (uint32_t)q_enum(&q, 1, LIMIT_CS_COUNT);
+        q_exact(&q, p.hash.b, sizeof p.hash.b);
+        if ((rc = q.rc) != 0 || (rc = row(arg, &p)) != 0)
+            return rc;
+    }
+    return rc;
+}
+
+/* ---- entries ---- */
+
+int index_entry_put(struct index *ix, struct ix_entry *e)
+{
+    assert(e->raw.len <= LIMIT_ENTRY);
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_PUT);
+    q_put_int(&q, e->stream);
+    q_put_int(&q, e->path);
+    q_put_seq(&q, e->seq);
+    q_put_int(&q, e->live);
+    q_put_int(&q, e->kind);
+    q_put_u64(&q, e->hlc);
+    q_put_u64(&q, e->size);
+    q_put_id(&q, &e->root);
+    q_put_bytes(&q, e->raw.p, e->raw.len);
+    int rc = q_run(&q);
+    if (rc == 0)
+        e->id = sqlite3_last_insert_rowid(ix->db);
+    return rc;
+}
+
+/* All columns but raw. */
+static int entry_columns(struct query *q, struct ix_entry *e)
+{
+    *e = (struct ix_entry){ .id = q_int(q) };
+    e->stream = q_int(q);
+    e->path = q_int(q);
+    e->seq = q_u64(q);
+    e->live = q_int(q) != 0;
+    e->kind = (enum kind)q_enum(q, KIND_FILE, KIND_TOMBSTONE);
+    e->hlc = q_u64(q);
+    e->size = q_u64(q);
+    e->root = q_id(q);
+    return q->rc;
+}
+
+static int entry_one(struct query *q, struct ix_entry *out, struct buf *raw)
+{
+    int rc = q_row(q);
+    if (rc == 0)
+        rc = entry_columns(q, out);
+    if (rc != 0 || !raw)
+        return rc;
+    q_copy(q, raw);
+    out->raw = (struct bytes){ raw->data, raw->len };
+    return q->rc;
+}
+
+static int entry_each(struct query *q, int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    int rc;
+    while ((rc = q_step(q)) == 1) {
+        struct ix_entry e;
+        (void)entry_columns(q, &e);
+        e.raw = q_bytes(q);
+        if ((rc = q->rc) != 0 || (rc = row(arg, &e)) != 0)
+            return rc;
+    }
+    return rc;
+}
+
+int index_entry_get(struct index *ix, int64_t id, struct ix_entry *out, struct buf *raw)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_GET);
+    q_put_int(&q, id);
+    return entry_one(&q, out, raw);
+}
+
+int index_entry_at(struct index *ix, int64_t stream, uint64_t seq, struct ix_entry *out, struct buf *raw)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_AT);
+    q_put_int(&q, stream);
+    q_put_bound(&q, seq);
+    return entry_one(&q, out, raw);
+}
+
+int index_entry_set_live(struct index *ix, int64_t id, bool live)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_SET_LIVE);
+    q_put_int(&q, live);
+    q_put_int(&q, id);
+    return q_run_found(&q);
+}
+
+int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_OF_PATH);
+    q_put_int(&q, path);
+    return entry_each(&q, row, arg);
+}
+
+int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to,
+                               int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_OF_STREAM);
+    q_put_int(&q, stream);
+    q_put_bound(&q, from);
+    q_put_bound(&q, to);
+    return entry_each(&q, row, arg);
+}
+
+int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_RECENT);
+    q_put_int(&q, limit);
+    return entry_each(&q, row, arg);
+}

@@ -1,0 +1,85 @@
+/* index_priv: what the files of the index share: the connection, its prepared statements, and how they are used.
+ *
+ *   AUTO(q_end) struct query q = q_begin(ix, Q_WANT_GET);
+ *   q_put_int(&q, entry);                       parameters, in order
+ *   int rc = q_row(&q);                         or q_run for a write, or q_step in a loop
+ *   out->path = q_int(&q);                      columns, in order (one statement each: C does not order initialisers)
+ *   return rc ? rc : q.rc;
+ *
+ * A query is sticky like mp.h: after the first failure nothing happens any more and q.rc keeps the code. Every statement is
+ * prepared once, at opening, so a damaged schema is noticed there. A statement that is in use already (a row callback that
+ * calls the function it was called from) is prepared a second time for the inner use. Pointers given to q_put_bytes must stay
+ * valid until q_end. */
+#ifndef STORE_INDEX_PRIV_H
+#define STORE_INDEX_PRIV_H
+
+#include <sqlite3.h>
+
+#include "store/index.h"
+
+enum query_id {
+    Q_KV_PUT, Q_KV_GET, Q_KV_DEL,
+    Q_STREAM_ADD, Q_STREAM_SET, Q_STREAM_EACH,
+    Q_HEADER_PUT, Q_HEADER_EACH, Q_PRUNED_DEL, Q_PRUNED_PUT, Q_PRUNED_EACH,
+    Q_ENTRY_PUT, Q_ENTRY_GET, Q_ENTRY_AT, Q_ENTRY_SET_LIVE, Q_ENTRY_OF_PATH, Q_ENTRY_OF_STREAM, Q_ENTRY_RECENT,
+    Q_PATH_FIND, Q_PATH_ADD, Q_PATH_GET, Q_PATH_SET_WINNER, Q_PATH_EACH, Q_PATH_EACH_LIVE, Q_PATH_MAX, Q_PATH_TOTALS,
+    Q_LOCAL_PUT, Q_LOCAL_GET, Q_LOCAL_DEL, Q_LOCAL_EACH, Q_LOCAL_BENEATH, Q_LOCAL_BY_ROOT, Q_LOCAL_COUNT,
+    Q_WANT_PUT, Q_WANT_GET, Q_WANT_SIZE, Q_WANT_DEL, Q_WANT_EACH, Q_WANT_BY_ROOT, Q_WANT_OF_PATH, Q_WANT_MIN, Q_WANT_SIZES,
+    Q_CONFLICT_ADD, Q_CONFLICT_DEL, Q_CONFLICT_EACH, Q_CONFLICT_COUNT,
+    Q_TREE_PUT, Q_TREE_GET, Q_BLOCK_PUT, Q_BLOCK_FIND,
+    Q_KEPT_PUT, Q_KEPT_DEL, Q_KEPT_BY_ROOT, Q_KEPT_EACH,
+    Q_COUNT
+};
+
+/* IX_FAILED: a write of this transaction failed, SQLite may have undone the whole of it already: nothing but a rollback is
+ * accepted, so that no later write can be committed without the earlier ones. */
+enum ix_state { IX_IDLE, IX_TX, IX_FAILED };
+struct ix_totals { uint64_t n, bytes; };
+
+struct index {
+    sqlite3 *db;
+    char *path;
+    enum ix_state state;
+    enum err failed;                            /* the code of the write that failed, in IX_FAILED */
+    struct ix_totals want, want_at_begin;       /* sums over the want table: now, and what a rollback goes back to */
+    int wal_pages;                              /* in the WAL after the last commit */
+    sqlite3_stmt *stmt[Q_COUNT];
+    bool busy[Q_COUNT];
+};
+
+struct query { struct index *ix; sqlite3_stmt *st; enum query_id id; int rc, param, col; };
+
+struct query q_begin(struct index *ix, enum query_id id);  /* asserts that a transaction is open if it writes */
+void q_end(struct query *q);
+
+void q_put_int(struct query *q, int64_t v);
+void q_put_u64(struct query *q, uint64_t v);               /* any 64 bits; not ordered as a number in SQL */
+void q_put_seq(struct query *q, uint64_t v);               /* asserted <= LIMIT_SEQ, so it is ordered */
+void q_put_bound(struct query *q, uint64_t v);             /* end of a range of seqs: cut to what a row can hold */
+void q_put_bytes(struct query *q, const void *p, size_t len);
+void q_put_text(struct query *q, const char *s);
+void q_put_id(struct query *q, const struct id *v);        /* ID_NONE is stored as NULL */
+
+int q_step(struct query *q) MUST_CHECK;                    /* 1 a row, 0 no more, or an error */
+int q_row(struct query *q) MUST_CHECK;                     /* 0 with the first row; ERR_NOTFOUND */
+int q_run(struct query *q) MUST_CHECK;                     /* a statement that yields no rows */
+int q_run_found(struct query *q) MUST_CHECK;               /* an update of a row that must exist; ERR_NOTFOUND */
+
+/* Columns. Lengths and ranges are checked: what does not fit is damage and fails the query with ERR_CORRUPT. */
+int64_t      q_int(struct query *q);
+uint64_t     q_u64(struct query *q);
+int          q_enum(struct query *q, int min, int max);
+struct bytes q_bytes(struct query *q);                     /* valid until the next step */
+const char  *q_text(struct query *q);                      /* the same; never NULL */
+void         q_exact(struct query *q, void *out, size_t len);
+struct id    q_id(struct query *q);                        /* NULL is ID_NONE */
+void         q_copy(struct query *q, struct buf *out);     /* replaces what out held */
+
+/* ---- failures ---- */
+#define INDEX_REMEDY "move it away and start again; the folder will be adopted without loss"
+int index_fail(struct index *ix) MUST_CHECK;               /* the code and text of SQLite's last failure; may enter IX_FAILED */
+int index_missing(const struct index *ix, const char *what) MUST_CHECK;   /* ERR_NOTFOUND "no such `what`" */
+
+int index_prepare(struct index *ix) MUST_CHECK;            /* all statements, once */
+
+#endif

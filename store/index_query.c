@@ -1,0 +1,319 @@
+#include "store/index_priv.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define ENTRY "id, stream, path, seq, live, kind, hlc, size, root, raw FROM entry "
+#define LOCAL "l.path, l.entry, l.kind, l.mode, l.dev, l.ino, l.size, l.mtime, l.ctime, l.settled"
+#define WANT "entry, path, stream, seq, size, role, kind, root FROM want "
+#define KEPT "id, path, entry, size, kept_ms, root, name FROM kept "
+#define ROOT_IS "substr(root, 1, 8) = substr(?1, 1, 8) AND root = ?1 "
+/* CROSS JOIN keeps SQLite from turning the two loops around. */
+static const char *const sql[Q_COUNT] = {
+    [Q_KV_PUT] = "INSERT INTO kv VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+    [Q_KV_GET] = "SELECT value FROM kv WHERE key = ?",
+    [Q_KV_DEL] = "DELETE FROM kv WHERE key = ?",
+    [Q_STREAM_ADD] = "INSERT INTO stream VALUES (NULL, ?, ?, ?, ?, ?)",
+    [Q_STREAM_SET] = "UPDATE stream SET known = ?, tip = ? WHERE id = ?",
+    [Q_STREAM_EACH] = "SELECT id, sid, dev, inc, known, tip FROM stream ORDER BY id",
+    [Q_HEADER_PUT] = "INSERT INTO header VALUES (?, ?, ?, ?, ?)",
+    [Q_HEADER_EACH] = "SELECT first, count, rec, sig FROM header"
+                      " WHERE stream = ? AND first > ? AND first + count > ? AND first <= ? ORDER BY first",
+    [Q_PRUNED_DEL] = "DELETE FROM pruned WHERE stream = ?1 AND first >= ?2 AND first < ?3 AND first + count <= ?3",
+    [Q_PRUNED_PUT] = "INSERT INTO pruned VALUES (?, ?, ?, ?)",
+    [Q_PRUNED_EACH] = "SELECT first, count, hash FROM pruned"
+                      " WHERE stream = ? AND first > ? AND first + count > ? AND first <= ? ORDER BY first",
+    [Q_ENTRY_PUT] = "INSERT INTO entry VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [Q_ENTRY_GET] = "SELECT " ENTRY "WHERE id = ?",
+    [Q_ENTRY_AT] = "SELECT " ENTRY "WHERE stream = ? AND seq = ?",
+    [Q_ENTRY_SET_LIVE] = "UPDATE entry SET live = ? WHERE id = ?",
+    [Q_ENTRY_OF_PATH] = "SELECT " ENTRY "WHERE path = ? ORDER BY id DESC",
+    [Q_ENTRY_OF_STREAM] = "SELECT " ENTRY "WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+    [Q_ENTRY_RECENT] = "SELECT " ENTRY "ORDER BY id DESC LIMIT ?",
+    [Q_PATH_FIND] = "SELECT id FROM path WHERE name = ?",
+    [Q_PATH_ADD] = "INSERT INTO path VALUES (NULL, 0, ?)",
+    [Q_PATH_GET] = "SELECT name, winner FROM path WHERE id = ?",
+    [Q_PATH_SET_WINNER] = "UPDATE path SET winner = ? WHERE id = ?",
+    [Q_PATH_EACH] = "SELECT id, name, winner FROM path WHERE name > ? AND name < ? ORDER BY name",
+    [Q_PATH_EACH_LIVE] = "SELECT p.id, p.name, p.winner FROM path p CROSS JOIN entry e ON e.id = p.winner"
+                         " WHERE p.name > ? AND p.name < ? AND e.kind <> 4 ORDER BY p.name",
+    [Q_PATH_MAX] = "SELECT coalesce(max(id), 0) FROM path",
+    [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind IN (1, 3)",
+    [Q_LOCAL_PUT] = "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [Q_LOCAL_GET] = "SELECT " LOCAL " FROM local l WHERE path = ?",
+    [Q_LOCAL_DEL] = "DELETE FROM local WHERE path = ?",
+    [Q_LOCAL_EACH] = "SELECT " LOCAL " FROM local l ORDER BY path",
+    [Q_LOCAL_BENEATH] = "SELECT " LOCAL ", p.name FROM path p CROSS JOIN local l ON l.path = p.id"
+                        " WHERE p.name > ? AND p.name < ? ORDER BY p.name",
+    [Q_LOCAL_BY_ROOT] = "SELECT " LOCAL " FROM entry CROSS JOIN local l ON l.path = entry.path AND l.entry = entry.id"
+                        " WHERE " ROOT_IS,
+    [Q_LOCAL_COUNT] = "SELECT count(*) FROM local",
+    [Q_WANT_PUT] = "INSERT INTO want VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [Q_WANT_GET] = "SELECT " WANT "WHERE entry = ?",
+    [Q_WANT_SIZE] = "SELECT size FROM want WHERE entry = ?",
+    [Q_WANT_DEL] = "DELETE FROM want WHERE entry = ?",
+    [Q_WANT_EACH] = "SELECT " WANT "WHERE entry > ? ORDER BY entry",
+    [Q_WANT_BY_ROOT] = "SELECT " WANT "WHERE " ROOT_IS,
+    [Q_WANT_OF_PATH] = "SELECT " WANT "WHERE path = ?",
+    [Q_WANT_MIN] = "SELECT seq FROM want WHERE stream = ? ORDER BY seq LIMIT 1",
+    [Q_WANT_SIZES] = "SELECT size FROM want",
+    [Q_CONFLICT_ADD] = "INSERT OR IGNORE INTO conflict VALUES (?)",
+    [Q_CONFLICT_DEL] = "DELETE FROM conflict WHERE path = ?",
+    [Q_CONFLICT_EACH] = "SELECT path FROM conflict ORDER BY path",
+    [Q_CONFLICT_COUNT] = "SELECT count(*) FROM conflict",
+    [Q_TREE_PUT] = "INSERT OR IGNORE INTO tree VALUES (NULL, ?, ?)",
+    [Q_TREE_GET] = "SELECT refs FROM tree WHERE root = ?",
+    [Q_BLOCK_PUT] = "INSERT INTO block VALUES (?, ?, ?)",
+    [Q_BLOCK_FIND] = "SELECT t.root, b.idx FROM block b CROSS JOIN tree t ON t.id = b.tree WHERE b.h8 = ?",
+    [Q_KEPT_PUT] = "INSERT INTO kept VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+    [Q_KEPT_DEL] = "DELETE FROM kept WHERE id = ?",
+    [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE root = ?",
+    [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
+};
+
+/* ---- failures ---- */
+
+static int code_of(int sqlite, int extended)
+{
+    static const struct { int sqlite; enum err code; } codes[] = {
+        { SQLITE_FULL, ERR_FULL }, { SQLITE_IOERR, ERR_IO }, { SQLITE_NOMEM, ERR_IO }, { SQLITE_READONLY, ERR_IO },
+        { SQLITE_CANTOPEN, ERR_IO }, { SQLITE_PERM, ERR_IO }, { SQLITE_BUSY, ERR_AGAIN }, { SQLITE_LOCKED, ERR_AGAIN },
+        { SQLITE_ABORT, ERR_AGAIN },
+    };
+    if (extended == SQLITE_CONSTRAINT_UNIQUE || extended == SQLITE_CONSTRAINT_PRIMARYKEY)
+        return ERR_EXISTS;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (codes[i].sqlite == sqlite)
+            return codes[i].code;
+    return ERR_CORRUPT;   /* CORRUPT, NOTADB; and ERROR, MISMATCH...: our SQL is constant, so it is the data that is wrong */
+}
+
+static int fail_with(struct index *ix, enum err code, const char *why)
+{
+    static const char *const remedy[] = {
+        [-ERR_FULL] = "make room on its disk", [-ERR_IO] = "check its disk and its permissions",
+        [-ERR_AGAIN] = "another program is using it: end that one", [-ERR_CORRUPT] = INDEX_REMEDY,
+        [-ERR_EXISTS] = "there is such a row already",
+    };
+    if (ix->state == IX_TX && (code == ERR_FULL || code == ERR_IO || code == ERR_CORRUPT)) {
+        ix->state = IX_FAILED;
+        ix->failed = code;
+    }
+    return err_set(code, "index %s: %s: %s", ix->path, why, remedy[-code]);
+}
+
+int index_fail(struct index *ix)
+{
+    enum err code = (enum err)code_of(sqlite3_errcode(ix->db) & 0xff, sqlite3_extended_errcode(ix->db));
+    return fail_with(ix, code, sqlite3_errmsg(ix->db));
+}
+
+int index_missing(const struct index *ix, const char *what)
+{
+    return err_set(ERR_NOTFOUND, "index %s: no such %s", ix->path, what);
+}
+
+/* ---- queries ---- */
+
+static sqlite3_stmt *prepare(struct index *ix, const char *text, unsigned flags)
+{
+    sqlite3_stmt *st = NULL;
+    (void)sqlite3_prepare_v3(ix->db, text, -1, flags, &st, NULL);
+    return st;
+}
+
+int index_prepare(struct index *ix)
+{
+    for (int id = 0; id < Q_COUNT; id++)
+        if (!(ix->stmt[id] = prepare(ix, sql[id], SQLITE_PREPARE_PERSISTENT)))
+            return index_fail(ix);
+    return 0;
+}
+
+struct query q_begin(struct index *ix, enum query_id id)
+{
+    struct query q = { .ix = ix, .id = id, .st = ix->stmt[id] };
+    if (ix->busy[id])
+        q.st = prepare(ix, sql[id], 0);
+    if (!q.st) {
+        q.rc = index_fail(ix);
+        return q;
+    }
+    if (!sqlite3_stmt_readonly(q.st)) {
+        assert(ix->state != IX_IDLE);
+        if (ix->state == IX_FAILED)
+            q.rc = err_set(ix->failed, "index %s: an earlier write of this transaction failed: roll it back", ix->path);
+    }
+    if (q.st == ix->stmt[id])
+        ix->busy[id] = true;
+    return q;
+}
+
+void q_end(struct query *q)
+{
+    if (!q->st)
+        return;
+    if (q->st != q->ix->stmt[q->id]) {
+        sqlite3_finalize(q->st);
+        return;
+    }
+    sqlite3_reset(q->st);
+    sqlite3_clear_bindings(q->st);   /* the pointers of q_put_bytes are about to die */
+    q->ix->busy[q->id] = false;
+}
+
+static void put_done(struct query *q, int sqlite)
+{
+    if (sqlite != SQLITE_OK)
+        q->rc = index_fail(q->ix);
+}
+
+void q_put_int(struct query *q, int64_t v)
+{
+    if (q->rc == 0)
+        put_done(q, sqlite3_bind_int64(q->st, ++q->param, v));
+}
+
+void q_put_u64(struct query *q, uint64_t v)
+{
+    q_put_int(q, (int64_t)v);
+}
+
+void q_put_seq(struct query *q, uint64_t v)
+{
+    assert(v <= LIMIT_SEQ);
+    q_put_int(q, (int64_t)v);
+}
+
+void q_put_bound(struct query *q, uint64_t v)
+{
+    q_put_int(q, v > INT64_MAX ? INT64_MAX : (int64_t)v);
+}
+
+void q_put_bytes(struct query *q, const void *p, size_t len)
+{
+    if (q->rc == 0)   /* a NULL pointer would bind NULL instead of no bytes */
+        put_done(q, sqlite3_bind_blob64(q->st, ++q->param, len ? p : "", len, SQLITE_STATIC));
+}
+
+void q_put_text(struct query *q, const char *s)
+{
+    if (q->rc == 0)
+        put_done(q, sqlite3_bind_text(q->st, ++q->param, s, -1, SQLITE_STATIC));
+}
+
+void q_put_id(struct query *q, const struct id *v)
+{
+    if (id_is_none(v))
+        q->param++;   /* parameters are NULL until bound */
+    else
+        q_put_bytes(q, v->b, ID_LEN);
+}
+
+int q_step(struct query *q)
+{
+    if (q->rc != 0)
+        return q->rc;
+    q->col = 0;
+    int r = sqlite3_step(q->st);
+    if (r == SQLITE_ROW)
+        return 1;
+    if (r != SQLITE_DONE)
+        q->rc = index_fail(q->ix);
+    return q->rc;
+}
+
+int q_row(struct query *q)
+{
+    int rc = q_step(q);
+    if (rc == 0)
+        q->rc = rc = index_missing(q->ix, "row");
+    return rc == 1 ? 0 : rc;
+}
+
+int q_run(struct query *q)
+{
+    int rc = q_step(q);
+    assert(rc != 1);
+    return rc;
+}
+
+int q_run_found(struct query *q)
+{
+    int rc = q_run(q);
+    if (rc == 0 && sqlite3_changes(q->ix->db) == 0)
+        rc = index_missing(q->ix, "row");
+    return rc;
+}
+
+static void damaged(struct query *q, const char *why)
+{
+    if (q->rc == 0)
+        q->rc = fail_with(q->ix, ERR_CORRUPT, why);
+}
+
+int64_t q_int(struct query *q)
+{
+    return q->rc == 0 ? sqlite3_column_int64(q->st, q->col++) : 0;
+}
+
+uint64_t q_u64(struct query *q)
+{
+    return (uint64_t)q_int(q);
+}
+
+int q_enum(struct query *q, int min, int max)
+{
+    int64_t v = q_int(q);
+    if (q->rc == 0 && v >= min && v <= max)
+        return (int)v;
+    damaged(q, "a row holds a number out of its range");
+    return min;
+}
+
+struct bytes q_bytes(struct query *q)
+{
+    if (q->rc != 0)
+        return (struct bytes){ 0 };
+    int i = q->col++;
+    const uint8_t *p = sqlite3_column_blob(q->st, i);
+    return (struct bytes){ p, p ? (size_t)sqlite3_column_bytes(q->st, i) : 0 };
+}
+
+const char *q_text(struct query *q)
+{
+    const unsigned char *s = q->rc == 0 ? sqlite3_column_text(q->st, q->col++) : NULL;
+    return s ? (const char *)s : "";
+}
+
+void q_exact(struct query *q, void *out, size_t len)
+{
+    struct bytes b = q_bytes(q);
+    if (q->rc == 0 && b.len == len) {
+        memcpy(out, b.p, len);
+        return;
+    }
+    memset(out, 0, len);
+    damaged(q, "a row holds bytes of a wrong length");
+}
+
+struct id q_id(struct query *q)
+{
+    struct id v = ID_NONE;
+    if (q->rc == 0 && sqlite3_column_type(q->st, q->col) == SQLITE_NULL)
+        q->col++;
+    else
+        q_exact(q, v.b, sizeof v.b);
+    return v;
+}
+
+void q_copy(struct query *q, struct buf *out)
+{
+    buf_clear(out);
+    struct bytes b = q_bytes(q);
+    if (q->rc != 0)
+        return;
+    buf_add(out, b.p, b.len);
+    if (!buf_ok(out))
+        damaged(q, "a row is longer than it may be");
+}

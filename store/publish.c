@@ -1,0 +1,54 @@
+#include "store/publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+
+#include "store/sys.h"
+
+static int sync_at(const char *path, uint64_t flags)
+{
+    int fd = sys->openat2(AT_FDCWD, path, flags | O_RDONLY | O_CLOEXEC, 0, 0);
+    if (fd < 0)
+        return err_set(ERR_IO, "%s: %m", path);
+    int rc = sys->fsync(fd) == 0 ? 0 : err_set(ERR_IO, "%s: fsync: %m", path);
+    (void)sys->close(fd);
+    return rc;
+}
+
+static int sync_parent(const char *path)
+{
+    AUTOFREE char *dir = xstrdup(path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = '\0';   /* the parent of "/x" is "/" */
+    return sync_at(slash ? dir : ".", O_DIRECTORY);
+}
+
+static int rename_new(const char *tmp, const char *path)
+{
+    int r = sys->renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE);
+    if (r < 0 && errno == EINVAL) {   /* a file system without the flag: look first; the home belongs to one process */
+        struct statx st;
+        if (sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, 0, &st) == 0)
+            errno = EEXIST;
+        else
+            r = sys->renameat2(AT_FDCWD, tmp, AT_FDCWD, path, 0);
+    }
+    if (r == 0)
+        return 0;
+    return err_set(errno == EEXIST ? ERR_EXISTS : ERR_IO, "%s: %m", path);
+}
+
+int publish(const char *tmp, const char *path)
+{
+    int rc = sync_at(tmp, 0);
+    if (rc == 0)
+        rc = rename_new(tmp, path);
+    if (rc != 0) {
+        (void)sys->unlinkat(AT_FDCWD, tmp, 0);
+        return rc;
+    }
+    return sync_parent(path);
+}

@@ -1,0 +1,12 @@
+/* publish: a new file of the node's home is there complete, or not at all. It is written under another name and published under
+ * its own; whoever finds the name finds the whole file, whenever the power went. */
+#ifndef STORE_PUBLISH_H
+#define STORE_PUBLISH_H
+
+#include "proto/err.h"
+
+/* Makes `tmp` durable and gives it the name `path` in the same directory, durably. ERR_EXISTS when `path` is there already: it is
+ * never replaced. On failure tmp is removed. */
+int publish(const char *tmp, const char *path) MUST_CHECK;
+
+#endif

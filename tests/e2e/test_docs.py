@@ -1,0 +1,116 @@
+"""The docs say nothing that is not so: the tests they name exist, their links lead somewhere, their commands are commands."""
+import glob
+import os
+import re
+import subprocess
+
+from lanyard import LANYARD, ROOT, Skip, tap, test
+
+DOCS = ["README.md", *sorted(glob.glob("docs/*.md", root_dir=ROOT)), "CHANGELOG.md"]
+WANTED = ("README.md", "CHANGELOG.md", "LICENSE", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md", "docs/SECURITY.md", "docs/HACKING.md",
+          "docs/lanyard.1", "docs/lanyardd.8")
+
+
+def text_of(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def texts():
+    return [(path, text_of(path)) for path in DOCS if os.path.exists(os.path.join(ROOT, path))]
+
+
+def without_code(text):
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)
+
+
+def anchors(text):
+    """The anchors that Git hosts make of headings."""
+    found = set()
+    for title in re.findall(r"^#{1,6}\s+(.*?)\s*#*$", re.sub(r"```.*?```", "", text, flags=re.S), re.M):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower()
+        found.add(re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", plain)))
+    return found
+
+
+@test
+def every_document_exists():
+    missing = [path for path in WANTED if not os.path.isfile(os.path.join(ROOT, path))]
+    assert not missing, missing
+
+
+@test
+def links_lead_somewhere():
+    wrong = []
+    for path, text in texts():
+        for target in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
+            if re.match(r"[a-z]+:", target):
+                continue
+            file, _, anchor = target.partition("#")
+            there = os.path.normpath(os.path.join(os.path.dirname(path), file)) if file else path
+            if not os.path.exists(os.path.join(ROOT, there)):
+                wrong.append(f"{path}: {target}")
+            elif anchor and there.endswith(".md") and anchor not in anchors(text_of(there)):
+                wrong.append(f"{path}: {target}: no such heading")
+    assert not wrong, wrong
+
+
+@test
+def paths_in_the_text_exist():
+    wrong = []
+    for path, text in texts():
+        for named in re.findall(r"`((?:proto|store|discovery|node|cli|tests|docs)/[\w./*-]+)`", text):
+            stem = named.rstrip("/")
+            if not glob.glob(os.path.join(ROOT, stem)) and not glob.glob(os.path.join(ROOT, stem + ".[ch]")):
+                wrong.append(f"{path}: {named}")
+    assert not wrong, wrong
+
+
+@test
+def tests_in_the_text_exist():
+    sources = {os.path.basename(p): p for p in glob.glob(ROOT + "/tests/**/*.*", recursive=True)}
+    wrong = []
+    for path, text in texts():
+        for name, extension, function in re.findall(r"\b((?:test|fuzz|sim)_\w+)(\.c|\.py)?(?:`?:\s*`?([a-z]\w*_\w+))?", text):
+            source = next((sources[name + e] for e in ([extension] if extension else [".c", ".py"]) if name + e in sources), None)
+            if not source:
+                wrong.append(f"{path}: {name}{extension}")
+            elif function and not re.search(rf"\b{function}\b", text_of(source)):
+                wrong.append(f"{path}: {name}{extension}: {function}")
+    assert not wrong, wrong
+
+
+@test
+def make_targets_in_the_text_exist():
+    makefile = text_of("Makefile")
+    wrong = [f"{path}: make {target}" for path, text in texts() for target in re.findall(r"(?:`|^\s*\$?\s*)make ([a-z]\w*)\b", text, re.M)
+             if not re.search(rf"^{target}:", makefile, re.M)]
+    assert not wrong, wrong
+
+
+@test
+def commands_of_the_readme_are_commands():
+    if not os.path.exists(LANYARD):
+        raise Skip("lanyard is not built")
+    blocks = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text_of("README.md"), re.S))
+    commands = sorted(set(re.findall(r"(?:^|[\s`&$;])lanyard ([a-z]+)\b(?!:)", blocks)))
+    assert commands, "README names no command"
+    wrong = [c for c in commands if subprocess.run([LANYARD, c, "--help"], capture_output=True, stdin=subprocess.DEVNULL).returncode]
+    assert not wrong, wrong
+
+
+@test
+def man_pages_are_well_formed_and_name_every_command():
+    listed = subprocess.run([LANYARD, "--help"], capture_output=True, text=True).stdout
+    commands = re.findall(r"^ +(?:lanyard )?([a-z]+)  ", listed, re.M)
+    assert "init" in commands, listed
+    page = text_of("docs/lanyard.1")
+    missing = [c for c in commands if not re.search(rf"\b{c}\b", page)]
+    assert not missing, missing
+    for name in ("docs/lanyard.1", "docs/lanyardd.8"):
+        done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", os.path.join(ROOT, name)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "MANWIDTH": "80"})
+        assert done.returncode == 0 and not done.stderr.strip(), f"{name}: {done.stderr}"
+
+
+tap.main()

@@ -1,0 +1,111 @@
+"""A folder that is missing, read-only or full: state error with the reason, nothing is lost, and it goes on by itself."""
+import os
+import random
+import re
+import subprocess
+
+from lanyard import (Skip, closing, group, is_file_with, make_tree, need_root, node, path_of, same_trees, tap, test, tree_digest,
+                     wait_until, write)
+
+
+def in_error(n, words, deadline=30):
+    """Waits for state error with a reason that holds one of the words."""
+    def look():
+        status = n.status()
+        return status if status["state"] == "error" else None
+    status = wait_until(look, deadline, lambda: f"state error; it is {n.status()['state']!r}")
+    assert status["error"] and re.search(words, status["error"], re.I), status["error"]
+
+
+def well_again(n, deadline=60):
+    wait_until(lambda: n.status()["state"] == "idle" and n.status()["error"] is None, deadline,
+               lambda: f"state idle by itself; it is {n.status()['state']!r}: {n.status()['error']}")
+
+
+@test
+def a_folder_that_goes_missing_is_an_error_and_no_deletion():
+    a, b = group("a", "b", fill=lambda folder: make_tree(folder, seed=31, files=150))
+    before = same_trees(a, b)
+    os.rename(b.folder, b.folder + ".away")
+    in_error(b, "folder|missing|marker")
+    write(a.folder, "meanwhile", b"on a")
+    os.rename(b.folder + ".away", b.folder)
+    well_again(b)
+    after = same_trees(a, b)
+    assert before.items() <= after.items() and b"meanwhile" in after
+
+
+@test
+def an_empty_directory_in_its_place_is_no_deletion_either():
+    a, b = group("a", "b", fill=lambda folder: make_tree(folder, seed=32, files=150))
+    before = same_trees(a, b)
+    b.down()
+    os.rename(b.folder, b.folder + ".away")
+    os.mkdir(b.folder)                           # as when a disk is not mounted
+    b.up(peers=[a])
+    in_error(b, "folder|missing|marker|mount")
+    assert tree_digest(a.folder) == before and not os.listdir(b.folder)
+    os.rmdir(b.folder)
+    os.rename(b.folder + ".away", b.folder)
+    well_again(b)
+    assert same_trees(a, b) == before
+
+
+def mounted_pair(size):
+    """Two connected nodes, the folder of b on a tmpfs of this size."""
+    need_root("mounts a small file system")
+    a, b = node("a"), node("b")
+    os.mkdir(b.folder)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "lanyard-test", b.folder], capture_output=True, text=True)
+    if done.returncode:
+        raise Skip(f"no mount here: {done.stderr.strip()}")
+    closing(lambda: subprocess.run(["umount", "-l", b.folder], check=True))
+    a.init().up()
+    b.join(a.invite(), at=a.address)
+    b.up(peers=[a])
+    a.wait(30, 1)
+    return a, b
+
+
+def remount(n, options):
+    argv = ["mount", "-o", "remount," + options, n.folder]
+    wait_until(lambda: subprocess.run(argv, capture_output=True).returncode == 0, 20, f"remount with {options}")
+
+
+@test
+def a_read_only_folder_is_an_error_until_it_is_writable():
+    a, b = mounted_pair("64m")
+    write(a.folder, "before", b"x")
+    same_trees(a, b)
+    remount(b, "ro")
+    write(a.folder, "during", b"y")
+    in_error(b, "read-only|read only")
+    remount(b, "rw")
+    well_again(b)
+    same_trees(a, b)
+
+
+@test
+def a_full_folder_is_an_error_until_there_is_room():
+    a, b = mounted_pair("16m")
+    write(a.folder, "too-big", random.Random(3).randbytes(24 << 20))
+    in_error(b, "room|space|full")
+    assert a.status()["state"] != "error"
+    remount(b, "size=64m")
+    well_again(b)
+    same_trees(a, b)
+
+
+@test
+def files_that_fit_arrive_though_another_does_not():
+    a, b = mounted_pair("16m")
+    write(a.folder, "too-big", random.Random(4).randbytes(24 << 20))
+    in_error(b, "room|space|full")
+    write(b.folder, "from-b", b"goes out")
+    wait_until(lambda: is_file_with(a.folder, "from-b", b"goes out"), 30, "b's file on a while b is full")
+    os.unlink(path_of(a.folder, "too-big"))      # the end of the trouble from the other side
+    well_again(b)
+    same_trees(a, b)
+
+
+tap.main()
