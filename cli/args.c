@@ -8,7 +8,7 @@
 #include "cli/when.h"
 
 const struct cli_option global_options[] = {
-    { "home", "DIR", "the node's home directory (default: $LANYARD_HOME, else $XDG_DATA_HOME/lanyard, else ~/.local/share/lanyard)" },
+    { "home", "DIR", "the home directory (default: $LANYARD_HOME, $XDG_DATA_HOME/lanyard, ~/.local/share/lanyard)" },
     { "json", NULL, "print one JSON value instead of text for people" },
     { "help", NULL, "show this help" },
     { "version", NULL, "show the version of this program" },

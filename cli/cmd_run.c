@@ -128,8 +128,8 @@ int cmd_events(struct cli *c, const struct args *a)
     int code = link_ask(&l, c->home, &q, &r);
     for (; !code; code = link_next(&l, &r)) {
         print_event(c->out.f, r.value);
-        if (!r.more)
-            return 0;
+        if (!r.more || ferror(c->out.f))
+            return 0; /* main tells when nobody could read it */
     }
     return code;
 }

@@ -35,7 +35,8 @@ static enum out_style state_style(struct bytes status)
     struct bytes v;
     bool ok = true;
     for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-        if (ctl_arg_bytes(&status, "state", &v, &ok) && v.len == strlen(states[i].state) && memcmp(v.p, states[i].state, v.len) == 0)
+        if (ctl_arg_bytes(&status, "state", &v, &ok) && v.len == strlen(states[i].state) &&
+            memcmp(v.p, states[i].state, v.len) == 0)
             return states[i].style;
     return OUT_YELLOW;
 }

@@ -167,8 +167,8 @@ static int client_update(struct backend *b, const struct publication *p)
     AvahiStringList *txt = txt_make(p->txt);
     int rc = 0;
     for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_entry_group_update_service_txt_strlst(b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance, SERVICE_TYPE,
-                                                         NULL, txt);
+        rc = lib(b)->avahi_entry_group_update_service_txt_strlst(b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance,
+                                                                 SERVICE_TYPE, NULL, txt);
     avahi_string_list_free(txt);
     return rc == 0 ? 0 : failed(b, "cannot change the TXT record");
 }

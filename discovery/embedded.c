@@ -188,8 +188,8 @@ static int embedded_publish(struct backend *b, const struct publication *p)
     AvahiStringList *txt = txt_make(p->txt);
     int rc = 0;
     for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_server_add_service_strlst(b->handle, b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance, SERVICE_TYPE,
-                                             NULL, NULL, p->port, txt);
+        rc = lib(b)->avahi_server_add_service_strlst(b->handle, b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance,
+                                                     SERVICE_TYPE, NULL, NULL, p->port, txt);
     avahi_string_list_free(txt);
     if (rc == 0)
         rc = lib(b)->avahi_s_entry_group_commit(b->group);
@@ -201,8 +201,8 @@ static int embedded_update(struct backend *b, const struct publication *p)
     AvahiStringList *txt = txt_make(p->txt);
     int rc = 0;
     for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_server_update_service_txt_strlst(b->handle, b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance,
-                                                    SERVICE_TYPE, NULL, txt);
+        rc = lib(b)->avahi_server_update_service_txt_strlst(b->handle, b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0,
+                                                            p->instance, SERVICE_TYPE, NULL, txt);
     avahi_string_list_free(txt);
     return rc == 0 ? 0 : failed(b, "cannot change the TXT record");
 }

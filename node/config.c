@@ -93,7 +93,7 @@ static const char *value_fault(const struct config_key *k, const char *v)
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(types[i].name, k->type) == 0)
             return types[i].fault(v);
-    assert(!"a key of no type");
+    assert(0 && "a key of no type");
     return NULL;
 }
 
@@ -149,9 +149,8 @@ static char **text_of(struct config *c, const struct config_key *k)
 
 const char *config_text(const struct config *c, const struct config_key *k)
 {
-    char *const text[NKEYS] = {c->folder, c->listen, NULL, c->peers, c->log_level};
-    const char *t = text[k - config_keys];
-    return t ? t : c->mdns ? "true" : "false";
+    char **text = text_of((struct config *)c, k);
+    return text ? *text : c->mdns ? "true" : "false";
 }
 
 static void assign(struct config *c, const struct config_key *k, const char *value)

@@ -53,8 +53,9 @@ int file_read(const char *path, bool secret, struct buf *out, mode_t *mode)
     int fd = sys->openat2(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0, 0);
     if (fd < 0)
         return err_set(errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %m", path);
-    if (secret && out->cap < out->max && buf_room(out, out->max - out->len))
-        buf_clear(out);
+    size_t before = out->len;
+    if (secret && buf_room(out, out->max - before))
+        out->len = before;
     struct statx st;
     int r = sys->statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) ? err_set(ERR_IO, "%s: %m", path) : 0;
     if (r == 0)

@@ -8,7 +8,8 @@
  *   lock               held (flock) while a node runs: one process a home
  *   running            present while a node runs: found at the start it means that the last stop was not a clean one
  *   log                of a detached node
- * The directory is made with mode 0700. Every file is written to a temporary name, flushed and renamed. */
+ * The directory is made with mode 0700. Every file is written to a temporary name, flushed and renamed; device.key comes last, so
+ * where it is, everything is. */
 #ifndef NODE_HOME_H
 #define NODE_HOME_H
 
@@ -28,19 +29,25 @@ struct home {
     bool unclean;                 /* the last run did not end by itself */
 };
 
-/* Makes a home for a new device. Without `m` it founds a new group with itself as owner; with `m` it enters that group: keys, genesis
- * and control log come from m (keys and card were made before, for joining). ERR_EXISTS when there is one already: "home PATH: already
- * holds a device: use another --home, or remove it". Nothing is left behind on failure. folder is absolute. */
-int  home_create(const char *path, struct device_keys *keys, const struct bytes *card, const char *folder,
+/* Makes a home for a new device, and its folder. Without `m` it founds a new group with itself as owner; with `m` it enters that
+ * group: keys, genesis, control log and the peers of the config come from m (keys and card were made before, for joining).
+ * ERR_EXISTS when there is one already: "home PATH: already holds a device: use another --home, or remove it", and when the folder
+ * belongs to another group; ERR_DENIED when m does not make this device a member; ERR_USAGE when the folder is not absolute or
+ * contains the home, whose keys must not be synced. Nothing is left behind on failure but empty directories. */
+int  home_create(const char *path, const struct device_keys *keys, const struct bytes *card, const char *folder,
                  const struct membership *m) MUST_CHECK;
+/* 0 when home_create may be tried: the same ERR_EXISTS as there, before anything else is done. */
+int  home_vacant(const char *path) MUST_CHECK;
 /* Opens and locks. ERR_NOTFOUND "home PATH: no device here: run lanyard init or lanyard join", ERR_EXISTS when a node runs,
  * ERR_CORRUPT with the file's name and the remedy, ERR_DENIED when a secret file is readable by others. */
 int  home_open(const char *path, struct home **out) MUST_CHECK;
 void home_close(struct home **h, bool clean);  /* clean: removes `running` */
 /* Marks the run as begun; home_open has read what was there before. */
 int  home_mark_running(struct home *h) MUST_CHECK;
+/* Writes group.key anew, after the keys of a new epoch came. */
+int  home_save_group_keys(const struct home *h) MUST_CHECK;
 char *home_file(const struct home *h, const char *name);   /* "PATH/name", to be freed */
 /* Default device name: the host name's first label, made fit for device_name_check. */
-void home_default_name(char out[static 65]);
+void home_default_name(char out[static LIMIT_DEVICE_NAME + 1]);
 
 #endif

@@ -43,7 +43,10 @@ struct node {
     struct gear gear;
     uint8_t inst[8];
     bool paused;
-    char scan_error[256], pull_error[256], start_error[256];   /* "" = none */
+    bool restart, clean;
+    char scan_error[256], pull_error[256], start_error[256], brake_error[256];   /* "" = none */
+    struct found { char instance[64]; uint32_t naddr; char addr[LIMIT_ADDRS][80]; } *found; size_t nfound;  /* by mDNS */
+    uint8_t k_disc[32];
     struct loop_timer publish_timer, tick_timer;
     bool publish_soon;
     bool asking_ctl;                 /* control records have been asked for and have not come yet */
@@ -61,5 +64,6 @@ void node_stop(struct node *n);
 void node_committed(struct node *n);
 /* A change that `lanyard events` tells of; keys and values alternate, NULL ends. */
 void node_event(struct node *n, const char *event, ...);
+void node_time(char out[static 40], uint64_t ms);   /* RFC 3339, UTC, milliseconds */
 
 #endif

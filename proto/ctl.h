@@ -50,7 +50,8 @@ int ctl_request_put(struct buf *out, const char *command, const void *args, size
 int ctl_reply_put(struct buf *out, enum exit_code code, const char *text, bool more, const void *value, size_t len) MUST_CHECK;
 /* Looks for one whole frame at the start of data: its total length when there, 0 when more bytes are needed, ERR_BAD. */
 int64_t ctl_frame(const void *data, size_t len, size_t max) MUST_CHECK;
-/* Strict: ERR_BAD unless `frame` is one whole frame with exactly the form above, argument names all different. Borrowed from it. */
+/* Strict: ERR_BAD unless `frame` is one whole frame with exactly the form above, argument names all different. *out borrows from
+ * it, and is zero on failure. */
 int ctl_request_get(const void *frame, size_t len, struct ctl_request *out) MUST_CHECK;
 int ctl_reply_get(const void *frame, size_t len, struct ctl_reply *out) MUST_CHECK;
 

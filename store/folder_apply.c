@@ -96,24 +96,21 @@ static int open_making(const struct folder *f, const struct zpath *path)
     return -1;
 }
 
-/* The parent of a checked path, from the cache or opened anew. ERR_CHANGED when it is missing (and not to be made) or no directory.
- * A new target directory ends the use of `from` too. So a directory that is itself the target of a change is never open here: it
- * has its own mode, and may be removed and made again. */
-static int parent_open(struct batch *b, struct parent *p, const char *path, size_t len, bool make)
+/* The parent of a checked path, from the cache or opened anew. ERR_CHANGED when it is missing (and not to be made) or no directory. */
+static int parent_open(const struct folder *f, struct parent *p, const char *path, size_t len, bool make)
 {
     size_t n = path_parent(path, len);
     if (p->fd >= 0 && p->len == n && memcmp(p->path.s, path, n) == 0)
         return 0;
-    parent_drop(&b->from);
     parent_drop(p);
     memcpy(p->path.s, path, n);
     p->path.s[n] = '\0';
     p->len = n;
-    p->fd = folder_beneath(b->f->root, n ? p->path.s : ".", O_PATH | O_DIRECTORY, 0);
+    p->fd = folder_beneath(f->root, n ? p->path.s : ".", O_PATH | O_DIRECTORY, 0);
     if (p->fd < 0 && errno == ENOENT && make)
-        p->fd = open_making(b->f, &p->path);
+        p->fd = open_making(f, &p->path);
     if (p->fd < 0) {
-        int code = folder_error(b->f, p->path.s, "opening the directory");
+        int code = folder_error(f, p->path.s, "opening the directory");
         return code == ERR_NOTFOUND ? ERR_CHANGED : code;
     }
     p->restore = make_writable(p->fd);
@@ -199,7 +196,7 @@ static int run_place(struct batch *b, struct change *c, const char *tmp, const s
 static int run_move(struct batch *b, struct change *c, const struct spot *at)
 {
     assert(c->from_expected.kind == STAMP_FILE);
-    int code = parent_open(b, &b->from, c->from, c->fromlen, false);
+    int code = parent_open(b->f, &b->from, c->from, c->fromlen, false);
     if (code < 0)
         return code;
     struct zpath from;
@@ -270,8 +267,10 @@ static int run(struct batch *b, struct change *c, struct item *it)
     int code = folder_zpath(&path, c->path, c->len);
     if (code < 0)
         return code;
+    if (c->op != CHANGE_MOVE)
+        parent_drop(&b->from);   /* it could be the very directory that this change is about */
     bool makes = c->op != CHANGE_REMOVE && c->op != CHANGE_META;
-    code = parent_open(b, &b->to, c->path, c->len, makes);
+    code = parent_open(b->f, &b->to, c->path, c->len, makes);
     if (code == ERR_CHANGED && c->op == CHANGE_REMOVE && c->expected.kind == STAMP_ABSENT)
         return 0;   /* not even its directory is there */
     if (code < 0)

@@ -45,7 +45,7 @@ int index_stream_each(struct index *ix, int (*row)(void *, const struct ix_strea
     return rc;
 }
 
-/* ---- headers and pruned runs: neither is longer than a change set, so what covers `from` begins at most that far before it ---- */
+/* ---- headers and pruned runs: no longer than a change set, so what covers `from` begins at most that far before it ---- */
 
 static void put_range(struct query *q, int64_t stream, uint64_t from, uint64_t to)
 {

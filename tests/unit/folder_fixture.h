@@ -8,7 +8,7 @@
 #include <ftw.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "store/folder.h"
@@ -168,5 +168,41 @@ static inline void apply_one(struct change *c)
     OK(folder_apply(folder, c, 1));
     if (c->code < 0)
         err_set((enum err)c->code, "%s", c->text);
+}
+static inline int outcome(struct change *c)
+{
+    apply_one(c);
+    return c->code;
+}
+
+/* ---- the rest ---- */
+
+/* A table of system calls to put hooks into; the next begin() takes them out. */
+static struct sys table;
+static inline void hook(void)
+{
+    table = without_sync;
+    sys = &table;
+}
+
+/* Runs fn in a child that is not root, so that permissions count. */
+static inline void as_user(void (*fn)(void))
+{
+    finish_all();
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        if (geteuid() == 0 && (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
+            _exit(3);
+        int bad = setjmp(t_jump);
+        if (!bad)
+            fn();
+        finish_all();
+        fflush(stdout);
+        _exit(bad ? 1 : 0);
+    }
+    int status;
+    EQ_I(waitpid(child, &status, 0), child);
+    EQ_I(status, 0);
 }
 #endif

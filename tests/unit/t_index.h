@@ -99,6 +99,13 @@ static inline struct ix_want t_want(const struct ix_entry *e, enum want_role rol
     return (struct ix_want){ .entry = e->id, .path = e->path, .stream = e->stream, .seq = e->seq, .size = e->size,
                              .role = role, .kind = e->kind, .root = e->root };
 }
+static inline void t_totals(struct index *ix, uint64_t n, uint64_t bytes)
+{
+    uint64_t got_n, got_bytes;
+    OK(index_want_totals(ix, &got_n, &got_bytes));
+    EQ_U(got_n, n);
+    EQ_U(got_bytes, bytes);
+}
 
 /* What row callbacks collect: a few numbers of each row, and how many rows to take. */
 struct seen { uint64_t v[64]; size_t n, limit; char names[512]; };

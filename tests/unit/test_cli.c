@@ -96,7 +96,8 @@ static void test_durations(void)
         { "0", 0 }, { "90", 90000 }, { "0.5", 500 }, { "90s", 90000 }, { "15m", 900000 }, { "15min", 900000 }, { "2h", 7200000 },
         { "1h30m", 5400000 }, { "1.5h", 5400000 }, { "1d", 86400000 }, { "1w", 604800000 }, { "250ms", 250 },
     };
-    static const char *const bad[] = { "", "s", "-1", "+1", "1x", "1h30", "1 h", "1..5", ".", "nan", "1e9", "0x10", "999999999w", "h1" };
+    static const char *const bad[] = { "", "s", "-1", "+1", "1x", "1h30", "1 h", "1..5", ".", "nan", "1e9",
+                                "0x10", "999999999w", "h1" };
     int64_t ms = -7;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         if (!when_duration(good[i].text, &ms))

@@ -321,7 +321,7 @@ static void test_copy_verifies_the_reflink(void)
 
 static void test_copy_sparse(void)
 {
-    const size_t size = 16 * MIB - 1;
+    const unsigned size = 16 * MIB - 1;
     int fd = random_file(100000, 1), out = temp_file();
     OK(ftruncate(fd, size));
     OK(fallocate(out, FALLOC_FL_KEEP_SIZE, 0, size));

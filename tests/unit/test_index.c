@@ -351,14 +351,6 @@ static void test_same_prefix(void)
     OK(index_commit(ix));
 }
 
-static void check_totals(uint64_t n, uint64_t bytes)
-{
-    uint64_t got_n, got_bytes;
-    OK(index_want_totals(ix, &got_n, &got_bytes));
-    EQ_U(got_n, n);
-    EQ_U(got_bytes, bytes);
-}
-
 static void test_want(void)
 {
     uint64_t min;
@@ -370,7 +362,7 @@ static void test_want(void)
         struct ix_want w = t_want(&e[i], i == 2 ? WANT_KEEP : WANT_INSTALL);
         OK(index_want_put(ix, &w));
     }
-    check_totals(3, 303);
+    t_totals(ix, 3, 303);
     OK(index_want_get(ix, e[2].id, &got));
     CHECK(got.entry == e[2].id && got.path == 61 && got.stream == 7 && got.seq == 3 && got.size == 102);
     CHECK(got.role == WANT_KEEP && got.kind == KIND_FILE && id_eq(&got.root, &e[2].root));
@@ -379,7 +371,7 @@ static void test_want(void)
     OK(index_want_put(ix, &w));
     OK(index_want_get(ix, e[1].id, &got));
     EQ_I(got.role, WANT_KEEP);
-    check_totals(3, 203);
+    t_totals(ix, 3, 203);
     struct seen s = { 0 };
     OK(index_want_each(ix, e[0].id, see_want, &s));
     EQ_U(s.n, 2);
@@ -397,7 +389,7 @@ static void test_want(void)
     EQ_U(min, 2);
     FAILS(index_want_min(ix, 70, &min), ERR_NOTFOUND, "");
     FAILS(index_want_get(ix, e[0].id, &got), ERR_NOTFOUND, "");
-    check_totals(2, 103);
+    t_totals(ix, 2, 103);
     OK(index_commit(ix));
 }
 

@@ -186,7 +186,11 @@ static void test_leftovers(void)
 
 /* ---- damage ---- */
 
-static int any_entry(void *arg, const struct ix_entry *e) { *(uint64_t *)arg += e->raw.len ? e->raw.p[e->raw.len - 1] : 0; return 0; }
+static int any_entry(void *arg, const struct ix_entry *e)
+{
+    *(uint64_t *)arg += e->raw.len ? e->raw.p[e->raw.len - 1] : 0;
+    return 0;
+}
 static int any_local(void *arg, const struct ix_local *l) { *(uint64_t *)arg += l->stamp.size; return 0; }
 static int any_want(void *arg, const struct ix_want *w) { *(uint64_t *)arg += w->root.b[31]; return 0; }
 static int any_header(void *arg, const struct ix_header *h) { *(uint64_t *)arg += h->sig[63]; return 0; }
@@ -301,13 +305,14 @@ static void test_flipped(void)
     unsigned opened = 0, refusals = 0;
     make_sample(path);
     struct buf b = t_read(path);
-    for (unsigned round = 0; round < 400; round++) {
+    for (unsigned round = 0; round < 300; round++) {
         uint8_t *copy = xcalloc(b.len, 1);
         memcpy(copy, b.data, b.len);
         /* first every byte of the file header and of the first pages' own headers, then anywhere */
         for (unsigned flips = 1 + round % 5; flips > 0; flips--) {
-            uint64_t page = t_rand(&seed) % (b.len / 8192), at = round < 100 ? round : round < 300 ? t_rand(&seed) % 64 : t_rand(&seed) % 8192;
-            copy[(round < 100 ? 0 : page * 8192) + at] ^= (uint8_t)(1u << t_rand(&seed) % 8);
+            uint64_t page = round < 100 ? 0 : t_rand(&seed) % (b.len / 8192);
+            uint64_t at = round < 100 ? round : t_rand(&seed) % (round < 200 ? 64 : 8192);
+            copy[page * 8192 + at] ^= (uint8_t)(1u << t_rand(&seed) % 8);
         }
         t_write(bad, copy, b.len);
         free(copy);
@@ -316,6 +321,50 @@ static void test_flipped(void)
     }
     CHECK(opened > 50);
     CHECK(refusals > 50);
+    buf_release(&b);
+}
+
+static int read_entry(struct index *ix, uint64_t *sum) { return index_entry_recent(ix, 9, any_entry, sum); }
+static int read_local(struct index *ix, uint64_t *sum) { return index_local_each(ix, any_local, sum); }
+static int read_want(struct index *ix, uint64_t *sum) { return index_want_each(ix, 0, any_want, sum); }
+static int read_header(struct index *ix, uint64_t *sum) { return index_header_each(ix, 1, 0, 9, any_header, sum); }
+static int read_pruned(struct index *ix, uint64_t *sum) { return index_pruned_each(ix, 1, 0, 9999, any_pruned, sum); }
+static int read_stream(struct index *ix, uint64_t *sum) { return index_stream_each(ix, any_stream, sum); }
+static int read_kept(struct index *ix, uint64_t *sum) { return index_kept_each(ix, any_kept, sum); }
+static int read_block(struct index *ix, uint64_t *sum)
+{
+    struct id block;
+    memset(block.b, 10, sizeof block.b);
+    return index_block_find(ix, &block, any_block, sum);
+}
+
+/* Rows which SQLite finds sound and we must not: lengths, ranges. */
+static void test_bad_rows(void)
+{
+    static const struct { const char *sql; int (*read)(struct index *, uint64_t *); } cases[] = {
+        { "UPDATE entry SET root = x'0102'", read_entry }, { "UPDATE entry SET kind = 5", read_entry },
+        { "UPDATE entry SET kind = -1", read_entry }, { "UPDATE entry SET kind = 4294967297", read_entry },
+        { "UPDATE local SET kind = 9", read_local },
+        { "UPDATE want SET role = 3", read_want }, { "UPDATE want SET kind = 0", read_want },
+        { "UPDATE want SET root = zeroblob(33)", read_want },
+        { "UPDATE header SET sig = x'01'", read_header }, { "UPDATE header SET count = 4097 WHERE first = 1", read_header },
+        { "UPDATE pruned SET hash = x''", read_pruned }, { "UPDATE pruned SET count = 5000000000", read_pruned },
+        { "UPDATE stream SET sid = x'01'", read_stream }, { "UPDATE stream SET inc = zeroblob(9)", read_stream },
+        { "UPDATE stream SET tip = x''", read_stream },
+        { "UPDATE kept SET root = x'01'", read_kept },
+        { "UPDATE block SET idx = idx + 16777216", read_block }, { "UPDATE tree SET root = CAST(id AS BLOB)", read_block },
+    };
+    make_sample(t_file("rows"));
+    struct buf b = t_read(t_file("rows"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = t_file("bad rows");
+        uint64_t sum = 0;
+        t_write(path, b.data, b.len);
+        sql(path, cases[i].sql);
+        struct index *ix = t_index(path);
+        FAILS(cases[i].read(ix, &sum), ERR_CORRUPT, "a row holds");
+        index_close(&ix);
+    }
     buf_release(&b);
 }
 
@@ -365,6 +414,7 @@ int main(void)
     RUN(test_leftovers);
     RUN(test_truncated);
     RUN(test_flipped);
+    RUN(test_bad_rows);
     RUN(test_damaged_wal);
     t_dir_remove();
     return t_done();

@@ -7,7 +7,14 @@
 #define STREAMS 4
 #define ROOTS 12
 
-struct m_entry { bool used, live, wanted; int64_t stream, path; uint64_t seq, size; enum kind kind; unsigned root; enum want_role role; uint64_t want_size; };
+struct m_entry {
+    bool used, live, wanted;
+    int64_t stream, path;
+    uint64_t seq, size, want_size;
+    enum kind kind;
+    unsigned root;
+    enum want_role role;
+};
 struct model {
     bool path_used[PATHS + 1], conflict[PATHS + 1], here[PATHS + 1];
     unsigned name[PATHS + 1];              /* which name a path id has; ids are 1, 2, 3... */

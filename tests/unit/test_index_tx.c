@@ -7,14 +7,6 @@
 
 #include "store/index_priv.h"
 
-static void check_totals(struct index *ix, uint64_t n, uint64_t bytes)
-{
-    uint64_t got_n, got_bytes;
-    OK(index_want_totals(ix, &got_n, &got_bytes));
-    EQ_U(got_n, n);
-    EQ_U(got_bytes, bytes);
-}
-
 static void want_one(struct index *ix, int64_t entry, uint64_t size)
 {
     struct ix_want w = { .entry = entry, .path = entry, .stream = 1, .seq = (uint64_t)entry, .size = size,
@@ -100,7 +92,7 @@ static void test_work_in_callback(void)
     struct work w = { .ix = ix };
     OK(index_path_each(ix, "", 0, true, work_row, &w));
     EQ_U(w.rows, 10);
-    check_totals(ix, 5, 15);
+    t_totals(ix, 5, 15);
     uint64_t n;
     OK(index_conflict_count(ix, &n));
     EQ_U(n, 5);
@@ -126,11 +118,11 @@ static void test_rollback(void)
     want_one(ix, 1, 1);
     OK(index_want_del(ix, 2));
     OK(index_conflict_set(ix, 1, true));
-    check_totals(ix, 2, 301);
+    t_totals(ix, 2, 301);
     index_rollback(ix);
     index_rollback(ix);   /* nothing to do */
     CHECK(!index_in_tx(ix));
-    check_totals(ix, 2, 300);
+    t_totals(ix, 2, 300);
     OK(index_conflict_count(ix, &n));
     EQ_U(n, 0);
     OK(index_begin(ix));
@@ -138,7 +130,7 @@ static void test_rollback(void)
     index_close(&ix);     /* rolls back */
     CHECK(!ix);
     ix = t_index(path);
-    check_totals(ix, 2, 300);
+    t_totals(ix, 2, 300);
     index_close(&ix);
     index_close(&ix);
 }
@@ -158,7 +150,7 @@ static void test_totals_wrap(void)
     for (int64_t i = 1; i <= 5; i++)
         OK(index_want_del(ix, i));
     OK(index_commit(ix));
-    check_totals(ix, 1, 6);
+    t_totals(ix, 1, 6);
     index_close(&ix);
 }
 
@@ -188,7 +180,7 @@ static void check_failed(struct index *ix, int code)
     index_rollback(ix);
     EQ_I(index_kv_get(ix, "key 0", &b), ERR_NOTFOUND);
     OK(index_kv_get(ix, "before", &b));
-    check_totals(ix, 1, 8);
+    t_totals(ix, 1, 8);
     buf_release(&b);
 }
 
@@ -324,7 +316,8 @@ static void commit_for_ever(const char *path, int out)
     if (index_open(path, &group, true, &ix) != 0)
         _exit(1);
     for (uint64_t i = 1;; i++) {
-        struct ix_entry e = { .stream = 1, .seq = i, .path = (int64_t)i, .kind = KIND_FILE, .root = t_root(i), .raw = t_text("raw") };
+        struct ix_entry e = { .stream = 1, .seq = i, .path = (int64_t)i, .kind = KIND_FILE, .root = t_root(i),
+                              .raw = t_text("raw") };
         struct ix_want w = { .stream = 1, .seq = i, .size = i, .role = WANT_INSTALL, .kind = KIND_FILE };
         int rc = index_begin(ix);
         if (rc == 0)

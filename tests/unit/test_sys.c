@@ -45,11 +45,10 @@ static int h_symlinkat(const char *t, int d, const char *p) { HOOK(symlinkat); r
 static int h_fchmod(int fd, mode_t m) { HOOK(fchmod); return sys_kernel.fchmod(fd, m); }
 static int h_utimensat(int d, const char *p, const struct timespec ts[2], int f) { HOOK(utimensat); return sys_kernel.utimensat(d, p, ts, f); }
 static int h_statx(int d, const char *p, int f, unsigned m, struct statx *st) { HOOK(statx); return statx(d, p, f, m, st); }
-static struct sys table;
 
-static void hook(void)
+static void hook_all(void)
 {
-    table = sys_kernel;
+    hook();
     table.openat2 = h_openat2;
     table.fsync = h_fsync;
     table.syncfs = h_syncfs;
@@ -61,7 +60,6 @@ static void hook(void)
     table.utimensat = h_utimensat;
     table.statx = h_statx;
     ncalls = 0;
-    sys = &table;
 }
 static void unhook(void)
 {
@@ -130,7 +128,7 @@ static void check_all_done(void)
 static void test_order(void)
 {
     make_batch();
-    hook();
+    hook_all();
     OK(folder_apply(folder, batch, NCHANGES));
     unhook();
     check_all_done();
@@ -195,7 +193,7 @@ static void fail_every_call(int error, bool on)
 {
     for (int at = 1;; at++) {
         make_batch();
-        hook();
+        hook_all();
         fail_at = at;
         fail_errno = error;
         fail_on = on;
@@ -303,7 +301,7 @@ static void interfere_everywhere(enum change_op op)
             temp("t-b", "new b");
             struct change c = op == CHANGE_MOVE ? change_move("from", "b", "kept-b")
                             : op == CHANGE_SYMLINK ? change_link("b", "new", "kept-b") : change(op, "b", "t-b", "kept-b");
-            hook();
+            hook_all();
             interfere = users[u].act;
             interfere_at = at;
             acted = false;
@@ -356,7 +354,7 @@ static void test_user_edits_the_source_of_a_move(void)
             if (over)
                 put("to", "old to");
             struct change c = change_move("from", "to", "kept-to");
-            hook();
+            hook_all();
             interfere = user_edits_source;
             interfere_at = at;
             OK(folder_apply(folder, &c, 1));
@@ -407,9 +405,8 @@ static void interfere_twice(void (*second)(void), const char *in_place, const ch
     put("b", "old b");
     temp("t-b", "new b");
     struct change c = change(CHANGE_FILE, "b", "t-b", "kept-b");
-    struct sys twice = without_sync;
-    twice.renameat2 = twice_renameat2;
-    sys = &twice;
+    hook();
+    table.renameat2 = twice_renameat2;
     exchanges = 0;
     second_act = second;
     OK(folder_apply(folder, &c, 1));
@@ -421,7 +418,9 @@ static void interfere_twice(void (*second)(void), const char *in_place, const ch
     EQ_S(get(".lanyard/tmp/t-b"), in_tmp);
     EQ_I(c.was_kept, put_away[0] != '\0');
 }
-static void nothing(void) { }
+static void nothing(void)
+{
+}
 
 static void test_user_interferes_twice(void)
 {

@@ -1,0 +1,413 @@
+/* The network side of a node: its sockets and peers, what members ask of it and what it asks of them. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/api.h"
+#include "node/log.h"
+#include "node/node_priv.h"
+
+#define REQUEST_MS 20000
+
+static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
+
+/* ---- the control log ---- */
+
+struct ctl_request { struct node *n; struct link *link; struct id dev; bool stranger; };
+
+static int take_ctl(struct node *n, zmq_msg_t *body)
+{
+    int r = mp_check(zmq_msg_data(body), zmq_msg_size(body));
+    if (r < 0)
+        return r;
+    struct mp m = mp_reader(zmq_msg_data(body), zmq_msg_size(body));
+    uint32_t count = mp_array(&m, LIMIT_OBJECTS);
+    for (uint32_t i = 0; r == 0 && i < count; i++) {
+        struct bytes blob = mp_skip(&m);
+        r = control_append(n->home->control, blob.p, blob.len);
+        if (r == ERR_EXISTS)
+            r = 0;
+    }
+    return r < 0 ? r : mp_done(&m, "control records");
+}
+
+static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body)
+{
+    struct ctl_request *q = arg;
+    struct node *n = q->n;
+    n->asking_ctl = false;
+    uint64_t before = group_of(n)->ctl_n;
+    if (m && m->type == MSG_CTL && take_ctl(n, body) < 0)
+        log_warn("control records refused why=\"%s\"", err_text());
+    if (group_of(n)->ctl_n != before) {
+        log_info("control log has grown records=%llu", (unsigned long long)group_of(n)->ctl_n);
+        node_event(n, "members-changed", NULL);
+        node_committed(n);
+    }
+    if (q->stranger && link_state(q->link) != LINK_DEAD)
+        link_kill(q->link, "its membership has been looked up");
+    free(q);
+}
+
+static void ask_ctl(struct node *n, struct link *l, bool stranger)
+{
+    if (n->asking_ctl && !stranger)
+        return;
+    struct ctl_request *q = xcalloc(1, sizeof *q);
+    *q = (struct ctl_request){.n = n, .link = l, .stranger = stranger};
+    n->asking_ctl = true;
+    struct msg m = {.type = MSG_GET_CTL, .get_ctl = {.from = group_of(n)->ctl_n + 1}};
+    link_request(l, LANE_CONTROL, &m, REQUEST_MS, on_ctl, q);
+}
+
+static void serve_ctl(struct node *n, const struct net_from *from, const struct msg *m)
+{
+    AUTO(buf_release) struct buf list = BUF_INIT(LIMIT_BODY), body = BUF_INIT(LIMIT_BODY);
+    uint32_t count = 0;
+    struct bytes blob;
+    for (uint64_t i = m->get_ctl.from; control_record(n->home->control, i, &blob) == 0 && list.len + blob.len < LIMIT_CS_REPLY; i++) {
+        buf_add(&list, blob.p, blob.len);
+        count++;
+    }
+    mp_put_array(&body, count);
+    buf_add(&body, list.data, list.len);
+    zmq_msg_t z;
+    size_t len;
+    uint8_t *data = buf_steal(&body, &len);
+    net_body_take(&z, data, len);
+    net_reply(n->net, from, &(struct msg){.type = MSG_CTL, .req = m->req}, &z);
+}
+
+/* ---- change sets ---- */
+
+struct cs_request { struct node *n; struct id dev; };
+
+static void fetch_change_sets(struct node *n);
+
+static int take_change_sets(struct node *n, zmq_msg_t *body)
+{
+    int r = engine_begin(n->engine);
+    if (r < 0)
+        return r;
+    int taken = engine_change_sets(n->engine, zmq_msg_data(body), zmq_msg_size(body), loop_wall());
+    if (taken < 0) {
+        engine_rollback(n->engine);
+        return taken;
+    }
+    r = engine_commit(n->engine, loop_wall());
+    return r < 0 ? r : taken;
+}
+
+static void on_change_sets(void *arg, const struct msg *m, zmq_msg_t *body)
+{
+    struct cs_request *q = arg;
+    struct node *n = q->n;
+    struct link *l = peers_link(n->peers, &q->dev);
+    int r = m && m->type == MSG_CS ? take_change_sets(n, body) : ERR_CLOSED;
+    if (m && r < 0) {
+        log_seldom(LOG_WARN, "change sets refused why=\"%s\"", err_text());
+        if (l && (r == ERR_BAD || r == ERR_DENIED))
+            link_kill(l, "it sent change sets that are not valid");
+        if (l && r == ERR_AGAIN)
+            ask_ctl(n, l, false);
+    }
+    engine_fetch_done(n->engine, &q->dev);
+    if (r > 0) {
+        node_committed(n);
+        fetch_change_sets(n);
+    }
+    free(q);
+}
+
+static void fetch_change_sets(struct node *n)
+{
+    struct fetch f;
+    while (!n->paused && engine_next_fetch(n->engine, &f)) {
+        struct link *l = peers_link(n->peers, &f.dev);
+        if (!l) {
+            engine_online(n->engine, &f.dev, false);
+            continue;
+        }
+        struct cs_request *q = xcalloc(1, sizeof *q);
+        *q = (struct cs_request){n, f.dev};
+        struct msg m = {.type = MSG_GET_CS, .get_cs = {.n = f.n, .credit = LIMIT_CS_REPLY}};
+        memcpy(m.get_cs.range, f.range, f.n * sizeof *f.range);
+        link_request(l, LANE_CONTROL, &m, REQUEST_MS, on_change_sets, q);
+    }
+}
+
+static void serve_change_sets(struct node *n, const struct net_from *from, const struct msg *m)
+{
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
+    if (engine_serve_cs(n->engine, m->get_cs.range, m->get_cs.n, &body) < 0) {
+        log_seldom(LOG_WARN, "change sets cannot be served why=\"%s\"", err_text());
+        buf_clear(&body);
+        mp_put_array(&body, 0);
+    }
+    zmq_msg_t z;
+    size_t len;
+    uint8_t *data = buf_steal(&body, &len);
+    net_body_take(&z, data, len);
+    net_reply(n->net, from, &(struct msg){.type = MSG_CS, .req = m->req}, &z);
+}
+
+/* ---- vectors ---- */
+
+static void take_vector(struct node *n, struct link *l, const void *blob, size_t len)
+{
+    int r = engine_vector(n->engine, blob, len);
+    if (r < 0)
+        log_seldom(LOG_INFO, "vector refused why=\"%s\"", err_text());
+    if (r == ERR_AGAIN)
+        ask_ctl(n, l, false);
+    uint64_t ctl_n;
+    if (engine_knows_vector(n->engine, link_device(l), &ctl_n) && ctl_n > group_of(n)->ctl_n)
+        ask_ctl(n, l, false);
+    if (r <= 0)
+        return;
+    fetch_change_sets(n);
+    if (n->pull)
+        pull_kick(n->pull);
+    api_poll(n->api);
+}
+
+static void on_vector(void *arg, struct link *l, const void *blob, size_t len) { take_vector(arg, l, blob, len); }
+
+struct vec_request { struct node *n; struct id dev; };
+
+static void on_asked_vector(void *arg, const struct msg *m, zmq_msg_t *body)
+{
+    struct vec_request *q = arg;
+    struct link *l = peers_link(q->n->peers, &q->dev);
+    if (m && m->type == MSG_VEC && l)
+        take_vector(q->n, l, zmq_msg_data(body), zmq_msg_size(body));
+    free(q);
+}
+
+static void serve_vector(struct node *n, const struct net_from *from, const struct msg *m)
+{
+    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+    if (engine_own_vector(n->engine, loop_wall(), net_port(n->net), &blob) < 0)
+        return;
+    zmq_msg_t z;
+    size_t len;
+    uint8_t *data = buf_steal(&blob, &len);
+    net_body_take(&z, data, len);
+    net_reply(n->net, from, &(struct msg){.type = MSG_VEC, .req = m->req}, &z);
+}
+
+/* ---- greetings ---- */
+
+static void fill_hello(void *arg, struct msg_hello *h)
+{
+    struct node *n = arg;
+    const struct group *g = group_of(n);
+    memset(h, 0, sizeof *h);
+    h->group = g->id;
+    h->dev = n->home->keys->dev;
+    memcpy(h->inst, n->inst, sizeof h->inst);
+    h->proto_min = PROTO_MIN;
+    h->proto_max = PROTO_MAX;
+    h->wall_ms = loop_wall();
+    h->ctl_n = g->ctl_n;
+    h->ctl_hash = g->ctl_hash;
+    h->port = net_port(n->net);
+}
+
+static void refuse(struct node *n, const struct net_from *to, uint64_t req, enum msg_error code, const char *text)
+{
+    struct msg m = {.type = MSG_ERR, .req = req, .err = {.code = code, .text = {(const uint8_t *)text, strlen(text)}, .retry_ms = 1000}};
+    net_reply(n->net, to, &m, NULL);
+}
+
+/* The device that signed must be the one whose transport key CURVE saw. */
+static int check_greeting(struct node *n, const struct net_from *from, const struct msg_hello *h, struct hello_party *caller)
+{
+    const struct member *m = group_find(group_of(n), &from->who);
+    if (!m || m->revoked || !id_eq(&h->dev, &from->who) || !id_eq(&h->group, &group_of(n)->id))
+        return err_set(ERR_DENIED, "hello: not from the device whose key the connection has");
+    *caller = (struct hello_party){.dev = h->dev};
+    memcpy(caller->tr_pk, m->card.tr_pk, sizeof caller->tr_pk);
+    memcpy(caller->nonce, h->nonce, sizeof caller->nonce);
+    return hello_verify(h->sig, &group_of(n)->id, caller, NULL);
+}
+
+static void serve_hello(struct node *n, const struct net_from *from, const struct msg *m)
+{
+    struct hello_party caller, self = {.dev = n->home->keys->dev};
+    if (check_greeting(n, from, &m->hello, &caller) < 0) {
+        log_seldom(LOG_WARN, "greeting refused from=%s why=\"%s\"", from->address, err_text());
+        refuse(n, from, m->req, MSGERR_AUTH, "greeting not genuine");
+        return;
+    }
+    if (m->hello.proto_min > PROTO_MAX || m->hello.proto_max < PROTO_MIN) {
+        refuse(n, from, m->req, MSGERR_PROTO, "no common protocol version: update the older device");
+        return;
+    }
+    struct msg reply = {.type = MSG_HELLO_OK, .req = m->req};
+    fill_hello(n, &reply.hello);
+    randombytes_buf(self.nonce, sizeof self.nonce);
+    memcpy(self.tr_pk, n->home->keys->tr_pk, sizeof self.tr_pk);
+    memcpy(reply.hello.nonce, self.nonce, sizeof self.nonce);
+    hello_sign(reply.hello.sig, &group_of(n)->id, &self, &caller, n->home->keys);
+    net_reply(n->net, from, &reply, NULL);
+    if (!id_eq(&m->hello.dev, &n->home->keys->dev) && !n->paused)
+        peers_heard(n->peers, &m->hello.dev, m->hello.inst, from->address, m->hello.port);
+}
+
+/* ---- requests of members ---- */
+
+static void on_request(void *arg, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
+{
+    (void)body;
+    struct node *n = arg;
+    const struct member *who = group_find(group_of(n), &from->who);
+    if (!who || who->revoked)
+        return;
+    switch (m->type) {
+    case MSG_HELLO:
+        serve_hello(n, from, m);
+        break;
+    case MSG_PING:
+        net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall()}}, NULL);
+        break;
+    case MSG_GET_CTL:
+        serve_ctl(n, from, m);
+        break;
+    case MSG_GET_VEC:
+        serve_vector(n, from, m);
+        break;
+    case MSG_GET_CS:
+        serve_change_sets(n, from, m);
+        break;
+    case MSG_GET_TREE:
+    case MSG_HAVE:
+    case MSG_GET_BLK:
+        if (n->serve && !n->paused)
+            serve_request(n->serve, from, m);
+        else
+            refuse(n, from, m->req, MSGERR_BUSY, "no content now");
+        break;
+    default:
+        refuse(n, from, m->req, MSGERR_PROTO, "not a request");
+    }
+}
+
+/* ---- peers come and go ---- */
+
+static void remember_address(struct node *n, const struct id *dev, const char *address)
+{
+    char key[8 + ID_HEX] = "address.", hex[ID_HEX];
+    memcpy(key + 8, id_hex(dev, hex), ID_HEX);
+    int r = engine_begin(n->engine);
+    if (r == 0 && (r = index_kv_put(n->index, key, address, strlen(address))) == 0)
+        r = engine_commit(n->engine, loop_wall());
+    else if (r < 0 && index_in_tx(n->index))
+        engine_rollback(n->engine);
+}
+
+static void add_remembered(struct node *n)
+{
+    const struct group *g = group_of(n);
+    for (size_t i = 0; i < g->nmember; i++) {
+        char key[8 + ID_HEX] = "address.", hex[ID_HEX];
+        memcpy(key + 8, id_hex(&g->member[i].card.dev, hex), ID_HEX);
+        AUTO(buf_release) struct buf v = BUF_INIT(128);
+        if (index_kv_get(n->index, key, &v) < 0)
+            continue;
+        buf_add(&v, "", 1);
+        if (buf_ok(&v))
+            peers_add(n->peers, (const char *)v.data, ADDR_CACHE);
+    }
+}
+
+static void on_up(void *arg, const struct id *dev, struct link *l, const struct msg_hello *h)
+{
+    struct node *n = arg;
+    const struct member *m = group_find(group_of(n), dev);
+    log_info("peer online name=%s address=%s", m->card.name, link_address(l));
+    node_event(n, "peer-online", "name", m->card.name, "address", link_address(l), NULL);
+    engine_online(n->engine, dev, true);
+    remember_address(n, dev, link_address(l));
+    struct vec_request *q = xcalloc(1, sizeof *q);
+    *q = (struct vec_request){n, *dev};
+    link_request(l, LANE_CONTROL, &(struct msg){.type = MSG_GET_VEC}, REQUEST_MS, on_asked_vector, q);
+    if (h->ctl_n > group_of(n)->ctl_n)
+        ask_ctl(n, l, false);
+    if (n->pull)
+        pull_peer_up(n->pull, dev);
+}
+
+static void on_down(void *arg, const struct id *dev)
+{
+    struct node *n = arg;
+    const struct member *m = group_find(group_of(n), dev);
+    log_info("peer offline name=%s", m ? m->card.name : "?");
+    node_event(n, "peer-offline", "name", m ? m->card.name : "?", NULL);
+    engine_online(n->engine, dev, false);
+    fetch_change_sets(n);
+    if (n->api)
+        api_poll(n->api);
+}
+
+static void on_stranger(void *arg, struct link *l) { ask_ctl(arg, l, true); }
+
+/* ---- joining ---- */
+
+static void on_join(void *arg, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
+{
+    struct node *n = arg;
+    if (n->inviter)
+        inviter_message(n->inviter, from, m, body);
+}
+
+static void on_appended(void *arg) { node_committed(arg); }
+
+static void on_joined(void *arg, uint64_t invite, const struct id *dev, const char *name)
+{
+    log_info("device joined name=%s", name);
+    node_event(arg, "device-joined", "name", name, NULL);
+    struct node *n = arg;
+    if (n->api)
+        api_joined(n->api, invite, dev, name);
+}
+
+static void on_invite_ended(void *arg, uint64_t invite, const char *why)
+{
+    struct node *n = arg;
+    if (n->api)
+        api_invite_ended(n->api, invite, why);
+}
+
+static void on_hint(void *arg, const char *hint)
+{
+    struct node *n = arg;
+    if (n->discovery)
+        discovery_hint(n->discovery, hint);
+}
+
+static int start_inviter(struct node *n)
+{
+    struct inviter_config c = {.loop = n->loop, .pool = n->pool, .net = n->net, .keys = n->home->keys,
+        .group_keys = n->home->group_keys, .control = n->home->control,
+        .ops = {.joined = on_joined, .ended = on_invite_ended, .appended = on_appended, .hint = on_hint, .arg = n}};
+    return inviter_new(&c, &n->inviter);
+}
+
+/* ---- start ---- */
+
+int greet_start(struct node *n, const char *listen)
+{
+    struct net_config nc = {.loop = n->loop, .keys = n->home->keys, .group_keys = n->home->group_keys, .group = group_of(n),
+        .listen = listen, .ops = {.request = on_request, .join = on_join, .arg = n}};
+    int r = net_new(&nc, &n->net);
+    if (r < 0)
+        return r;
+    struct peers_config pc = {.loop = n->loop, .net = n->net, .keys = n->home->keys, .group = group_of(n),
+        .ops = {.hello = fill_hello, .up = on_up, .down = on_down, .stranger = on_stranger, .vector = on_vector, .arg = n}};
+    if ((r = peers_new(&pc, &n->peers)) < 0)
+        return r;
+    add_remembered(n);
+    return start_inviter(n);
+}

@@ -1,0 +1,423 @@
+#include "node/node.h"
+
+#include <poll.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node/api.h"
+#include "node/log.h"
+#include "node/node_priv.h"
+#include "proto/path.h"
+
+#define TICK_MS 1000
+#define PUBLISH_GAP_MS 10
+#define PUBLISH_MS 15000
+
+/* ---- publishing ---- */
+
+static void publish(void *arg)
+{
+    struct node *n = arg;
+    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+    n->publish_soon = false;
+    if (engine_own_vector(n->engine, loop_wall(), net_port(n->net), &blob) < 0)
+        log_error("own vector why=\"%s\"", err_text());
+    else if (!n->paused)
+        net_publish(n->net, blob.data, blob.len);
+    /* Now and then again, spread by a fifth, since PUB loses messages by design. */
+    loop_timer_set(n->loop, &n->publish_timer, PUBLISH_MS * 4 / 5 + randombytes_uniform(PUBLISH_MS * 2 / 5), publish, n);
+}
+
+void node_committed(struct node *n)
+{
+    if (!n->publish_soon) {
+        n->publish_soon = true;
+        loop_timer_set(n->loop, &n->publish_timer, PUBLISH_GAP_MS, publish, n);
+    }
+    if (n->pull)
+        pull_kick(n->pull);
+    if (n->api)
+        api_poll(n->api);
+}
+
+/* ---- state ---- */
+
+static const char *error_of(struct node *n)
+{
+    uint64_t files;
+    const char *texts[] = {n->start_error, n->scan_error, n->pull_error};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i][0])
+            return texts[i];
+    if (!n->scan || !scan_braked(n->scan, &files))
+        return NULL;
+    snprintf(n->brake_error, sizeof n->brake_error, "%llu files have vanished from the folder at once, nothing was deleted elsewhere: "
+             "bring them back, or run lanyard resume --accept-deletions", (unsigned long long)files);
+    return n->brake_error;
+}
+
+enum node_state node_state(struct node *n, const char **error)
+{
+    *error = error_of(n);
+    if (*error)
+        return NODE_ERROR;
+    if (n->paused)
+        return NODE_PAUSED;
+    if (!n->scan || !scan_first_done(n->scan))
+        return n->scan ? NODE_SCANNING : NODE_STARTING;
+    uint64_t files = 0, bytes;
+    bool idle = index_want_totals(n->index, &files, &bytes) == 0 && !files && scan_idle(n->scan) && pull_idle(n->pull);
+    return idle ? NODE_IDLE : NODE_SYNCING;
+}
+
+bool node_in_sync_with(struct node *n, const struct id *dev)
+{
+    return engine_have_all_of(n->engine, dev) && engine_has_all_of_us(n->engine, dev);
+}
+
+bool node_settled(struct node *n, size_t peers)
+{
+    uint64_t files = 0, bytes;
+    if (!n->scan || !scan_first_done(n->scan) || !scan_idle(n->scan) || !pull_idle(n->pull) || peers_online(n->peers) < peers)
+        return false;
+    if (index_want_totals(n->index, &files, &bytes) < 0 || files)
+        return false;
+    const struct group *g = control_group(n->home->control);
+    for (size_t i = 0; i < g->nmember; i++) {
+        const struct id *dev = &g->member[i].card.dev;
+        if (peers_link(n->peers, dev) && !node_in_sync_with(n, dev))
+            return false;
+    }
+    return true;
+}
+
+void node_pause(struct node *n, bool paused)
+{
+    n->paused = paused;
+    peers_pause(n->peers, paused);
+    node_committed(n);
+}
+
+void node_stop(struct node *n) { loop_stop(n->loop); }
+
+void node_event(struct node *n, const char *event, ...)
+{
+    if (!n->api)
+        return;
+    AUTO(buf_release) struct buf map = BUF_INIT(64 * 1024);
+    const char *kv[16];
+    size_t k = 0;
+    va_list ap;
+    va_start(ap, event);
+    while (k < 16 && (kv[k] = va_arg(ap, const char *)))
+        k++;
+    va_end(ap);
+    char now[40];
+    node_time(now, loop_wall());
+    mp_put_map(&map, 2 + k / 2);
+    mp_put_str(&map, "time");
+    mp_put_str(&map, now);
+    mp_put_str(&map, "event");
+    mp_put_str(&map, event);
+    for (size_t i = 0; i + 1 < k; i += 2) {
+        mp_put_str(&map, kv[i]);
+        mp_put_bin(&map, kv[i + 1], strlen(kv[i + 1]));
+    }
+    api_event(n->api, &map);
+}
+
+void node_time(char out[static 40], uint64_t ms)
+{
+    time_t t = (time_t)(ms / 1000);
+    struct tm tm;
+    gmtime_r(&t, &tm);
+    size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, 40 - n, ".%03uZ", (unsigned)(ms % 1000));
+}
+
+/* ---- the folder's parts ---- */
+
+static bool scan_busy(void *arg, const char *path, size_t len)
+{
+    struct node *n = arg;
+    return n->pull && pull_busy(n->pull, path, len);
+}
+
+static void on_committed(void *arg) { node_committed(arg); }
+
+static void on_trouble(void *arg, const char *path, size_t len, const char *text)
+{
+    const char *shown = path_show(path, len);
+    log_warn("not synced path=%s why=\"%s\"", shown, text);
+    node_event(arg, "skipped", "path", shown, "reason", text, NULL);
+}
+
+static void set_error(struct node *n, char *to, size_t size, const char *text)
+{
+    if (text && strcmp(to, text) != 0) {
+        log_error("%s", text);
+        node_event(n, "error", "reason", text, NULL);
+    }
+    if (!text && to[0])
+        node_event(n, "recovered", NULL);
+    snprintf(to, size, "%s", text ? text : "");
+}
+
+static void on_scan_failed(void *arg, const char *text)
+{
+    struct node *n = arg;
+    set_error(n, n->scan_error, sizeof n->scan_error, text);
+}
+
+static void on_pull_failed(void *arg, const char *text)
+{
+    struct node *n = arg;
+    set_error(n, n->pull_error, sizeof n->pull_error, text);
+}
+
+static void look(void *arg, const char *path, size_t len)
+{
+    struct node *n = arg;
+    if (n->scan)
+        scan_hint(n->scan, path, len, false);
+}
+
+static bool is_ignored(void *arg, const char *path, size_t len, bool dir)
+{
+    struct node *n = arg;
+    return n->scan && scan_ignored(n->scan, path, len, dir);
+}
+
+static int start_folder(struct node *n)
+{
+    const struct group *g = control_group(n->home->control);
+    int r = folder_open(n->config.folder, &g->id, &n->folder);
+    if (r < 0)
+        return r;
+    struct serve_config sv = {n->loop, n->pool, n->net, n->folder, n->index, look, n};
+    if ((r = serve_new(&sv, &n->serve)) < 0)
+        return r;
+    struct pull_config pc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
+        .peers = n->peers, .gear = &n->gear,
+        .ops = {.committed = on_committed, .look = look, .ignored = is_ignored, .failed = on_pull_failed, .arg = n}};
+    if ((r = pull_new(&pc, &n->pull)) < 0)
+        return r;
+    struct scan_config sc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
+        .gear = &n->gear, .group = g,
+        .ops = {.busy = scan_busy, .committed = on_committed, .trouble = on_trouble, .failed = on_scan_failed, .arg = n}};
+    return scan_new(&sc, &n->scan);
+}
+
+/* A folder that was missing and is there, or that is another one now (mounted anew), needs all its parts made anew: the node does so
+ * by starting again within its process. */
+static void watch_folder(struct node *n)
+{
+    if (n->folder && folder_healthy(n->folder) == 0)
+        return;
+    struct folder *again = NULL;
+    if (folder_open(n->config.folder, &control_group(n->home->control)->id, &again) == 0) {
+        log_info("the folder is there again, starting anew");
+        n->restart = true;
+        loop_stop(n->loop);
+    }
+    folder_close(&again);
+}
+
+static void on_tick(void *arg)
+{
+    struct node *n = arg;
+    watch_folder(n);
+    const char *why;
+    if (index_checkpoint(n->index, node_state(n, &why) == NODE_IDLE) < 0)
+        log_seldom(LOG_WARN, "index: %s", err_text());
+    loop_timer_set(n->loop, &n->tick_timer, TICK_MS, on_tick, n);
+}
+
+/* ---- discovery ---- */
+
+static void address_text(const struct disc_event *e, uint32_t i, char out[static 80])
+{
+    snprintf(out, 80, strchr(e->addr[i], ':') ? "[%s]:%u" : "%s:%u", e->addr[i], e->port);
+}
+
+static struct found *found_get(struct node *n, const char *instance)
+{
+    for (size_t i = 0; i < n->nfound; i++)
+        if (strcmp(n->found[i].instance, instance) == 0)
+            return &n->found[i];
+    return NULL;
+}
+
+/* What an instance announced before, and does not any more, is no longer dialled on its account. */
+static void forget_found(struct node *n, struct found *f)
+{
+    for (uint32_t i = 0; i < f->naddr; i++)
+        peers_remove(n->peers, f->addr[i], ADDR_MDNS);
+    f->naddr = 0;
+}
+
+static void on_event(struct node *n, const struct disc_event *e)
+{
+    struct found *f = found_get(n, e->instance);
+    if (f)
+        forget_found(n, f);
+    if (e->type == DISC_LOST || !e->ours) {
+        if (f)
+            *f = n->found[--n->nfound];
+        return;
+    }
+    if (!f) {
+        n->found = xrealloc(n->found, n->nfound + 1, sizeof *n->found);
+        f = &n->found[n->nfound++];
+        *f = (struct found){0};
+        snprintf(f->instance, sizeof f->instance, "%s", e->instance);
+    }
+    for (uint32_t i = 0; i < e->naddr; i++) {
+        address_text(e, i, f->addr[i]);
+        peers_add(n->peers, f->addr[i], ADDR_MDNS);
+    }
+    f->naddr = e->naddr;
+}
+
+static void on_discovery(void *arg)
+{
+    struct node *n = arg;
+    struct disc_event e;
+    while (discovery_next(n->discovery, &e))
+        on_event(n, &e);
+}
+
+static void start_discovery(struct node *n)
+{
+    keys_disc(n->home->group_keys, n->k_disc);
+    struct discovery_config c = {.port = net_port(n->net), .pub_port = (uint16_t)(net_port(n->net) + 1), .k_disc = n->k_disc};
+    if (discovery_start(&c, &n->discovery) < 0) {
+        log_warn("no mDNS why=\"%s\"", err_text());
+        n->discovery = NULL;
+        return;
+    }
+    loop_add_fd(n->loop, discovery_fd(n->discovery), POLLIN, on_discovery, n);
+}
+
+/* ---- life cycle ---- */
+
+static int open_index(struct node *n)
+{
+    AUTOFREE char *path = home_file(n->home, "index.db");
+    return index_open(path, &control_group(n->home->control)->id, n->home->unclean, &n->index);
+}
+
+static int start_engine(struct node *n)
+{
+    randombytes_buf(n->inst, sizeof n->inst);
+    uint8_t k_chunk[32];
+    keys_chunk(n->home->group_keys, k_chunk);
+    chunk_gear(&n->gear, k_chunk);
+    sodium_memzero(k_chunk, sizeof k_chunk);
+    struct engine_config c = {.index = n->index, .group = control_group(n->home->control), .keys = n->home->keys};
+    memcpy(c.inst, n->inst, sizeof c.inst);
+    return engine_new(&c, &n->engine);
+}
+
+static int start_parts(struct node *n, const struct node_options *o)
+{
+    int r = loop_new(&n->loop);
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    if (r == 0)
+        r = pool_new(n->loop, cpus < 2 ? 2 : cpus > 8 ? 8 : (unsigned)cpus, &n->pool);
+    if (r == 0)
+        r = open_index(n);
+    if (r == 0)
+        r = start_engine(n);
+    if (r == 0)
+        r = greet_start(n, o->listen ? o->listen : n->config.listen);
+    if (r < 0)
+        return r;
+    if (start_folder(n) < 0) {
+        if (!n->folder)
+            snprintf(n->start_error, sizeof n->start_error, "%s", err_text());
+        else
+            return err_prefix(ERR_IO, "start");
+    }
+    return api_new(n, &n->api);
+}
+
+static void add_static(struct node *n, const struct node_options *o)
+{
+    for (size_t i = 0; i < o->npeer; i++)
+        peers_add(n->peers, o->peer[i], ADDR_STATIC);
+    AUTOFREE char *list = xstrdup(n->config.peers);
+    char *save = NULL;
+    for (char *a = strtok_r(list, " ,", &save); a; a = strtok_r(NULL, " ,", &save))
+        peers_add(n->peers, a, ADDR_STATIC);
+}
+
+int node_new(const char *home, const struct node_options *o, struct node **out)
+{
+    struct node *n = xcalloc(1, sizeof *n);
+    int r = home_open(home, &n->home);
+    if (r == 0) {
+        AUTOFREE char *path = home_file(n->home, "config");
+        r = config_load(path, &n->config);
+    }
+    if (r == 0)
+        r = start_parts(n, o);
+    if (r == 0)
+        r = home_mark_running(n->home);
+    if (r < 0) {
+        node_free(&n);
+        return r;
+    }
+    add_static(n, o);
+    if (n->config.mdns && !o->no_mdns)
+        start_discovery(n);
+    on_tick(n);
+    publish(n);
+    *out = n;
+    return 0;
+}
+
+int node_run(struct node *n, bool *restart)
+{
+    int r = loop_run(n->loop);
+    *restart = n->restart;
+    n->clean = r == 0;
+    return r;
+}
+
+void node_free(struct node **pn)
+{
+    struct node *n = *pn;
+    if (!n)
+        return;
+    if (n->discovery)
+        loop_del_fd(n->loop, discovery_fd(n->discovery));
+    discovery_stop(&n->discovery);
+    api_free(&n->api);
+    inviter_free(&n->inviter);
+    pool_free(&n->pool);                 /* jobs end here, and tell the parts that are still there */
+    peers_free(&n->peers);               /* requests end here */
+    scan_free(&n->scan);
+    pull_free(&n->pull);
+    serve_free(&n->serve);
+    net_free(&n->net);
+    engine_free(&n->engine);
+    index_close(&n->index);
+    folder_close(&n->folder);
+    if (n->loop) {
+        loop_timer_clear(n->loop, &n->publish_timer);
+        loop_timer_clear(n->loop, &n->tick_timer);
+    }
+    loop_free(&n->loop);
+    config_release(&n->config);
+    if (n->home)
+        home_close(&n->home, n->clean);
+    free(n->found);
+    free(n);
+    *pn = NULL;
+}

@@ -1,0 +1,449 @@
+/* Engines without a disk or a network: what one authors, others take, in any order and through anybody. */
+#include <sodium.h>
+
+#include "node/engine.h"
+#include "tests/unit/t.h"
+
+enum { DEVICES = 3 };
+
+struct device { struct device_keys *keys; struct index *ix; struct engine *e; };
+struct world { struct group group; struct device d[DEVICES]; uint64_t wall; };
+
+static void must(int r)
+{
+    if (r < 0)
+        T_FAIL("%s", err_text());
+}
+
+static void card_of(const struct device_keys *k, const char *name, struct buf *out)
+{
+    struct card c = {.dev = k->dev, .created_ms = 1};
+    memcpy(c.tr_pk, k->tr_pk, sizeof c.tr_pk);
+    snprintf(c.name, sizeof c.name, "%s", name);
+    must(card_encode(out, &c, k));
+}
+
+static void add_member(struct world *w, const struct device *d, const char *name)
+{
+    AUTO(buf_release) struct buf card = BUF_INIT(4096), rec = BUF_INIT(65536);
+    card_of(d->keys, name, &card);
+    uint8_t sealed[40 + SEAL_EXTRA] = {0};
+    struct ctl_op op = {.type = OP_ADD, .card = {card.data, card.len}, .role = ROLE_MEMBER, .sealed = {sealed, sizeof sealed}};
+    struct ctl c = {.group = w->group.id, .prev = w->group.ctl_hash, .signer = w->d[0].keys->dev, .n = w->group.ctl_n + 1, .ts_ms = 1};
+    must(ctl_encode(&rec, &c, &op, 1, w->d[0].keys));
+    struct ctl back;
+    must(ctl_decode(rec.data, rec.len, &back));
+    must(group_apply(&w->group, &back));
+}
+
+static void device_start(struct world *w, size_t i, uint8_t inst)
+{
+    struct device *d = &w->d[i];
+    must(index_open(":memory:", &w->group.id, false, &d->ix));
+    struct engine_config c = {.index = d->ix, .group = &w->group, .keys = d->keys};
+    memset(c.inst, inst, sizeof c.inst);
+    must(engine_new(&c, &d->e));
+}
+
+static struct world *world_new(void)
+{
+    struct world *w = xcalloc(1, sizeof *w);
+    w->wall = 1700000000000;
+    for (size_t i = 0; i < DEVICES; i++)
+        w->d[i].keys = device_keys_new();
+    AUTO(buf_release) struct buf card = BUF_INIT(4096), gen = BUF_INIT(8192);
+    card_of(w->d[0].keys, "d0", &card);
+    must(genesis_encode(&gen, &(struct bytes){card.data, card.len}, 1, w->d[0].keys));
+    must(group_init(&w->group, gen.data, gen.len));
+    add_member(w, &w->d[1], "d1");
+    add_member(w, &w->d[2], "d2");
+    for (size_t i = 0; i < DEVICES; i++)
+        device_start(w, i, (uint8_t)(i + 1));
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    for (size_t i = 0; i < DEVICES; i++) {
+        engine_free(&w->d[i].e);
+        index_close(&w->d[i].ix);
+        device_keys_free(&w->d[i].keys);
+    }
+    group_release(&w->group);
+    free(w);
+}
+
+static void commit(struct world *w, size_t i) { must(engine_commit(w->d[i].e, w->wall)); }
+
+/* The user of device i saves a file. */
+static int save(struct world *w, size_t i, const char *path, const char *text)
+{
+    struct content_list c = {.type = CONTENT_INLINE, .size = strlen(text), .inline_len = strlen(text), .root = id_hash(text, strlen(text))};
+    memcpy(c.inline_bytes, text, strlen(text));
+    struct stamp st = {.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++w->wall, .size = strlen(text), .mtime_ns = (int64_t)w->wall};
+    must(engine_begin(w->d[i].e));
+    int r = engine_seen(w->d[i].e, path, strlen(path), &st, &c, true, w->wall);
+    must(r);
+    commit(w, i);
+    return r;
+}
+
+static int delete(struct world *w, size_t i, const char *path)
+{
+    w->wall++;
+    must(engine_begin(w->d[i].e));
+    int r = engine_gone(w->d[i].e, path, strlen(path), w->wall);
+    must(r);
+    commit(w, i);
+    return r;
+}
+
+/* `to` learns from `from` what it can, as over the network. */
+static int pull_entries(struct world *w, size_t from, size_t to)
+{
+    AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY), body = BUF_INIT(LIMIT_BODY);
+    struct engine *a = w->d[from].e, *b = w->d[to].e;
+    int total = 0;
+    must(engine_own_vector(a, w->wall, 1, &vec));
+    must(engine_vector(b, vec.data, vec.len));
+    engine_online(b, &w->d[from].keys->dev, true);
+    struct fetch f;
+    while (engine_next_fetch(b, &f)) {
+        must(engine_serve_cs(a, f.range, f.n, &body));
+        must(engine_begin(b));
+        int r = engine_change_sets(b, body.data, body.len, w->wall);
+        must(r);
+        commit(w, to);
+        engine_fetch_done(b, &f.dev);
+        total += r;
+        if (r == 0)
+            break;
+    }
+    engine_online(b, &w->d[from].keys->dev, false);
+    return total;
+}
+
+/* Puts on device i's imaginary disk what it wants. */
+static int install_one(void *arg, const struct ix_want *w)
+{
+    *(struct ix_want *)arg = *w;
+    return 1;
+}
+
+static size_t install(struct world *w, size_t i)
+{
+    size_t n = 0;
+    struct ix_want want;
+    while (index_want_each(w->d[i].ix, 0, install_one, &want) == 1) {
+        struct ix_entry row;
+        AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+        AUTO(entry_release) struct entry ent = {0};
+        must(engine_entry(w->d[i].e, want.entry, &raw, &ent, &row));
+        struct stamp st = {.kind = ent.kind == KIND_TOMBSTONE ? STAMP_ABSENT : STAMP_FILE, .mode = ent.mode, .dev = 1, .ino = ++w->wall,
+                           .size = ent.size, .mtime_ns = ent.mtime_ns};
+        must(engine_begin(w->d[i].e));
+        if (want.role == WANT_KEEP)
+            must(engine_kept(w->d[i].e, want.path, want.entry, &want.root, want.size, "kept", w->wall));
+        else
+            must(engine_installed(w->d[i].e, want.entry, &st, true));
+        commit(w, i);
+        n++;
+    }
+    return n;
+}
+
+/* The content that device i shows at a path; "" when nothing. */
+static const char *shows(struct world *w, size_t i, const char *path)
+{
+    static char text[LIMIT_INLINE + 1];
+    int64_t id;
+    struct ix_local l;
+    text[0] = 0;
+    if (index_path_id(w->d[i].ix, path, strlen(path), false, &id) < 0 || index_local_get(w->d[i].ix, id, &l) < 0)
+        return text;
+    struct ix_entry row;
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    must(engine_entry(w->d[i].e, l.entry, &raw, &ent, &row));
+    memcpy(text, ent.content.inline_bytes.p, ent.content.inline_bytes.len);
+    text[ent.content.inline_bytes.len] = 0;
+    return text;
+}
+
+static uint64_t conflicts(struct world *w, size_t i)
+{
+    uint64_t n;
+    must(index_conflict_count(w->d[i].ix, &n));
+    return n;
+}
+
+static void test_edit_travels(void)
+{
+    struct world *w = world_new();
+    EQ_I(save(w, 0, "a", "one"), 1);
+    EQ_I(save(w, 0, "a", "one"), 1);       /* another mtime: a new version */
+    EQ_I(pull_entries(w, 0, 1), 2);
+    EQ_U(install(w, 1), 1);
+    EQ_S(shows(w, 1, "a"), "one");
+    EQ_I(pull_entries(w, 0, 1), 0);
+    CHECK(engine_have_all_of(w->d[1].e, &w->d[0].keys->dev));
+    world_free(w);
+}
+
+static void test_third_device_passes_on(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    pull_entries(w, 0, 1);
+    EQ_I(pull_entries(w, 1, 2), 1);        /* signed by 0, handed over by 1 */
+    install(w, 2);
+    EQ_S(shows(w, 2, "a"), "one");
+    world_free(w);
+}
+
+static void test_no_echo(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    int64_t id;
+    struct ix_local l;
+    must(index_path_id(w->d[1].ix, "a", 1, false, &id));
+    must(index_local_get(w->d[1].ix, id, &l));
+    struct content_list c = {.type = CONTENT_INLINE, .size = 3, .inline_len = 3, .root = id_hash("one", 3)};
+    memcpy(c.inline_bytes, "one", 3);
+    must(engine_begin(w->d[1].e));
+    EQ_I(engine_seen(w->d[1].e, "a", 1, &l.stamp, &c, true, w->wall), 0);
+    commit(w, 1);
+    CHECK(!engine_own_sid(w->d[1].e));     /* it has never authored anything */
+    world_free(w);
+}
+
+static void test_last_write_wins_and_the_loser_stays(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "base");
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    save(w, 0, "a", "early");
+    w->wall += 1000;
+    save(w, 1, "a", "late");
+    pull_entries(w, 0, 1);
+    pull_entries(w, 1, 0);
+    install(w, 0);
+    install(w, 1);
+    EQ_S(shows(w, 0, "a"), "late");
+    EQ_S(shows(w, 1, "a"), "late");
+    EQ_U(conflicts(w, 0), 1);
+    EQ_U(conflicts(w, 1), 1);
+    /* An edit of the winner does not swallow the loser: it was never looked at. */
+    save(w, 0, "a", "later");
+    EQ_U(conflicts(w, 0), 1);
+    pull_entries(w, 0, 1);
+    EQ_U(conflicts(w, 1), 1);
+    world_free(w);
+}
+
+static void test_edit_beats_concurrent_delete(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "base");
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    save(w, 0, "a", "edited");
+    w->wall += 1000;
+    EQ_I(delete(w, 1, "a"), 1);
+    pull_entries(w, 0, 1);
+    pull_entries(w, 1, 0);
+    install(w, 0);
+    install(w, 1);
+    EQ_S(shows(w, 0, "a"), "edited");
+    EQ_S(shows(w, 1, "a"), "edited");
+    world_free(w);
+}
+
+static void test_delete_of_an_old_version_spares_the_new_one(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    save(w, 0, "a", "two");
+    pull_entries(w, 0, 1);                 /* known, not yet on the disk of 1, whose user deletes what is there */
+    delete(w, 1, "a");
+    EQ_U(install(w, 1), 1);
+    EQ_S(shows(w, 1, "a"), "two");
+    world_free(w);
+}
+
+static void test_delete_travels_and_recreation_is_no_conflict(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    delete(w, 1, "a");
+    EQ_I(delete(w, 1, "a"), 0);
+    pull_entries(w, 1, 0);
+    EQ_U(install(w, 0), 1);
+    EQ_S(shows(w, 0, "a"), "");
+    save(w, 0, "a", "again");
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    EQ_S(shows(w, 1, "a"), "again");
+    EQ_U(conflicts(w, 0) + conflicts(w, 1), 0);
+    world_free(w);
+}
+
+static void test_equal_content_is_no_conflict(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "same");
+    save(w, 1, "a", "same");
+    pull_entries(w, 0, 1);
+    pull_entries(w, 1, 0);
+    install(w, 0);
+    install(w, 1);
+    EQ_U(conflicts(w, 0) + conflicts(w, 1), 0);
+    world_free(w);
+}
+
+static int head_ids(void *arg, const struct ix_entry *row)
+{
+    int64_t *ids = arg;
+    if (row->live)
+        ids[ids[0] ? 1 : 0] = row->id;
+    return 0;
+}
+
+static void test_resolve_ends_a_conflict_everywhere(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "mine");
+    save(w, 1, "a", "yours");
+    pull_entries(w, 0, 1);
+    pull_entries(w, 1, 0);
+    install(w, 0);
+    int64_t path, ids[2] = {0};
+    must(index_path_id(w->d[0].ix, "a", 1, false, &path));
+    must(index_entry_each_of_path(w->d[0].ix, path, head_ids, ids));
+    must(engine_begin(w->d[0].e));
+    EQ_I(engine_resolve(w->d[0].e, path, 999999, w->wall), ERR_NOTFOUND);
+    must(engine_resolve(w->d[0].e, path, ids[0], w->wall));
+    commit(w, 0);
+    pull_entries(w, 0, 1);
+    EQ_U(conflicts(w, 0) + conflicts(w, 1), 0);
+    world_free(w);
+}
+
+static void test_tampered_change_set_is_refused_whole(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
+    struct msg_range r = {.sid = *engine_own_sid(w->d[0].e), .from = 1, .to = 1};
+    must(engine_serve_cs(w->d[0].e, &r, 1, &body));
+    for (size_t i = 0; i < body.len; i++) {
+        body.data[i] ^= 1;
+        must(engine_begin(w->d[1].e));
+        CHECK(engine_change_sets(w->d[1].e, body.data, body.len, w->wall) <= 0);
+        engine_rollback(w->d[1].e);
+        body.data[i] ^= 1;
+    }
+    EQ_U(engine_known_of(w->d[1].e, &r.sid), 0);
+    must(engine_begin(w->d[1].e));
+    EQ_I(engine_change_sets(w->d[1].e, body.data, body.len, w->wall), 1);
+    commit(w, 1);
+    world_free(w);
+}
+
+static void test_clock_far_ahead_is_deferred(void)
+{
+    struct world *w = world_new();
+    w->wall += 3600 * 1000;
+    save(w, 0, "a", "future");
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
+    struct msg_range r = {.sid = *engine_own_sid(w->d[0].e), .from = 1, .to = 1};
+    must(engine_serve_cs(w->d[0].e, &r, 1, &body));
+    must(engine_begin(w->d[1].e));
+    FAILS(engine_change_sets(w->d[1].e, body.data, body.len, w->wall - 3600 * 1000), ERR_AGAIN, "clock");
+    engine_rollback(w->d[1].e);
+    world_free(w);
+}
+
+static void test_rollback_is_noticed_and_no_number_used_twice(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    save(w, 0, "a", "two");
+    pull_entries(w, 0, 1);
+    struct sid old = *engine_own_sid(w->d[0].e);
+    /* The index of device 0 comes back empty, with the same incarnation; the peer knows more of its stream than it does itself. */
+    engine_free(&w->d[0].e);
+    index_close(&w->d[0].ix);
+    device_start(w, 0, 1);
+    save(w, 0, "b", "other");
+    CHECK(sid_eq(engine_own_sid(w->d[0].e), &old));
+    AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY);
+    must(engine_own_vector(w->d[1].e, w->wall, 1, &vec));
+    must(engine_vector(w->d[0].e, vec.data, vec.len));
+    save(w, 0, "c", "third");
+    CHECK(!sid_eq(engine_own_sid(w->d[0].e), &old));
+    world_free(w);
+}
+
+static void test_random_histories_converge(void)
+{
+    uint64_t seed = 42;
+    for (int run = 0; run < 150; run++) {
+        struct world *w = world_new();
+        for (int step = 0; step < 40; step++) {
+            size_t i = t_rand(&seed) % DEVICES, j = t_rand(&seed) % DEVICES;
+            char path[2] = {(char)('a' + t_rand(&seed) % 3), 0}, text[24];
+            w->wall += t_rand(&seed) % 5;
+            snprintf(text, sizeof text, "%d.%d", run, step);
+            switch (t_rand(&seed) % 6) {
+            case 0: case 1: save(w, i, path, text); break;
+            case 2: delete(w, i, path); break;
+            case 3: install(w, i); break;
+            default: if (i != j) pull_entries(w, i, j);
+            }
+        }
+        for (int round = 0; round < 3; round++)
+            for (size_t i = 0; i < DEVICES; i++)
+                for (size_t j = 0; j < DEVICES; j++)
+                    if (i != j)
+                        pull_entries(w, i, j);
+        for (size_t i = 0; i < DEVICES; i++)
+            install(w, i);
+        for (char p = 'a'; p < 'd'; p++) {
+            char path[2] = {p, 0}, first[64];
+            snprintf(first, sizeof first, "%s", shows(w, 0, path));
+            EQ_S(shows(w, 1, path), first);
+            EQ_S(shows(w, 2, path), first);
+        }
+        EQ_U(conflicts(w, 0), conflicts(w, 1));
+        EQ_U(conflicts(w, 0), conflicts(w, 2));
+        world_free(w);
+    }
+}
+
+int main(void)
+{
+    must(keys_init());
+    RUN(test_edit_travels);
+    RUN(test_third_device_passes_on);
+    RUN(test_no_echo);
+    RUN(test_last_write_wins_and_the_loser_stays);
+    RUN(test_edit_beats_concurrent_delete);
+    RUN(test_delete_of_an_old_version_spares_the_new_one);
+    RUN(test_delete_travels_and_recreation_is_no_conflict);
+    RUN(test_equal_content_is_no_conflict);
+    RUN(test_resolve_ends_a_conflict_everywhere);
+    RUN(test_tampered_change_set_is_refused_whole);
+    RUN(test_clock_far_ahead_is_deferred);
+    RUN(test_rollback_is_noticed_and_no_number_used_twice);
+    RUN(test_random_histories_converge);
+    return t_done();
+}
