@@ -5,13 +5,14 @@ BUILD   ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX  ?= /usr/local
 comma   := ,
 
-PKGS    := libzmq libsodium sqlite3 avahi-client avahi-core
+# Avahi's client and core export one name with two meanings, so they are loaded at run time, apart from each other (discovery/library.c).
+PKGS    := libzmq libsodium sqlite3
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Werror
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE $(WARN) -I. -fno-omit-frame-pointer \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 override LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lmsgpackc -lpthread -lm
+LDLIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lmsgpackc -lavahi-common -ldl -lpthread -lm
 
 PROTO   := $(wildcard proto/*.c)
 STORE   := $(wildcard store/*.c)
@@ -39,7 +40,7 @@ $(BUILD)/libcli.a: $(CLILIB)
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libcli.a $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/e2e/disc_probe: $(BUILD)/tests/e2e/disc_probe.o $(BUILD)/liblanyard.a
-	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(filter-out -lavahi-client -lavahi-core,$(LDLIBS))
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/%.o: %.c

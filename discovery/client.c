@@ -100,7 +100,7 @@ static void on_browse(AvahiServiceBrowser *browser, AvahiIfIndex ifindex, AvahiP
 static int client_browse(struct backend *b)
 {
     b->browser = lib(b)->avahi_service_browser_new(b->handle, AVAHI_IF_UNSPEC, AVAHI_PROTO_UNSPEC, SERVICE_TYPE, NULL,
-                                           AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
+                                                   AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
     return b->browser ? 0 : failed(b, "cannot browse");
 }
 
@@ -121,7 +121,7 @@ static void on_resolve(AvahiServiceResolver *r, AvahiIfIndex ifindex, AvahiProto
 static void *client_resolve(struct backend *b, const char *instance, struct where w)
 {
     void *r = lib(b)->avahi_service_resolver_new(b->handle, w.ifindex, w.proto, instance, SERVICE_TYPE, NULL, w.proto,
-                                         AVAHI_LOOKUP_USE_MULTICAST, on_resolve, b);
+                                                 AVAHI_LOOKUP_USE_MULTICAST, on_resolve, b);
     if (!r)
         (void)failed(b, "cannot resolve");
     return r;
@@ -154,8 +154,8 @@ static int client_publish(struct backend *b, const struct publication *p)
     AvahiStringList *txt = txt_make(p->txt);
     int rc = 0;
     for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_entry_group_add_service_strlst(b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance, SERVICE_TYPE,
-                                                  NULL, NULL, p->port, txt);
+        rc = lib(b)->avahi_entry_group_add_service_strlst(b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance,
+                                                          SERVICE_TYPE, NULL, NULL, p->port, txt);
     avahi_string_list_free(txt);
     if (rc == 0)
         rc = lib(b)->avahi_entry_group_commit(b->group);

@@ -138,7 +138,7 @@ static void on_browse(AvahiSServiceBrowser *browser, AvahiIfIndex ifindex, Avahi
 static int embedded_browse(struct backend *b)
 {
     b->browser = lib(b)->avahi_s_service_browser_new(b->handle, AVAHI_IF_UNSPEC, AVAHI_PROTO_UNSPEC, SERVICE_TYPE, NULL,
-                                             AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
+                                                     AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
     return b->browser ? 0 : failed(b, "cannot browse");
 }
 
@@ -158,7 +158,7 @@ static void on_resolve(AvahiSServiceResolver *r, AvahiIfIndex ifindex, AvahiProt
 static void *embedded_resolve(struct backend *b, const char *instance, struct where w)
 {
     return lib(b)->avahi_s_service_resolver_new(b->handle, w.ifindex, w.proto, instance, SERVICE_TYPE, NULL, w.proto,
-                                        AVAHI_LOOKUP_USE_MULTICAST, on_resolve, b);
+                                                AVAHI_LOOKUP_USE_MULTICAST, on_resolve, b);
 }
 
 static void embedded_unresolve(struct backend *b, void *resolver)

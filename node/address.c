@@ -9,15 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int address_port(const char *address, unsigned by, char out[static ADDRESS_TEXT])
+int address_port(const char *address, int by, char out[static ADDRESS_TEXT])
 {
     const char *colon = strrchr(address, ':');
     char *end = NULL;
     bool digits = colon && colon != address && colon[1] >= '0' && colon[1] <= '9';
-    unsigned long port = digits ? strtoul(colon + 1, &end, 10) : 0;
-    if (port == 0 || port + by > UINT16_MAX || *end)
-        return err_set(ERR_USAGE, "address %s: not HOST:PORT with a port of 1..%u", address, UINT16_MAX - by);
-    int n = snprintf(out, ADDRESS_TEXT, "%.*s:%lu", (int)(colon - address), address, port + by);
+    long port = digits ? strtol(colon + 1, &end, 10) : 0, moved = port > UINT16_MAX ? 0 : port + by;
+    if (port == 0 || *end || moved < 1 || moved > UINT16_MAX)
+        return err_set(ERR_USAGE, "address %s: not HOST:PORT with a port that can be used", address);
+    int n = snprintf(out, ADDRESS_TEXT, "%.*s:%ld", (int)(colon - address), address, moved);
     return n < ADDRESS_TEXT ? 0 : err_set(ERR_USAGE, "address %s: longer than %d bytes", address, ADDRESS_TEXT - 1);
 }
 

@@ -10,8 +10,8 @@
 
 #define ADDRESS_TEXT 80                    /* with NUL: also an IPv6 address with its zone */
 
-/* "HOST:PORT" -> "HOST:PORT+by". ERR_USAGE when it is no address, or has no such port. */
-int address_port(const char *address, unsigned by, char out[static ADDRESS_TEXT]) MUST_CHECK;
+/* "HOST:PORT" -> "HOST:PORT+by". ERR_USAGE when it is no address, or there is no such port. */
+int address_port(const char *address, int by, char out[static ADDRESS_TEXT]) MUST_CHECK;
 /* A numeric host as discovery tells it ("192.0.2.1", "fe80::1%3") and a port. */
 void address_make(const char *host, uint16_t port, char out[static ADDRESS_TEXT]);
 /* Where others can dial a node that listens on `listen` (no port 0): itself, or for 0.0.0.0, [::] and * the addresses of all

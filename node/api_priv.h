@@ -2,7 +2,8 @@
  *   api.c          socket, sessions, frames, the table of commands, requests that wait
  *   api_status.c   what the node is and does
  *   api_history.c  versions of files: log, conflicts, resolve
- *   api_content.c  the content of a version: cat, restore
+ *   api_content.c  the content of a version, from here or from a peer: cat
+ *   api_restore.c  restore
  *
  * A session is one connection, which is one request. Its life:
  *
@@ -34,11 +35,12 @@ struct session {
     void (*drained)(struct session *s);            /* less than SESSION_LOW bytes wait to be sent again */
     uint64_t began, until;                         /* loop_now */
     bool follow;                                   /* events */
-    uint64_t number;                               /* invite, peers: what check needs to remember */
+    bool inviting;                                 /* invite --wait, for the invite `number` */
+    uint64_t number;                               /* what check needs to remember: an invite, how many peers */
     void *data; void (*release)(void *data);       /* of the handler */
     struct session *next;
 };
-#define SESSION_LOW  (4u << 20)
+#define SESSION_LOW  (2u << 20)
 size_t session_waiting(const struct session *s);   /* bytes not sent yet */
 
 /* One reply; `value` NULL is nil. The last one has more = false. */
@@ -75,6 +77,60 @@ void put_u64(struct buf *b, const char *key, uint64_t v);
 void put_bool(struct buf *b, const char *key, bool v);
 void put_id(struct buf *b, const char *key, const struct id *v);
 void put_path(struct buf *b, const char *key, const void *path, size_t len);
+
+/* ---- versions (api_history.c) ---- */
+
+struct streams { struct ix_stream *v; size_t n; };             /* by id */
+struct past { struct ix_entry row; struct entry ent; uint8_t *raw; };
+/* All versions of a path, newest first. */
+struct history {
+    struct node *n;
+    char *name; size_t len;
+    int64_t path, winner;
+    struct past *v; size_t nv, cap;
+    struct streams streams;
+};
+/* ERR_NOTFOUND: there never was such a path. Then, and on any failure, *h needs no release. */
+int  history_load(struct node *n, const struct bytes *path, struct history *h) MUST_CHECK;
+void history_release(struct history *h);
+const struct past *history_winner(const struct history *h);    /* never NULL */
+/* By its id (or the beginning of the stream's part of it). ERR_NOTFOUND, also when it fits several. */
+int  history_find(const struct history *h, const char *id, const struct past **out) MUST_CHECK;
+const char *version_id(const struct streams *st, const struct ix_entry *row, char out[static VERSION_ID]);
+const char *version_device(struct node *n, const struct ix_entry *row);
+/* One transaction of the engine around `change`; afterwards published. */
+int  api_commit(struct node *n, int (*change)(struct node *n, void *arg), void *arg) MUST_CHECK;
+
+/* ---- the content of a version (api_content.c) ---- */
+
+/* A request that needs it, the first member of a handler's own struct. It belongs to its session; a job that is under way when the
+ * session goes frees it at its end. `job` has at most one run at a time. */
+struct work {
+    struct job job;
+    struct node *n;
+    struct session *s;                             /* NULL: has gone */
+    bool running;                                  /* a job is under way */
+    bool asked;                                    /* the want of the index is ours */
+    char *path; size_t len;
+    struct ix_entry row; struct entry ent; struct buf raw;
+    char version[VERSION_ID], device[LIMIT_DEVICE_NAME + 1];
+    struct place_of at;                            /* where its blocks lie, once `go` is called */
+    struct content_list list;                      /* and what they are */
+    int code; char text[256];                      /* of the job */
+    int  (*go)(struct work *w);                    /* its content is here */
+    void (*end)(struct work *w);                   /* releases what is the handler's. May be NULL */
+};
+/* size: of the struct that begins with a work. */
+int  work_new(struct session *s, const struct history *h, const struct past *p, size_t size, struct work **out) MUST_CHECK;
+/* Calls go now, or when a peer has sent the content. */
+int  work_begin(struct work *w) MUST_CHECK;
+void work_submit(struct work *w);
+/* At the beginning of the job's `done`: whether there is still a session that wants to know. If not, the work is gone. */
+bool work_back(struct work *w);
+/* In the worker: notes why it failed. */
+int  work_failed(struct work *w, int code);
+/* Whether our role allows us to make versions; else ERR_DENIED. */
+int  need_writer(struct node *n) MUST_CHECK;
 
 /* Handlers. */
 typedef int (*handler)(struct session *s, const struct bytes *args);

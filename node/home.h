@@ -33,7 +33,8 @@ struct home {
  * group: keys, genesis, control log and the peers of the config come from m (keys and card were made before, for joining).
  * ERR_EXISTS when there is one already: "home PATH: already holds a device: use another --home, or remove it", and when the folder
  * belongs to another group; ERR_DENIED when m does not make this device a member; ERR_USAGE when the folder is not absolute or
- * contains the home, whose keys must not be synced. Nothing is left behind on failure but empty directories. */
+ * contains the home, whose keys must not be synced. On failure nothing is left behind but empty directories and, if only the last
+ * step failed, the marker in the folder. */
 int  home_create(const char *path, const struct device_keys *keys, const struct bytes *card, const char *folder,
                  const struct membership *m) MUST_CHECK;
 /* 0 when home_create may be tried: the same ERR_EXISTS as there, before anything else is done. */

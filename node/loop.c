@@ -152,6 +152,8 @@ int loop_run(struct loop *l)
     while (!l->stop) {
         if (l->idle)
             l->idle(l->idle_arg);
+        if (l->stop)
+            break;
         size_t n = l->n;
         if (n > l->item_cap) {
             l->item_cap = l->cap;
@@ -166,5 +168,6 @@ int loop_run(struct loop *l)
             dispatch(l, n);
         run_timers(l);
     }
+    l->stop = false;
     return 0;
 }

@@ -19,7 +19,7 @@ struct loop_timer { uint64_t due; loop_fn fn; void *arg; bool set; struct loop_t
 
 int  loop_new(struct loop **out) MUST_CHECK;
 void loop_free(struct loop **l);
-int  loop_run(struct loop *l) MUST_CHECK;               /* until loop_stop */
+int  loop_run(struct loop *l) MUST_CHECK;               /* until loop_stop; then it may run again */
 void loop_stop(struct loop *l);
 void loop_before_sleep(struct loop *l, loop_fn fn, void *arg);
 

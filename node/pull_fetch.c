@@ -15,7 +15,8 @@
 #define REQUEST_BYTES (1u << 20)      /* small blocks are asked for together up to this much */
 #define TIMEOUT_MS 30000
 #define SOURCELESS_MS 1000
-enum { STRIKES = 3, SOURCES_MAX = 64, LIST_LEAVES = 24 };
+/* Requests at a source at once: the sending side drops replies beyond 256, and learns of those read in steps of 128. */
+enum { STRIKES = 3, SOURCES_MAX = 64, LIST_LEAVES = 24, REQUESTS_MAX = 96 };
 
 /* ---- sources ---- */
 
@@ -267,6 +268,7 @@ static void give_back_missing(struct block_request *q)
 static void move_window(struct source *s, uint64_t bytes, bool ok)
 {
     s->outstanding -= bytes;
+    s->requests--;
     s->good = ok ? s->good + bytes : 0;
     if (!ok)
         s->window = s->window / 2 < WINDOW_MIN ? WINDOW_MIN : s->window / 2;
@@ -330,7 +332,9 @@ static void send_request(struct pull *p, struct block_request *q)
     struct msg m = {.type = MSG_GET_BLK, .get_blk = {.n = q->n}};
     for (uint32_t i = 0; i < q->n; i++)
         m.get_blk.want[i] = (struct msg_blk_want){.root = q->v[i].it->ent.content.root, .idx = q->v[i].idx, .id = q->v[i].id};
-    source_find(p, &q->dev)->outstanding += q->bytes;
+    struct source *s = source_find(p, &q->dev);
+    s->outstanding += q->bytes;
+    s->requests++;
     p->fetching++;
     link_request(peers_link(p->c.peers, &q->dev), LANE_BULK, &m, TIMEOUT_MS, on_blocks, q);
 }
@@ -394,7 +398,7 @@ static void forgive(struct pull *p)
 static bool ask_blocks(struct pull *p, size_t i)
 {
     const struct source *s = &p->source[i];
-    if (s->bad || s->outstanding + REQUEST_BYTES > s->window || !peers_link(p->c.peers, &s->dev))
+    if (s->bad || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window || !peers_link(p->c.peers, &s->dev))
         return false;
     struct block_request *q = gather(p, &s->dev);
     if (q)

@@ -99,17 +99,14 @@ static int write_inline(const struct folder *f, const struct place *v)
     return r;
 }
 
-/* Whatever lies in tmp/ under "i-" may be swapped with a user's file by a crash at the wrong moment; what is there under "d-" and "f-" is
- * only ours. So a finished download changes its name first. META needs no file. */
 static int stage(const struct folder *f, struct place *v)
 {
     const struct item *it = v->it;
-    snprintf(v->tmp, sizeof v->tmp, "i-%llx", (unsigned long long)it->want.entry);
-    if (it->ent.kind != KIND_FILE || it->way == WAY_MOVE)
+    snprintf(v->tmp, sizeof v->tmp, "%s", it->tmp);
+    if (it->ent.kind != KIND_FILE || it->ent.content.type != CONTENT_INLINE)
         return 0;
-    if (it->ent.content.type == CONTENT_INLINE)
-        return write_inline(f, v);
-    return it->tmp[0] ? folder_tmp_rename(f, it->tmp, v->tmp) : 0;
+    snprintf(v->tmp, sizeof v->tmp, "f-%llx", (unsigned long long)it->want.entry);
+    return write_inline(f, v);
 }
 
 static void keep_one(const struct folder *f, struct place *v)
@@ -163,10 +160,12 @@ static int record_displaced(struct pull *p, const struct place *v, const struct 
                        known ? v->old_size : c->expected.size, v->kept, wall);
 }
 
-/* A time that was not taken as given may hide an edit made in the same tick: to be looked at again. */
+/* Where a file stayed and was given another time, an edit made in that very moment shows only in its content: to be looked at again. */
 static bool settled(const struct place *v, const struct change *c)
 {
-    return v->it->ent.kind != KIND_FILE || c->now.mtime_ns == v->it->ent.mtime_ns;
+    const struct stamp *before = c->op == CHANGE_MOVE ? &c->from_expected : &c->expected;
+    bool stayed = v->it->ent.kind == KIND_FILE && (c->op == CHANGE_MOVE || c->op == CHANGE_META);
+    return !stayed || before->mtime_ns == v->it->ent.mtime_ns;
 }
 
 static int record_one(struct pull *p, struct place *v, const struct change *c, uint64_t wall)
@@ -213,6 +212,8 @@ static void next_step(struct pull *p, const struct place *v, const struct change
 {
     struct item *it = v->it;
     if (v->code == 0) {
+        if (!settled(v, c))
+            p->c.ops.look(p->c.ops.arg, it->path, it->len);
         item_done(p, it);
         return;
     }
@@ -291,28 +292,43 @@ void place_pump(struct pull *p)
 
 /* ---- after a crash ---- */
 
-/* "i-" may be a finished file that was not placed, or a user's file that was displaced and not yet put among the kept ones. They cannot be
- * told apart without reading them, so all are kept. "f-" is a download of one block, begun anew in no time; "d-" goes on. */
-static int clean_one(void *arg, const char *name)
+/* In tmp/ there is nothing of the user's. "f-" is a download of one block, begun anew in no time; "d-" goes on where it was. */
+static int clean_tmp(void *arg, const char *name)
 {
     struct pull *p = arg;
-    if (strncmp(name, "f-", 2) == 0)
-        return folder_tmp_remove(p->c.folder, name);
-    if (strncmp(name, "i-", 2) != 0)
+    return strncmp(name, "d-", 2) == 0 ? 0 : folder_tmp_remove(p->c.folder, name);
+}
+
+static int name_of(void *arg, const struct ix_kept *k)
+{
+    pathset_put(arg, k->name, strlen(k->name), 0);
+    return 0;
+}
+
+struct orphans { struct pull *p; struct pathset *known; };
+
+/* A file in kept/ that the index does not know was on its way in or out when the node was killed. It may be the user's: it stays. */
+static int adopt_orphan(void *arg, const char *name)
+{
+    struct orphans *o = arg;
+    if (pathset_get(o->known, name, strlen(name), NULL))
         return 0;
-    char kept[TMP_NAME + 32];
-    snprintf(kept, sizeof kept, "r-%llx-%.60s", (unsigned long long)loop_wall(), name + 2);
-    int r = folder_kept_adopt(p->c.folder, name, kept);
-    if (r < 0)
+    log_info("found after an unclean stop, kept as=%s", name);
+    return engine_kept(o->p->c.engine, 0, 0, &ID_NONE, 0, name, loop_wall());
+}
+
+int place_clean_up(struct pull *p)
+{
+    AUTO(pathset_release) struct pathset known = {0};
+    struct orphans o = {p, &known};
+    int r = folder_tmp_list(p->c.folder, clean_tmp, p);
+    if (r == 0)
+        r = index_kept_each(p->c.index, name_of, &known);
+    if (r < 0 || (r = engine_begin(p->c.engine)) < 0)
         return r;
-    log_info("found after an unclean stop, kept as=%s", kept);
-    if ((r = engine_begin(p->c.engine)) < 0)
-        return r;
-    r = engine_kept(p->c.engine, 0, 0, &ID_NONE, 0, kept, loop_wall());
+    r = folder_kept_list(p->c.folder, adopt_orphan, &o);
     if (r == 0)
         return engine_commit(p->c.engine, loop_wall());
     engine_rollback(p->c.engine);
     return r;
 }
-
-int place_clean_up(struct pull *p) { return folder_tmp_list(p->c.folder, clean_one, p); }

@@ -37,7 +37,7 @@ static void send_part(struct look *l)
 
 static size_t put_bytes(struct sights *p, const void *data, size_t len)
 {
-    if (p->used + len > p->room) {
+    if (p->used + len >= p->room) {
         p->room = 2 * (p->used + len) + 4096;
         p->bytes = xrealloc(p->bytes, p->room, 1);
     }

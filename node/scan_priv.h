@@ -1,5 +1,6 @@
 /* scan_priv: the insides of scan.
- *   scan.c        life cycle, hints and timers, what a look means (differences, absences, renames)
+ *   scan.c        life cycle, hints and timers, ignore rules
+ *   scan_see.c    what a look means: differences, absences, renames
  *   scan_look.c   the job that looks
  *   scan_take.c   hashing, facts, transactions */
 #ifndef NODE_SCAN_PRIV_H
@@ -28,6 +29,7 @@ struct look {
 };
 void look_start(struct scan *s, struct hints *hints, bool full);
 void scan_on_sights(struct scan *s, const struct sights *p);       /* in the loop, in order */
+void scan_settle(struct scan *s);                                  /* absences and renames, at the end of a look */
 void scan_on_look_done(struct scan *s, struct look *l);
 
 /* A path that waits to become a fact. */

@@ -140,7 +140,8 @@ struct read_job { struct job job; struct serve *s; struct net_from to; uint64_t 
 
 static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
 {
-    *v = (struct piece){.id = w->id, .code = serve_find(s->c.index, &w->root, &v->at)};
+    *v = (struct piece){.id = w->id};
+    v->code = serve_find(s->c.index, &w->root, &v->at);
     if (v->code < 0)
         return;
     if (id_eq(&w->root, &w->id) && w->idx == 0 && !v->at.kept) {

@@ -128,7 +128,7 @@ static void join1_put(struct buf *b, const struct msg *m)
 {
     mp_put_u64(b, m->join1.proto_min);
     mp_put_u64(b, m->join1.proto_max);
-    mp_put_str(b, m->join1.hint);
+    mp_put_strn(b, m->join1.hint, strnlen(m->join1.hint, sizeof m->join1.hint));
     mp_put_bin(b, m->join1.share, sizeof m->join1.share);
 }
 

@@ -154,10 +154,10 @@ void entry_release(struct entry *e);
 bool entry_same(const struct entry *a, const struct entry *b);
 
 /* ---- VEC: [1, group_id, dev, inst(8), ctr, wall_ms, ctl_n, ctl_hash, port, [[sid, known, content, tip8]...], fp(32), reqs, load],
- * context "lanyard-vec-1". Always the full vector. port is where the device can be dialled, 0 = nowhere. reqs: raw [[id(16), state, since_ms]...] sorted by id, with its
- * array header; empty bytes are written as the empty list. tip8: the first 8 bytes of the hash
- * of the stream's last header.
- * Streams sorted by sid, 1 <= known, content <= known. (inst, ctr) orders the vectors of a device: ctr grows within an instance. ---- */
+ * context "lanyard-vec-1". Always the full vector. port is where the device can be dialled, 0 = nowhere. reqs: raw
+ * [[id(16), state, since_ms]...] sorted by id, with its array header; empty bytes are written as the empty list. tip8: the first 8
+ * bytes of the hash of the stream's last header. Streams sorted by sid, 1 <= known, content <= known. (inst, ctr) orders the
+ * vectors of a device: ctr grows within an instance. ---- */
 #define VEC_REQS 64
 struct vec_req { uint8_t id[16]; uint32_t state; uint64_t since_ms; };   /* state 0..255: where the device is with a REQUIRE */
 struct vec_stream { struct sid sid; uint64_t known, content; uint8_t tip8[8]; };

@@ -68,7 +68,6 @@ int folder_walk(const struct folder *f, const char *dir, size_t dirlen, const st
 int folder_tmp_create(const struct folder *f, const char *name, uint64_t size, int *fd) MUST_CHECK;
 int folder_tmp_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;      /* existing, read-write; ERR_NOTFOUND */
 int folder_tmp_remove(const struct folder *f, const char *name) MUST_CHECK;             /* absent is fine */
-int folder_tmp_rename(const struct folder *f, const char *from, const char *to) MUST_CHECK;   /* replaces what is there */
 /* Calls for every plain name; a non-zero result ends the listing and is returned. *each may remove what it is told of. */
 int folder_tmp_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
 /* ---- kept versions, in .lanyard/kept/ under plain names ---- */

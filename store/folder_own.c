@@ -105,16 +105,6 @@ int folder_tmp_remove(const struct folder *f, const char *name)
     return own_remove(f->tmp, "tmp", name);
 }
 
-int folder_tmp_rename(const struct folder *f, const char *from, const char *to)
-{
-    int code = folder_name_check(from);
-    if (code == 0)
-        code = folder_name_check(to);
-    if (code < 0)
-        return code;
-    return sys->renameat2(f->tmp, from, f->tmp, to, 0) < 0 ? own_error("tmp", from) : 0;
-}
-
 int folder_tmp_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg)
 {
     return own_list(f->tmp, "tmp", each, arg);

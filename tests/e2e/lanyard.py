@@ -272,11 +272,13 @@ class Node:
         return [jsonlib.loads(line) for line in self.cli("events", "--json").out.splitlines()]
 
     def report(self):
-        """The end of what the node said, as TAP comments."""
-        logs = [self.log]
-        if os.path.isdir(self.home):
-            logs += sorted(os.path.join(self.home, n) for n in os.listdir(self.home) if "log" in n)
-        for path in logs:
+        """What the node is doing and the end of what it said, as TAP comments."""
+        if self.running():
+            try:
+                comment(f"---- {self.name}: {self.cli('status', json=True, check=False, timeout=5)}")
+            except (Failed, ValueError) as silent:
+                comment(f"---- {self.name}: no status: {silent}")
+        for path in (self.log, os.path.join(self.home, "log")):
             if os.path.isfile(path):
                 with open(path, "rb") as f:
                     lines = f.read().decode("utf-8", "replace").splitlines()

@@ -344,6 +344,7 @@ static void test_run_rules(void)
     OK(run_decode(MSG_GET_TREE, leaf + 5, leaf, 5));
     FAILS(run_decode(MSG_TREE, 0, 7, 1), ERR_BAD, "TREE: first");
     FAILS(run_decode(MSG_TREE, 0, 0, LIMIT_BODY / BLOCK_REF + 1), ERR_BAD, "TREE: count");
+    OK(run_decode(MSG_TREE, 0, 0, LIMIT_BODY / BLOCK_REF));
     FAILS(run_decode(MSG_TREE, 0, LIMIT_BLOCKS - leaf, leaf + 1), ERR_BAD, "TREE: count");
     FAILS(run_decode(MSG_HAVE, 10, 10, 1), ERR_BAD, "HAVE: count");
     FAILS(run_decode(MSG_HAVE, 10, 9, 2), ERR_BAD, "HAVE: count");

@@ -168,6 +168,8 @@ static void test_cs_lies(void)
     ITEMS((mp_put_array(b, 1), mp_put_array(b, 2), mp_put_u64(b, 0), mp_put_u64(b, 2)), "pruned run");
     ITEMS((mp_put_array(b, 1), mp_put_str(b, "text")), "pruned run");
     ITEMS((mp_put_array(b, 2), cs_put_entry(b, &e0), cs_put_pruned(b, 1, UINT32_MAX, &root)), "pruned run");
+    ITEMS((mp_put_array(b, 2), cs_put_entry(b, &e0), cs_put_pruned(b, 1, LIMIT_CS_COUNT, &root)), "beyond the last leaf");
+    ITEMS((mp_put_array(b, 2), cs_put_pruned(b, 0, LIMIT_CS_COUNT, &root), cs_put_entry(b, &e0)), "more leaves");
     set_release(&s);
 }
 
@@ -271,6 +273,9 @@ static void test_live_lies(void)
     it = good;
     it.ent = bytes_of(&s.ent[4]);
     FAILS(live_one(&it), ERR_BAD, "LIVE item: proof");
+    it = good;
+    it.ent.len = 0;
+    FAILS(live_one(&it), ERR_BAD, "LIVE item: entry");
     it = good;
     it.nproof--;
     FAILS(live_one(&it), ERR_BAD, "LIVE item");

@@ -38,7 +38,7 @@ static struct card sample_card(const char *name)
 {
     struct card c = { .dev = dev->dev, .created_ms = 1700000000000, .caps = 3 };
     memcpy(c.tr_pk, dev->tr_pk, 32);
-    strcpy(c.name, name);
+    snprintf(c.name, sizeof c.name, "%s", name);
     return c;
 }
 
@@ -97,9 +97,9 @@ static void test_text(void)
 {
     static const char *const bad[] = {
         "", "/", "a\nb", "\x7f", "\xc2\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80",
-        "\xe2\x80\xae" "exe.txt", "\xe2\x81\xa6", "\xe2\x80\xa8", "\xc3", "\xe2\x82", "\x80",
+        "\xe2\x80\xae.exe", "\xe2\x81\xa6", "\xe2\x80\xa8", "\xc3", "\xe2\x82", "\x80",
     };
-    static const char *const good[] = { "a", "Büro 2", "\xe6\x97\xa5\xe6\x9c\xac", "\xf0\x9f\x98\x80", "a.b-c_d e" };
+    static const char *const good[] = { "a", "Büro 2", "\xf4\x8f\xbf\xbf", "\xe6\x97\xa5\xe6\x9c\xac", "\xf0\x9f\x98\x80", "a.b-c_d e" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         FAILS(device_name_check(bad[i]), ERR_BAD, "device name");
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -258,8 +258,8 @@ static void test_addr_check(void)
 static void test_addr_card(void)
 {
     struct addr_card a = { .group = group, .dev = dev->dev, .wall_ms = 12, .naddr = 2 }, c;
-    strcpy(a.addr[0], "h:1");
-    strcpy(a.addr[1], "[::1]:2");
+    memcpy(a.addr[0], "h:1", 4);
+    memcpy(a.addr[1], "[::1]:2", 8);
     AUTO(buf_release) struct buf b = BUF_INIT(2000);
     OK(addr_card_encode(&b, &a, dev));
     OK(addr_card_decode(b.data, b.len, &c));
@@ -270,7 +270,7 @@ static void test_addr_card(void)
     CHECK(id_eq(&c.dev, &a.dev) && id_eq(&c.group, &a.group));
     t_truncations(addr_bytes, &b);
     t_flips(addr_bytes, &b);
-    strcpy(a.addr[1], "h:1");
+    memcpy(a.addr[1], "h:1", 4);
     FAILS(addr_card_encode(&b, &a, dev), ERR_BAD, "listed twice");
 }
 

@@ -85,7 +85,7 @@ static void test_cards(void)
         struct card c = { .dev = pair[i]->dev, .created_ms = num("card.%s.created_ms", who), .caps = num("card.%s.caps", who) }, d;
         memcpy(c.tr_pk, pair[i]->tr_pk, 32);
         text(name, "card.%s.name", who);
-        strcpy(c.name, name);
+        memcpy(c.name, name, strlen(name) < sizeof c.name ? strlen(name) : 0);
         AUTO(buf_release) struct buf b = BUF_INIT(1000);
         OK(card_encode(&b, &c, pair[i]));
         SAME(b.data, b.len, hex("card.%s.blob", who));
@@ -257,7 +257,7 @@ static void test_addr_card(void)
     char s[80];
     for (int i = 0; i < 2; i++) {
         text(s, "addr.%d", i);
-        strcpy(a.addr[i], s);
+        memcpy(a.addr[i], s, strlen(s) < sizeof a.addr[i] ? strlen(s) : 0);
     }
     AUTO(buf_release) struct buf b = BUF_INIT(2000);
     OK(addr_card_encode(&b, &a, alice));

@@ -1,0 +1,307 @@
+/* What a look means: differences, absences, renames. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/log.h"
+#include "node/scan_priv.h"
+#include "proto/path.h"
+
+enum { BUSY_MS = 40, BRAKE_MIN = 100, BRAKE_PART = 4 };
+
+/* ---- what a look found ---- */
+
+static void add_missing(struct scan *s, const char *path, size_t len, const struct ix_local *l)
+{
+    if (s->nmissing == s->missing_cap) {
+        s->missing_cap = s->missing_cap ? 2 * s->missing_cap : 64;
+        s->missing = xrealloc(s->missing, s->missing_cap, sizeof *s->missing);
+    }
+    char *copy = xcalloc(len + 1, 1);
+    memcpy(copy, path, len);
+    s->missing[s->nmissing++] = (struct missing){.path = copy, .len = len, .local = *l};
+}
+
+static int missing_beneath(void *arg, const struct ix_local *l, const char *name, size_t len)
+{
+    add_missing(arg, name, len, l);
+    return 0;
+}
+
+/* What was on disk here is gone, with all that was beneath it. */
+static void see_absent(struct scan *s, const char *path, size_t len, const struct ix_local *l)
+{
+    if (l)
+        add_missing(s, path, len, l);
+    if (index_local_beneath(s->c.index, path, len, missing_beneath, s) < 0)
+        log_warn("index: %s", err_text());
+}
+
+static void see_trouble(struct scan *s, const char *path, size_t len, const char *text, size_t textlen)
+{
+    hints_add(&s->unreadable, path, len, false, 0);
+    if (pathset_get(&s->told, path, len, NULL))
+        return;
+    pathset_put(&s->told, path, len, 1);
+    char line[256];
+    snprintf(line, sizeof line, "%.*s", (int)textlen, text);
+    s->c.ops.trouble(s->c.ops.arg, path, len, line);
+}
+
+static int class_before(struct scan *s, const struct ix_local *l)
+{
+    struct ix_entry row;
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    if (!l || engine_entry(s->c.engine, l->entry, &raw, &ent, &row) < 0 || ent.content.type != CONTENT_BLOCKS)
+        return -1;
+    return ent.content.class;
+}
+
+static void add_fresh(struct scan *s, const char *path, size_t len, const struct stamp *st)
+{
+    if (s->nfresh == s->fresh_cap) {
+        s->fresh_cap = s->fresh_cap ? 2 * s->fresh_cap : 64;
+        s->fresh = xrealloc(s->fresh, s->fresh_cap, sizeof *s->fresh);
+    }
+    char *copy = xcalloc(len + 1, 1);
+    memcpy(copy, path, len);
+    s->fresh[s->nfresh++] = (struct candidate){copy, len, *st, -1};
+}
+
+static struct fact plain_fact(const char *path, size_t len, const struct stamp *st)
+{
+    char *copy = xcalloc(len + 1, 1);
+    memcpy(copy, path, len);
+    return (struct fact){.kind = FACT_SEEN, .path = copy, .len = len, .st = *st, .settled = true};
+}
+
+static void see_symlink(struct scan *s, const char *path, size_t len, const struct stamp *st, const void *target, size_t n)
+{
+    if (n == 0 || n > LIMIT_INLINE) {
+        const char *why = "symlink: its target is longer than 1024 bytes: not synced";
+        see_trouble(s, path, len, why, strlen(why));
+        return;
+    }
+    struct fact f = plain_fact(path, len, st);
+    f.content = (struct content_list){.type = CONTENT_INLINE, .size = n, .inline_len = n, .root = id_hash(target, n)};
+    memcpy(f.content.inline_bytes, target, n);
+    take_fact(s, f);
+}
+
+static void see_different(struct scan *s, const struct sights *p, const struct sight *v, const struct ix_local *l)
+{
+    const char *path = p->bytes + v->path;
+    /* A directory that became something else took all that was in it along. */
+    if (l && l->stamp.kind == STAMP_DIR && v->st.kind != STAMP_DIR)
+        see_absent(s, path, v->len, NULL);
+    switch (v->st.kind) {
+    case STAMP_DIR:
+        take_fact(s, plain_fact(path, v->len, &v->st));
+        break;
+    case STAMP_SYMLINK:
+        see_symlink(s, path, v->len, &v->st, p->bytes + v->target, v->targetlen);
+        break;
+    case STAMP_FILE:
+        if (l)
+            take_file(s, path, v->len, &v->st, class_before(s, l));
+        else
+            add_fresh(s, path, v->len, &v->st);
+        break;
+    case STAMP_SPECIAL: {
+        const char *why = "neither file, directory nor symlink: not synced";
+        see_trouble(s, path, v->len, why, strlen(why));
+        break;
+    }
+    case STAMP_ABSENT:
+        break;
+    }
+}
+
+static void see(struct scan *s, const struct sights *p, const struct sight *v)
+{
+    const char *path = p->bytes + v->path;
+    struct ix_local l;
+    int64_t id = 0;
+    int r = index_path_id(s->c.index, path, v->len, false, &id);
+    if (r == 0 && (size_t)id < s->seen_bits && s->seen)
+        s->seen[id / 8] |= (uint8_t)(1u << (id % 8));
+    if (s->c.ops.busy(s->c.ops.arg, path, v->len)) {
+        scan_later(s, path, v->len, BUSY_MS);
+        return;
+    }
+    bool have = r == 0 && index_local_get(s->c.index, id, &l) == 0;
+    if (v->st.kind == STAMP_ABSENT) {
+        see_absent(s, path, v->len, have ? &l : NULL);
+        return;
+    }
+    s->counting.files += v->st.kind == STAMP_FILE;
+    if (have && stamp_same(&l.stamp, &v->st)) {
+        if (!l.settled && v->st.kind == STAMP_FILE)
+            take_file(s, path, v->len, &v->st, class_before(s, &l));
+        return;
+    }
+    see_different(s, p, v, have ? &l : NULL);
+}
+
+void scan_on_sights(struct scan *s, const struct sights *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct sight *v = &p->v[i];
+        const char *path = p->bytes + v->path;
+        if (v->wd >= 0)
+            watch_bind(s->watch, v->wd, path, v->len);
+        if (v->trouble)
+            see_trouble(s, path, v->len, p->bytes + v->target, v->targetlen);
+        else if (v->len)
+            see(s, p, v);
+    }
+    take_pump(s);
+}
+
+/* ---- absences and renames, at the end of a look ---- */
+
+static int unseen(void *arg, const struct ix_local *l)
+{
+    struct scan *s = arg;
+    if ((size_t)l->path < s->seen_bits && (s->seen[l->path / 8] >> (l->path % 8) & 1))
+        return 0;
+    if ((size_t)l->path >= s->seen_bits)
+        return 0;                       /* came while we were looking */
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    if (index_path_get(s->c.index, l->path, &name, NULL) == 0)
+        add_missing(s, (const char *)name.data, name.len, l);
+    return 0;
+}
+
+static bool unreadable(const struct scan *s, const char *path, size_t len)
+{
+    for (size_t i = 0; i < s->unreadable.n; i++) {
+        const struct hint *h = &s->unreadable.v[i];
+        if (h->len == 0 || path_beneath(path, len, h->path, h->len) || (h->len == len && memcmp(h->path, path, len) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* The second look: only what is still missing, and may be missing, counts. */
+static bool truly_missing(struct scan *s, const struct missing *m)
+{
+    struct stamp st;
+    if (ignore_match_deep(s->ignore, m->path, m->len, m->local.stamp.kind == STAMP_DIR) || unreadable(s, m->path, m->len))
+        return false;
+    if (s->c.ops.busy(s->c.ops.arg, m->path, m->len)) {
+        scan_later(s, m->path, m->len, BUSY_MS);
+        return false;
+    }
+    return folder_stat(s->c.folder, m->path, m->len, &st) == 0 && st.kind == STAMP_ABSENT;
+}
+
+static int by_ino(const void *a, const void *b)
+{
+    const struct missing *x = a, *y = b;
+    if (x->local.stamp.ino != y->local.stamp.ino)
+        return x->local.stamp.ino < y->local.stamp.ino ? -1 : 1;
+    return strcmp(x->path, y->path);
+}
+
+static struct missing *renamed_from(struct scan *s, const struct stamp *st)
+{
+    size_t lo = 0, hi = s->nmissing;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (s->missing[mid].local.stamp.ino < st->ino)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    for (; lo < s->nmissing && s->missing[lo].local.stamp.ino == st->ino; lo++) {
+        struct missing *m = &s->missing[lo];
+        if (!m->matched && m->local.settled && stamp_same_file(&m->local.stamp, st))
+            return m;
+    }
+    return NULL;
+}
+
+/* The content of a file that was only renamed is known: nothing is read. */
+static bool take_renamed(struct scan *s, const struct candidate *c, const struct missing *m)
+{
+    struct ix_entry row;
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    if (engine_entry(s->c.engine, m->local.entry, &raw, &ent, &row) < 0 || ent.kind != KIND_FILE)
+        return false;
+    struct fact f = plain_fact(c->path, c->len, &c->st);
+    f.content = (struct content_list){.type = ent.content.type, .class = ent.content.class, .nblocks = ent.content.nblocks,
+                                      .root = ent.content.root, .size = ent.size, .inline_len = ent.content.inline_bytes.len};
+    if (ent.content.inline_bytes.len)
+        memcpy(f.content.inline_bytes, ent.content.inline_bytes.p, ent.content.inline_bytes.len);
+    take_fact(s, f);
+    return true;
+}
+
+static void take_gone(struct scan *s, struct missing *m)
+{
+    struct fact f = plain_fact(m->path, m->len, &(struct stamp){0});
+    f.kind = FACT_GONE;
+    take_fact(s, f);
+}
+
+static void drop_not_missing(struct scan *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->nmissing; i++)
+        if (truly_missing(s, &s->missing[i]))
+            s->missing[n++] = s->missing[i];
+        else
+            free(s->missing[i].path);
+    s->nmissing = n;
+}
+
+/* Too much has vanished at once to be believed without a word of the user. */
+static bool brake(struct scan *s)
+{
+    uint64_t local = 0, lost = 0;
+    for (size_t i = 0; i < s->nmissing; i++)
+        lost += !s->missing[i].matched && s->missing[i].local.stamp.kind == STAMP_FILE;
+    if (lost <= BRAKE_MIN || s->accept || index_local_count(s->c.index, &local) < 0 || lost * BRAKE_PART <= local)
+        return s->braked = false;
+    s->brake_files = lost;
+    return s->braked = true;
+}
+
+static int deepest_first(const void *a, const void *b)
+{
+    return -strcmp(((const struct missing *)a)->path, ((const struct missing *)b)->path);
+}
+
+void scan_settle(struct scan *s)
+{
+    if (s->full_look && index_local_each(s->c.index, unseen, s) < 0)
+        log_warn("index: %s", err_text());
+    drop_not_missing(s);
+    if (s->nmissing)
+        qsort(s->missing, s->nmissing, sizeof *s->missing, by_ino);
+    for (size_t i = 0; i < s->nfresh; i++) {
+        struct candidate *c = &s->fresh[i];
+        struct missing *m = s->nmissing ? renamed_from(s, &c->st) : NULL;
+        if (m && take_renamed(s, c, m)) {
+            m->matched = true;
+            take_gone(s, m);
+        } else {
+            take_file(s, c->path, c->len, &c->st, -1);
+        }
+        free(c->path);
+    }
+    s->nfresh = 0;
+    bool held = brake(s);
+    if (s->nmissing)
+        qsort(s->missing, s->nmissing, sizeof *s->missing, deepest_first);
+    for (size_t i = 0; i < s->nmissing; i++) {
+        if (!s->missing[i].matched && !held)
+            take_gone(s, &s->missing[i]);
+        free(s->missing[i].path);
+    }
+    s->nmissing = 0;
+    s->accept = false;
+}
