@@ -213,15 +213,14 @@ static int check_order(const struct stream *s, const struct header *h)
     return 1;
 }
 
-static int take_entry(struct engine *e, const struct stream *s, const struct header *h, const struct cs_item *it, uint64_t hlc_max)
+static int take_entry(struct engine *e, const struct stream *s, const struct header *h, const struct cs_item *it)
 {
     AUTO(entry_release) struct entry ent = {0};
     int r = entry_decode(it->ent.p, it->ent.len, &ent);
+    if (r == 0)
+        r = entry_place(&ent, h, it->index);
     if (r < 0)
         return r;
-    if (ent.v.hlc > hlc_max)
-        return err_set(ERR_BAD, "change set: an entry's clock is later than its header says");
-    ent.v.dot = (struct dot){.sid = s->row.sid, .seq = h->first + it->index};
     int64_t path, id;
     r = index_path_id(e->c.index, (const char *)ent.path.p, ent.path.len, true, &path);
     if (r == 0)
@@ -240,7 +239,7 @@ static int take_items(struct engine *e, const struct stream *s, const struct hea
         if (it.pruned)
             r = index_pruned_put(e->c.index, &(struct ix_pruned){s->row.id, h->first + it.index, it.count, it.hash});
         else
-            r = take_entry(e, s, h, &it, h->hlc_max);
+            r = take_entry(e, s, h, &it);
         if (r < 0)
             return r;
     }

@@ -15,6 +15,7 @@
 #define ENFORCE_DOMAIN 93
 #define ZAP_ENDPOINT "inproc://zeromq.zap.01"
 #define PORT_TRIES 50
+#define KEEP_MS 200
 
 /* ---- options ---- */
 
@@ -379,6 +380,14 @@ int net_join_open(struct net *n)
     return 0;
 }
 
+/* libzmq closes a listening socket some time after zmq_close: until then the port is taken. */
+static void keep_port(void *arg)
+{
+    struct net *n = arg;
+    if (!n->join && n->reserved < 0 && reserve(n, (uint16_t)(n->port + 2)) < 0)
+        loop_timer_set(n->c.loop, &n->keep_timer, KEEP_MS, keep_port, n);
+}
+
 void net_join_close(struct net *n)
 {
     if (!n->join)
@@ -386,8 +395,7 @@ void net_join_close(struct net *n)
     loop_del_socket(n->c.loop, n->join);
     zmq_close(n->join);
     n->join = NULL;
-    if (reserve(n, (uint16_t)(n->port + 2)) < 0)
-        log_warn("the port for joining could not be reserved again why=\"%s\"", err_text());
+    keep_port(n);
 }
 
 /* ---- life cycle ---- */
@@ -428,6 +436,7 @@ void net_free(struct net **pn)
     struct net *n = *pn;
     if (!n)
         return;
+    loop_timer_clear(n->c.loop, &n->keep_timer);
     void *all[] = {n->join, n->router, n->pub, n->zap};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i]) {

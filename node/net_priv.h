@@ -10,6 +10,7 @@ struct net {
     char host[64];
     char address[80];
     uint16_t port;
+    struct loop_timer keep_timer;
     int reserved;                    /* a bound, not listening socket that keeps P + 2 */
 };
 

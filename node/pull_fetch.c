@@ -217,8 +217,12 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
     }
 }
 
+/* What was asked for counts against the credit until it is on disk: a slow disk slows the asking. */
 static void request_end(struct block_request *q)
 {
+    struct source *s = source_find(q->p, &q->dev);
+    s->outstanding -= q->bytes;
+    s->requests--;
     for (uint32_t i = 0; i < q->n; i++)
         item_unref(q->p, q->v[i].it);
     pull_wake(q->p, 0);
@@ -267,8 +271,6 @@ static void give_back_missing(struct block_request *q)
 
 static void move_window(struct source *s, uint64_t bytes, bool ok)
 {
-    s->outstanding -= bytes;
-    s->requests--;
     s->good = ok ? s->good + bytes : 0;
     if (!ok)
         s->window = s->window / 2 < WINDOW_MIN ? WINDOW_MIN : s->window / 2;

@@ -180,6 +180,7 @@ static void begin_look(struct scan *s)
         load_rules(s);
     hints_unique(&s->soon);
     s->looking = true;
+    s->looks++;
     look_start(s, &s->soon, s->full_look);
 }
 

@@ -58,7 +58,8 @@ struct scan {
     struct pathset in_hash;                                          /* value: 1 = look again afterwards */
     struct pathset backoff;                                          /* value: milliseconds */
     struct fact *fact; size_t nfact, fact_cap;
-    struct pathset told;                                             /* troubles already said */
+    struct pathset told;                                             /* troubles already said; value: the look that met it last */
+    uint32_t looks;
     bool braked, accept; uint64_t brake_files;
 };
 

@@ -31,6 +31,8 @@ static int missing_beneath(void *arg, const struct ix_local *l, const char *name
 /* What was on disk here is gone, with all that was beneath it. */
 static void see_absent(struct scan *s, const char *path, size_t len, const struct ix_local *l)
 {
+    pathset_del(&s->told, path, len);
+    pathset_del(&s->backoff, path, len);
     if (l)
         add_missing(s, path, len, l);
     if (index_local_beneath(s->c.index, path, len, missing_beneath, s) < 0)
@@ -40,9 +42,10 @@ static void see_absent(struct scan *s, const char *path, size_t len, const struc
 static void see_trouble(struct scan *s, const char *path, size_t len, const char *text, size_t textlen)
 {
     hints_add(&s->unreadable, path, len, false, 0);
-    if (pathset_get(&s->told, path, len, NULL))
+    bool known = pathset_get(&s->told, path, len, NULL);
+    pathset_put(&s->told, path, len, s->looks);
+    if (known)
         return;
-    pathset_put(&s->told, path, len, 1);
     char line[256];
     snprintf(line, sizeof line, "%.*s", (int)textlen, text);
     s->c.ops.trouble(s->c.ops.arg, path, len, line);
@@ -97,6 +100,8 @@ static void see_different(struct scan *s, const struct sights *p, const struct s
         see_absent(s, path, v->len, NULL);
     switch (v->st.kind) {
     case STAMP_DIR:
+        if (l && !s->full_look && pathset_get(&s->told, path, v->len, NULL))
+            scan_hint(s, path, v->len, true);       /* perhaps it can be read now */
         take_fact(s, plain_fact(path, v->len, &v->st));
         break;
     case STAMP_SYMLINK:
@@ -270,6 +275,16 @@ static bool brake(struct scan *s)
     return s->braked = true;
 }
 
+/* Troubles that a look at everything has not met are over, but for files that could not be read: those are tried again. */
+static void forget_troubles(struct scan *s)
+{
+    for (size_t i = 0; i < s->told.cap; i++) {
+        const struct pathset_slot *t = &s->told.slot[i];
+        if (t->path && t->value != s->looks && !pathset_get(&s->backoff, t->path, t->len, NULL))
+            pathset_del(&s->told, t->path, t->len);
+    }
+}
+
 static int deepest_first(const void *a, const void *b)
 {
     return -strcmp(((const struct missing *)a)->path, ((const struct missing *)b)->path);
@@ -279,6 +294,8 @@ void scan_settle(struct scan *s)
 {
     if (s->full_look && index_local_each(s->c.index, unseen, s) < 0)
         log_warn("index: %s", err_text());
+    if (s->full_look)
+        forget_troubles(s);
     drop_not_missing(s);
     if (s->nmissing)
         qsort(s->missing, s->nmissing, sizeof *s->missing, by_ino);

@@ -89,7 +89,7 @@ static void hashed_done(struct scan *s, struct hashed *h)
         scan_later(s, h->c.path, h->c.len, 0);
     } else if (h->code < 0) {
         if (!pathset_get(&s->told, h->c.path, h->c.len, NULL)) {
-            pathset_put(&s->told, h->c.path, h->c.len, 1);
+            pathset_put(&s->told, h->c.path, h->c.len, s->looks);
             s->c.ops.trouble(s->c.ops.arg, h->c.path, h->c.len, h->text);
         }
         again(s, &h->c);
