@@ -80,6 +80,16 @@ void pathset_del(struct pathset *s, const char *path, size_t len)
     s->n--;
 }
 
+const struct pathset_slot *pathset_next(const struct pathset *s, size_t *i)
+{
+    while (*i < s->cap) {
+        const struct pathset_slot *slot = &s->slot[(*i)++];
+        if (slot->path && slot->path != tomb)
+            return slot;
+    }
+    return NULL;
+}
+
 void pathset_release(struct pathset *s)
 {
     for (size_t i = 0; i < s->cap; i++)

@@ -212,8 +212,8 @@ static void next_step(struct pull *p, const struct place *v, const struct change
 {
     struct item *it = v->it;
     if (v->code == 0) {
-        if (!settled(v, c))
-            p->c.ops.look(p->c.ops.arg, it->path, it->len);
+        /* The user may have changed or removed it already, in a directory on which there is no watch yet. */
+        p->c.ops.look(p->c.ops.arg, it->path, it->len);
         item_done(p, it);
         return;
     }

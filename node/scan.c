@@ -154,7 +154,8 @@ static void move_due(struct scan *s)
         scan_wake(s, next - now);
 }
 
-static void begin_full(struct scan *s)
+/* A walk tells what is there; what is not there is what it has not seen. */
+static void begin_seen(struct scan *s)
 {
     int64_t max = 0;
     if (index_path_max(s->c.index, &max) < 0)
@@ -162,23 +163,29 @@ static void begin_full(struct scan *s)
     s->seen_bits = (size_t)max + 1;
     free(s->seen);
     s->seen = xcalloc(s->seen_bits / 8 + 1, 1);
+}
+
+static void begin_full(struct scan *s)
+{
     s->counting = (struct scan_figures){0};
     s->full_wanted = false;
     s->next_full = loop_now() + s->full_period;
+    hints_release(&s->soon);
     load_rules(s);
 }
 
 static void begin_look(struct scan *s)
 {
+    if (!take_flush(s))                 /* so that nothing is found missing or new twice */
+        return;
     watch_drain(s->watch);
-    s->full_look = s->full_wanted;
-    if (s->full_look) {
+    s->full_look = s->full_wanted || s->braked;
+    if (s->full_look)
         begin_full(s);
-        hints_release(&s->soon);
-    }
-    if (s->rules_changed)
+    else if (s->rules_changed)
         load_rules(s);
     hints_unique(&s->soon);
+    begin_seen(s);
     s->looking = true;
     s->looks++;
     look_start(s, &s->soon, s->full_look);
@@ -232,7 +239,7 @@ void scan_on_look_done(struct scan *s, struct look *l)
         if (s->root_bad)
             s->c.ops.failed(s->c.ops.arg, NULL);
         s->root_bad = false;
-        scan_settle(s);
+        scan_settle(s, &l->hints);
         if (s->full_look) {
             s->last = s->counting;
             s->first_done = true;
@@ -241,7 +248,7 @@ void scan_on_look_done(struct scan *s, struct look *l)
     }
     hints_release(&s->unreadable);
     take_pump(s);
-    scan_wake(s, l->code < 0 ? RETRY_MS : s->soon.n || s->full_wanted ? 0 : s->next_full - loop_now());
+    scan_wake(s, s->root_bad ? RETRY_MS : s->soon.n || s->full_wanted ? 0 : s->next_full - loop_now());
     if (s->later.n)
         move_due(s);
 }

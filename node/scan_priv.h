@@ -29,7 +29,7 @@ struct look {
 };
 void look_start(struct scan *s, struct hints *hints, bool full);
 void scan_on_sights(struct scan *s, const struct sights *p);       /* in the loop, in order */
-void scan_settle(struct scan *s);                                  /* absences and renames, at the end of a look */
+void scan_settle(struct scan *s, const struct hints *looked);      /* absences and renames, at the end of a look */
 void scan_on_look_done(struct scan *s, struct look *l);
 
 /* A path that waits to become a fact. */
@@ -66,6 +66,7 @@ struct scan {
 void take_file(struct scan *s, const char *path, size_t len, const struct stamp *st, int class);
 void take_fact(struct scan *s, struct fact f);                        /* owns f.path and f.content */
 void take_pump(struct scan *s);                                       /* starts hash jobs, flushes facts */
+bool take_flush(struct scan *s);                                      /* facts so far become entries; false: tried again later */
 void take_release(struct scan *s);
 void scan_later(struct scan *s, const char *path, size_t len, uint64_t in_ms);
 void scan_wake(struct scan *s, uint64_t in_ms);

@@ -81,8 +81,8 @@ static struct fact plain_fact(const char *path, size_t len, const struct stamp *
 
 static void see_symlink(struct scan *s, const char *path, size_t len, const struct stamp *st, const void *target, size_t n)
 {
-    if (n == 0 || n > LIMIT_INLINE) {
-        const char *why = "symlink: its target is longer than 1024 bytes: not synced";
+    if (n == 0 || n > LIMIT_SYMLINK) {
+        const char *why = "symlink: its target is longer than 4095 bytes: not synced";
         see_trouble(s, path, len, why, strlen(why));
         return;
     }
@@ -129,7 +129,7 @@ static void see(struct scan *s, const struct sights *p, const struct sight *v)
     struct ix_local l;
     int64_t id = 0;
     int r = index_path_id(s->c.index, path, v->len, false, &id);
-    if (r == 0 && (size_t)id < s->seen_bits && s->seen)
+    if (r == 0 && (size_t)id < s->seen_bits)
         s->seen[id / 8] |= (uint8_t)(1u << (id % 8));
     if (s->c.ops.busy(s->c.ops.arg, path, v->len)) {
         scan_later(s, path, v->len, BUSY_MS);
@@ -166,17 +166,29 @@ void scan_on_sights(struct scan *s, const struct sights *p)
 
 /* ---- absences and renames, at the end of a look ---- */
 
-static int unseen(void *arg, const struct ix_local *l)
+/* Rows with a greater id came while we were looking. */
+static bool was_seen(const struct scan *s, int64_t path)
 {
-    struct scan *s = arg;
-    if ((size_t)l->path < s->seen_bits && (s->seen[l->path / 8] >> (l->path % 8) & 1))
-        return 0;
-    if ((size_t)l->path >= s->seen_bits)
-        return 0;                       /* came while we were looking */
-    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
-    if (index_path_get(s->c.index, l->path, &name, NULL) == 0)
-        add_missing(s, (const char *)name.data, name.len, l);
+    return (size_t)path >= s->seen_bits || (s->seen[path / 8] >> (path % 8) & 1);
+}
+
+static int unseen_beneath(void *arg, const struct ix_local *l, const char *name, size_t len)
+{
+    if (!was_seen(arg, l->path))
+        add_missing(arg, name, len, l);
     return 0;
+}
+
+/* What was walked, and is on record beneath it without having been seen. That is also how a deletion is found in a directory that was
+ * made and emptied before there was a watch on it. */
+static void find_unseen(struct scan *s, const struct hints *looked)
+{
+    int r = s->full_look ? index_local_beneath(s->c.index, "", 0, unseen_beneath, s) : 0;
+    for (size_t i = 0; r >= 0 && !s->full_look && i < looked->n; i++)
+        if (looked->v[i].deep)
+            r = index_local_beneath(s->c.index, looked->v[i].path, looked->v[i].len, unseen_beneath, s);
+    if (r < 0)
+        log_warn("index: %s", err_text());
 }
 
 static bool unreadable(const struct scan *s, const char *path, size_t len)
@@ -263,13 +275,20 @@ static void drop_not_missing(struct scan *s)
     s->nmissing = n;
 }
 
-/* Too much has vanished at once to be believed without a word of the user. */
+static int count_file(void *arg, const struct ix_local *l)
+{
+    *(uint64_t *)arg += l->stamp.kind == STAMP_FILE;
+    return 0;
+}
+
+/* Too much has vanished at once to be believed without a word of the user. Once that is so, every look is one at everything, until
+ * the files are back or he has spoken. */
 static bool brake(struct scan *s)
 {
-    uint64_t local = 0, lost = 0;
+    uint64_t files = 0, lost = 0;
     for (size_t i = 0; i < s->nmissing; i++)
         lost += !s->missing[i].matched && s->missing[i].local.stamp.kind == STAMP_FILE;
-    if (lost <= BRAKE_MIN || s->accept || index_local_count(s->c.index, &local) < 0 || lost * BRAKE_PART <= local)
+    if (lost <= BRAKE_MIN || s->accept || index_local_each(s->c.index, count_file, &files) < 0 || lost * BRAKE_PART <= files)
         return s->braked = false;
     s->brake_files = lost;
     return s->braked = true;
@@ -278,11 +297,10 @@ static bool brake(struct scan *s)
 /* Troubles that a look at everything has not met are over, but for files that could not be read: those are tried again. */
 static void forget_troubles(struct scan *s)
 {
-    for (size_t i = 0; i < s->told.cap; i++) {
-        const struct pathset_slot *t = &s->told.slot[i];
-        if (t->path && t->value != s->looks && !pathset_get(&s->backoff, t->path, t->len, NULL))
+    size_t i = 0;
+    for (const struct pathset_slot *t; (t = pathset_next(&s->told, &i)); )
+        if (t->value != s->looks && !pathset_get(&s->backoff, t->path, t->len, NULL))
             pathset_del(&s->told, t->path, t->len);
-    }
 }
 
 static int deepest_first(const void *a, const void *b)
@@ -290,10 +308,9 @@ static int deepest_first(const void *a, const void *b)
     return -strcmp(((const struct missing *)a)->path, ((const struct missing *)b)->path);
 }
 
-void scan_settle(struct scan *s)
+void scan_settle(struct scan *s, const struct hints *looked)
 {
-    if (s->full_look && index_local_each(s->c.index, unseen, s) < 0)
-        log_warn("index: %s", err_text());
+    find_unseen(s, looked);
     if (s->full_look)
         forget_troubles(s);
     drop_not_missing(s);
@@ -320,5 +337,6 @@ void scan_settle(struct scan *s)
         free(s->missing[i].path);
     }
     s->nmissing = 0;
-    s->accept = false;
+    if (s->full_look)
+        s->accept = false;
 }

@@ -167,8 +167,22 @@ void take_fact(struct scan *s, struct fact f)
     s->fact[s->nfact++] = f;
 }
 
+/* Between the look and now an install may have changed the path: a fact that is no longer true would bring back what was deleted, or
+ * pass for an edit. Installs that are under way make it wait, too. */
+static bool still_true(struct scan *s, const struct fact *f)
+{
+    struct stamp now;
+    if (s->c.ops.busy(s->c.ops.arg, f->path, f->len) || folder_stat(s->c.folder, f->path, f->len, &now) < 0)
+        return false;
+    return f->kind == FACT_GONE ? now.kind == STAMP_ABSENT : stamp_same(&now, &f->st);
+}
+
 static int give(struct scan *s, const struct fact *f)
 {
+    if (!still_true(s, f)) {
+        scan_later(s, f->path, f->len, FLUSH_MS);
+        return 0;
+    }
     uint64_t wall = loop_wall();
     if (f->kind == FACT_GONE)
         return engine_gone(s->c.engine, f->path, f->len, wall);
@@ -193,10 +207,10 @@ static int give_all(struct scan *s, bool *news)
     return engine_commit(s->c.engine, loop_wall());
 }
 
-static void flush(struct scan *s)
+bool take_flush(struct scan *s)
 {
     if (!s->nfact)
-        return;
+        return true;
     bool news = false;
     int r = give_all(s, &news);
     int64_t grain_ms = folder_granularity(s->c.folder) / 1000000;
@@ -211,19 +225,20 @@ static void flush(struct scan *s)
         s->root_bad = true;
         s->full_wanted = true;               /* nothing was recorded: look at it all again */
         scan_wake(s, 2000);
-        return;
+        return false;
     }
     s->c.ops.committed(s->c.ops.arg);
+    return true;
 }
 
-static void on_flush(void *arg) { flush(arg); }
+static void on_flush(void *arg) { take_flush(arg); }
 
 void take_pump(struct scan *s)
 {
     while (!s->stopped && s->hashing < JOBS_MAX && s->queue_at < s->nqueue)
         start_job(s);
     if (s->nfact >= FACTS_MAX || (!s->hashing && !s->looking))
-        flush(s);
+        take_flush(s);
     else if (s->nfact && !s->flush_timer.set)
         loop_timer_set(s->c.loop, &s->flush_timer, FLUSH_MS, on_flush, s);
 }

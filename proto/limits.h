@@ -16,6 +16,7 @@
 #define LIMIT_CTX           4096u                /* streams in a context, or exceptions of one: 100 devices re-made 40 times */
 #define LIMIT_ENTRY         (256u * 1024)        /* bytes of one encoded entry: LIMIT_CTX pairs and the longest path */
 #define LIMIT_INLINE        1024u                /* content carried inside its entry */
+#define LIMIT_SYMLINK       4095u                /* target of a symlink, always inside its entry: PATH_MAX without its NUL */
 #define LIMIT_CS_COUNT      4096u                /* entries of a change set */
 #define LIMIT_CS_BYTES      (1024u * 1024)       /* bytes of its entries */
 #define LIMIT_CS_REPLY      (2u * 1024 * 1024)   /* body of one reply to GET_CS */

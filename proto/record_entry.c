@@ -22,7 +22,7 @@ static void content_read(struct field *f, struct content *c)
         return;
     if (alg == ALG_INLINE) {
         c->type = CONTENT_INLINE;
-        c->inline_bytes = field_bin(f, "content bytes", 0, LIMIT_INLINE);
+        c->inline_bytes = field_bin(f, "content bytes", 0, LIMIT_SYMLINK);
         if (!f->code)
             c->root = id_hash(c->inline_bytes.p, c->inline_bytes.len);
         return;
@@ -38,8 +38,10 @@ static void file_rules(struct field *f, const struct entry *e)
 {
     const struct content *c = &e->content;
     field_rule(f, c->type != CONTENT_NONE, "content", "a file without content");
-    if (c->type == CONTENT_INLINE)
+    if (c->type == CONTENT_INLINE) {
         field_rule(f, c->inline_bytes.len == e->size, "content bytes", "not as many as size says");
+        field_rule(f, c->inline_bytes.len <= LIMIT_INLINE, "content bytes", "more than a file may carry inline");
+    }
     if (c->type == CONTENT_BLOCKS)
         field_rule(f, c->nblocks <= e->size && e->size <= (uint64_t)c->nblocks * LIMIT_BLOCK, "content nblocks",
                    "cannot be for this size");

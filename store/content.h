@@ -15,7 +15,7 @@ struct content_list {
     uint32_t nblocks;
     struct id root;
     uint64_t size;
-    uint8_t inline_bytes[LIMIT_INLINE]; size_t inline_len;
+    uint8_t inline_bytes[LIMIT_SYMLINK]; size_t inline_len;   /* a file has at most LIMIT_INLINE of them */
     uint8_t *refs;                /* nblocks * BLOCK_REF bytes when nblocks >= 2, else NULL; owned */
 };
 void content_list_release(struct content_list *c);

@@ -414,24 +414,33 @@ def differences(left, right, names=("left", "right")):
     return lines[:20] + ([f"... {len(lines)} in all"] if len(lines) > 20 else [])
 
 
-def same_trees(*nodes, timeout=30):
-    """Waits until the folders of the nodes are equal, contents too; returns their digest."""
+def same_trees(*nodes, timeout=30, under=None):
+    """Waits until the folders of the nodes (or what is under a directory of them) are equal, contents too; returns their digest."""
+    def look(n, content):
+        digest = tree_digest(n.folder, content)
+        return digest if under is None else {p: e for p, e in digest.items() if p.startswith(os.fsencode(under) + b"/")}
+
     def equal():
         try:
-            quick = [tree_digest(n.folder, content=False) for n in nodes]
+            quick = [look(n, False) for n in nodes]
             if any(q != quick[0] for q in quick):
                 return None
-            full = [tree_digest(n.folder) for n in nodes]
+            full = [look(n, True) for n in nodes]
         except FileNotFoundError:       # it changes while we look
             return None
-        return full[0] or True if all(f == full[0] for f in full) else None
+        return full[:1] if all(f == full[0] for f in full) else None
 
     def unequal():
-        first = tree_digest(nodes[0].folder)
-        lines = [line for n in nodes[1:] for line in differences(first, tree_digest(n.folder), (nodes[0].name, n.name))]
+        first = look(nodes[0], True)
+        lines = [line for n in nodes[1:] for line in differences(first, look(n, True), (nodes[0].name, n.name))]
         return "equal trees of " + ", ".join(n.name for n in nodes) + ":\n" + "\n".join(lines)
-    digest = wait_until(equal, timeout, unequal)
-    return {} if digest is True else digest
+    return wait_until(equal, timeout, unequal)[0]
+
+
+def random_bytes(seed, size):
+    """Incompressible bytes that follow from the seed."""
+    rand = random.Random(seed)
+    return b"".join(rand.randbytes(min(1 << 24, size - at)) for at in range(0, size, 1 << 24))
 
 
 def make_tree(folder, seed, files=50, dirs=8, biggest=100_000):

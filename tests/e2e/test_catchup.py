@@ -1,10 +1,9 @@
 """Coming and going: whoever was away gets what was missed, from whomever has it, and nothing twice."""
 import os
-import random
 import shutil
 
-from lanyard import (exists, group, is_file_with, make_tree, network, node, path_of, received, same_trees, tap, test, tree_digest,
-                     wait_until, write)
+from lanyard import (exists, group, is_file_with, make_tree, network, node, path_of, random_bytes, received, same_trees, tap, test,
+                     tree_digest, wait_until, write)
 
 MIB = 1 << 20
 IN_FLIGHT = 48 * MIB        # what may be under way to one node when it is killed: the credit of a peer, sockets, headers
@@ -91,7 +90,7 @@ def broken_transfer(end):
     a, b = group("a", "b", net=net)
     size = 256 * MIB
     start = received(net.host("b"))
-    write(a.folder, "big", random.Random(11).randbytes(size))
+    write(a.folder, "big", random_bytes(11, size))
     wait_until(lambda: received(net.host("b")) - start > size // 3, 60, "a third of the file has come to b")
     end(b)
     first = received(net.host("b")) - start
@@ -118,7 +117,7 @@ def a_transfer_goes_on_from_another_device_when_its_source_goes():
     net = network()
     a, b = group("a", "b", net=net)
     size = 128 * MIB
-    write(a.folder, "big", random.Random(12).randbytes(size))
+    write(a.folder, "big", random_bytes(12, size))
     same_trees(a, b, timeout=60)
     c = node("c", net.host("c"))
     c.join(a.invite(), at=a.address)

@@ -113,6 +113,7 @@ def no_leftovers_and_a_sound_index_after_all_that():
     same_trees(a, b, timeout=60)
     for n in (a, b):
         n.settle()
+    for n in (a, b):
         n.down()
         left = os.listdir(path_of(n.folder, ".lanyard/tmp")) if exists(n.folder, ".lanyard/tmp") else []
         assert not left, f"unfinished downloads left on {n.name}: {left[:5]}"

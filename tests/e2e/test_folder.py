@@ -1,11 +1,10 @@
 """A folder that is missing, read-only or full: state error with the reason, nothing is lost, and it goes on by itself."""
 import os
-import random
 import re
 import subprocess
 
-from lanyard import (Skip, closing, group, is_file_with, make_tree, need_root, node, path_of, same_trees, tap, test, tree_digest,
-                     wait_until, write)
+from lanyard import (Skip, closing, group, is_file_with, make_tree, need_root, node, path_of, random_bytes, same_trees, tap, test,
+                     tree_digest, wait_until, write)
 
 
 def in_error(n, words, deadline=30):
@@ -88,7 +87,7 @@ def a_read_only_folder_is_an_error_until_it_is_writable():
 @test
 def a_full_folder_is_an_error_until_there_is_room():
     a, b = mounted_pair("16m")
-    write(a.folder, "too-big", random.Random(3).randbytes(24 << 20))
+    write(a.folder, "too-big", random_bytes(3, 24 << 20))
     in_error(b, "room|space|full")
     assert a.status()["state"] != "error"
     remount(b, "size=64m")
@@ -99,7 +98,7 @@ def a_full_folder_is_an_error_until_there_is_room():
 @test
 def files_that_fit_arrive_though_another_does_not():
     a, b = mounted_pair("16m")
-    write(a.folder, "too-big", random.Random(4).randbytes(24 << 20))
+    write(a.folder, "too-big", random_bytes(4, 24 << 20))
     in_error(b, "room|space|full")
     write(b.folder, "from-b", b"goes out")
     wait_until(lambda: is_file_with(a.folder, "from-b", b"goes out"), 30, "b's file on a while b is full")

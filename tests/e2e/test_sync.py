@@ -53,22 +53,22 @@ def make_tree_at(node, seed, prefix=""):
 def new_files_travel_both_ways():
     a, b = place("new")
     write(a.folder, "new/from-a", b"a" * 1000)
-    write(b.folder, "new2/from-b", b"b" * 1000)
-    digest = same_trees(a, b)
-    assert b"new/from-a" in digest and b"new2/from-b" in digest
+    write(b.folder, "new/sub/from-b", b"b" * 1000)
+    wait_until(lambda: exists(a.folder, "new/sub/from-b") and exists(b.folder, "new/from-a"), 20, "both files on both sides")
+    same_trees(a, b, under="new")
 
 
 @test
 def edits_travel_both_ways():
     a, b = place("edit")
     write(a.folder, "edit/f", b"one")
-    same_trees(a, b)
+    same_trees(a, b, under="edit")
     write(b.folder, "edit/f", b"two, from b")
     wait_until(lambda: is_file_with(a.folder, "edit/f", b"two, from b"), 20, "b's edit on a")
     with open(path_of(a.folder, "edit/f"), "ab") as f:          # in place, no rename
         f.write(b", and three")
     wait_until(lambda: is_file_with(b.folder, "edit/f", b"two, from b, and three"), 20, "a's edit on b")
-    same_trees(a, b)
+    same_trees(a, b, under="edit")
     assert a.status()["conflicts"] == 0
 
 
@@ -78,7 +78,7 @@ def of_many_quick_edits_the_last_one_stays():
     for i in range(200):
         write(a.folder, "quick/f", b"edit %d" % i)
     wait_until(lambda: is_file_with(b.folder, "quick/f", b"edit 199"), 20, "the last edit on b")
-    same_trees(a, b)
+    same_trees(a, b, under="quick")
 
 
 @test
@@ -86,12 +86,22 @@ def renames_and_moves_travel():
     a, b = place("mv")
     write(a.folder, "mv/d/one", b"1" * 50_000)
     write(a.folder, "mv/d/deep/two", b"2")
-    same_trees(a, b)
+    same_trees(a, b, under="mv")
     os.rename(path_of(a.folder, "mv/d/one"), path_of(a.folder, "mv/uno"))
     os.rename(path_of(b.folder, "mv/d/deep"), path_of(b.folder, "mv/moved"))
     wait_until(lambda: exists(a.folder, "mv/moved/two") and exists(b.folder, "mv/uno"), 20, "both renames on both sides")
-    digest = same_trees(a, b)
+    digest = same_trees(a, b, under="mv")
     assert not {b"mv/d/one", b"mv/d/deep", b"mv/d/deep/two"} & digest.keys(), sorted(digest)
+
+
+@test
+def a_delete_right_after_the_arrival_is_noticed():
+    a, b = place("now")
+    for i in range(20):
+        write(a.folder, f"now/f{i}", b"x")
+        wait_until(lambda i=i: exists(b.folder, f"now/f{i}"), 20, "the file on b")
+        os.unlink(path_of(b.folder, f"now/f{i}"))
+    wait_until(lambda: not os.listdir(path_of(a.folder, "now")), 20, lambda: f"nothing left on a: {os.listdir(path_of(a.folder, 'now'))}")
 
 
 @test
@@ -99,13 +109,13 @@ def deletes_travel_both_ways():
     a, b = place("rm")
     for name in ("x", "y", "dir/z", "dir/sub/zz"):
         write(a.folder, f"rm/{name}", name.encode())
-    same_trees(a, b)
+    same_trees(a, b, under="rm")
     os.unlink(path_of(a.folder, "rm/x"))
     os.unlink(path_of(b.folder, "rm/y"))
     shutil.rmtree(path_of(b.folder, "rm/dir"))
     wait_until(lambda: not os.listdir(path_of(a.folder, "rm")), 20, "nothing left on a")
     wait_until(lambda: not os.listdir(path_of(b.folder, "rm")), 20, "nothing left on b")
-    same_trees(a, b)
+    same_trees(a, b, under="rm")
 
 
 @test
@@ -113,7 +123,7 @@ def empty_files_and_directories_arrive():
     a, b = place("empty")
     write(a.folder, "empty/file")
     os.makedirs(path_of(a.folder, "empty/dir/in/dir"))
-    digest = same_trees(a, b)
+    digest = same_trees(a, b, under="empty")
     assert digest[b"empty/dir/in/dir"][0] == "dir" and digest[b"empty/file"][3] == 0
 
 
@@ -124,15 +134,23 @@ def symlinks_are_data_and_never_followed():
     os.mkdir(outside)
     write(outside, "secret", b"not yours")
     for name, target in (("dangling", "no/such/thing"), ("absolute", outside), ("relative", "../edit"), ("loop", "loop"),
-                         ("long", "x" * 4000), ("bytes", b"\xff\n")):
-        os.symlink(target, path_of(a.folder, f"link/{name}") if isinstance(target, str) else path_of(a.folder, b"link/bytes"))
-    digest = same_trees(a, b)
+                         ("bytes", b"\xff\n")):
+        os.symlink(os.fsencode(target), path_of(a.folder, f"link/{name}"))
+    digest = same_trees(a, b, under="link")
     assert digest[b"link/absolute"] == ("symlink", None, None, None, os.fsencode(outside))
     assert not any(path.startswith(b"link/absolute/") for path in digest)
     os.unlink(path_of(b.folder, "link/dangling"))
     os.symlink("elsewhere", path_of(b.folder, "link/dangling"))
-    wait_until(lambda: os.readlink(path_of(a.folder, "link/dangling")) == "elsewhere" if exists(a.folder, "link/dangling") else False,
-               20, "the changed link on a")
+    wait_until(lambda: tree_digest(a.folder)[b"link/dangling"][4] == b"elsewhere", 20, "the changed link on a")
+
+
+@test
+def a_symlink_may_be_as_long_as_a_path():
+    a, b = place("longlink")
+    for length in (1024, 1025, 4000):
+        os.symlink("x" * length, path_of(a.folder, f"longlink/{length}"))
+    wait_until(lambda: exists(b.folder, "longlink/4000"), 20, "the longest link on b")
+    same_trees(a, b, under="longlink")
 
 
 @test
@@ -143,12 +161,12 @@ def modes_and_nanosecond_times_arrive():
     for i, ns in enumerate((1, 999_999_999, 1_234_567_890_123_456_789, 4_102_444_800_000_000_001, -1_500_000_001)):
         write(a.folder, f"meta/time{i}", b"t", mtime_ns=ns)
     os.mkdir(path_of(a.folder, "meta/dir"), 0o750)
-    same_trees(a, b)
+    same_trees(a, b, under="meta")
     os.chmod(path_of(b.folder, "meta/mode644"), 0o755)                       # metadata alone
     os.utime(path_of(b.folder, "meta/time0"), ns=(77_000_000_007, 77_000_000_007))
     os.chmod(path_of(b.folder, "meta/dir"), 0o700)
     wait_until(lambda: tree_digest(a.folder)[b"meta/mode644"][1] == 0o755, 20, "the changed mode on a")
-    digest = same_trees(a, b)
+    digest = same_trees(a, b, under="meta")
     assert digest[b"meta/time0"][2] == 77_000_000_007 and digest[b"meta/dir"][1] == 0o700
 
 
@@ -164,7 +182,7 @@ def odd_names_arrive_in_files_directories_and_links():
         write(a.folder, b"odd/" + name, name)
         write(a.folder, b"odd/d/" + name + b"/" + name, name)
     os.symlink(ODD_NAMES[0], path_of(a.folder, b"odd/" + ODD_NAMES[4] + b"l"))
-    digest = same_trees(a, b)
+    digest = same_trees(a, b, under="odd")
     for name in ODD_NAMES:
         assert b"odd/" + name in digest and b"odd/d/" + name + b"/" + name in digest, name
     os.unlink(path_of(b.folder, b"odd/" + ODD_NAMES[0]))
@@ -192,7 +210,7 @@ def hard_links_are_separate_files():
     a, b = place("hard")
     write(a.folder, "hard/one", b"linked")
     os.link(path_of(a.folder, "hard/one"), path_of(a.folder, "hard/two"))
-    same_trees(a, b)
+    same_trees(a, b, under="hard")
     assert os.stat(path_of(b.folder, "hard/one")).st_ino != os.stat(path_of(b.folder, "hard/two")).st_ino
     write(b.folder, "hard/two", b"now different")
     wait_until(lambda: is_file_with(a.folder, "hard/two", b"now different"), 20, "the edit of one link on a")
@@ -205,7 +223,7 @@ def kinds_may_change():
     write(a.folder, "kind/file-to-dir", b"f")
     write(a.folder, "kind/dir-to-file/inside", b"d")
     write(a.folder, "kind/file-to-link", b"l")
-    same_trees(a, b)
+    same_trees(a, b, under="kind")
     os.unlink(path_of(a.folder, "kind/file-to-dir"))
     write(a.folder, "kind/file-to-dir/inside", b"new")
     shutil.rmtree(path_of(a.folder, "kind/dir-to-file"))
@@ -213,7 +231,7 @@ def kinds_may_change():
     os.unlink(path_of(a.folder, "kind/file-to-link"))
     os.symlink("anywhere", path_of(a.folder, "kind/file-to-link"))
     wait_until(lambda: os.path.islink(path_of(b.folder, "kind/file-to-link")), 20, "the link on b")
-    digest = same_trees(a, b)
+    digest = same_trees(a, b, under="kind")
     assert digest[b"kind/dir-to-file"][0] == "file" and digest[b"kind/file-to-dir/inside"][0] == "file"
 
 
@@ -237,7 +255,7 @@ def a_large_file_arrives_and_so_does_a_change_in_its_middle():
     a, b = place("large")
     data = os.urandom(40 << 20)
     write(a.folder, "large/f", data)
-    same_trees(a, b, timeout=60)
+    same_trees(a, b, under="large", timeout=60)
     with open(path_of(b.folder, "large/f"), "r+b") as f:
         f.seek(20 << 20)
         f.write(b"in place")

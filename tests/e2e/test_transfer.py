@@ -4,10 +4,10 @@ import os
 import random
 import shutil
 
-from lanyard import fixture, group, network, path_of, received, same_trees, tap, test, write
+from lanyard import fixture, group, network, path_of, random_bytes, received, same_trees, tap, test, write
 
 MIB = 1 << 20
-BIG = random.Random(20).randbytes(64 * MIB)
+BIG = random_bytes(20, 64 * MIB)
 
 
 @fixture
@@ -43,7 +43,7 @@ def travels(change, by, limit):
 
 @test
 def the_meter_counts():
-    came = travels(lambda folder: write(folder, "fresh", random.Random(22).randbytes(3 * MIB)), "a", 5 * MIB)
+    came = travels(lambda folder: write(folder, "fresh", random_bytes(22, 3 * MIB)), "a", 5 * MIB)
     assert came > 3 * MIB, came
 
 
