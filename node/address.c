@@ -54,8 +54,9 @@ static uint32_t collect(const struct ifaddrs *all, bool loopback, bool v6, uint1
             if (!usable(i, loopback, v6, host) || (i->ifa_addr->sa_family == AF_INET6) != (pass == 1))
                 continue;
             address_make(host, port, text);
-            if (strlen(text) < sizeof out[0])
-                strcpy(out[n++], text);
+            size_t len = strlen(text);
+            if (len < sizeof out[0])
+                memcpy(out[n++], text, len + 1);
         }
     return n;
 }

@@ -72,7 +72,7 @@ static void put_peer(struct buf *b, struct node *n, const struct member *m)
     put_text(b, "name", m->card.name);
     put_text(b, "role", role_name(m->role));
     put_bool(b, "online", p.online);
-    put_text(b, "via", !p.online ? NULL : p.source & ADDR_MDNS ? "lan" : "static");
+    put_text(b, "via", !p.online ? NULL : p.source & ADDR_MDNS || (n->discovery && !(p.source & ADDR_STATIC)) ? "lan" : "static");
     put_text(b, "address", p.address && *p.address ? p.address : NULL);
     put_time(b, "last_seen", p.last_seen_ms);
     put_bool(b, "in_sync", in_sync);

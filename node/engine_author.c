@@ -136,6 +136,13 @@ static struct vers *known_as(struct look *k, const struct entry *ent, const stru
     return NULL;
 }
 
+/* What a reader does to its copy stays on its disk: nobody would accept it. */
+static bool may_write(const struct engine *e)
+{
+    const struct member *m = group_find(e->c.group, &e->c.keys->dev);
+    return m && !m->revoked && role_may_write(m->role);
+}
+
 static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t wall_ms)
 {
     int64_t id;
@@ -162,7 +169,7 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
     AUTO(entry_release) struct entry ent = entry_of(path, len, st, content);
     struct vers *v = known_as(&k, &ent, st);
     if (!v)
-        return new_version(&k, &ent, st, settled, wall_ms);
+        return may_write(e) ? new_version(&k, &ent, st, settled, wall_ms) : 0;
     bool adopted = !k.have_local || k.local.entry != v->row.id;
     r = put_local(&k, v->row.id, st, settled);
     return r == 0 && adopted ? state_update(e, k.path) : r;
@@ -212,6 +219,8 @@ int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms
         return r;
     const struct vers *on_disk = versions_find(&k.vs, k.local.entry);
     bool news = on_disk && on_disk->row.kind != KIND_TOMBSTONE && !(k.winner && k.winner->row.kind == KIND_TOMBSTONE);
+    if (news && !may_write(e))
+        return 0;
     if (news)
         r = tombstone(&k, path, len, wall_ms);
     if (r == 0)

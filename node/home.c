@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -422,5 +423,5 @@ void home_default_name(char out[static LIMIT_DEVICE_NAME + 1])
     if (gethostname(host, sizeof host - 1) < 0)
         *host = '\0';
     host[strcspn(host, ".")] = '\0';
-    strcpy(out, device_name_check(host) == 0 ? host : "device");
+    snprintf(out, LIMIT_DEVICE_NAME + 1, "%s", device_name_check(host) == 0 ? host : "device");
 }

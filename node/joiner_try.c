@@ -111,20 +111,28 @@ static void put_address(struct buf *out, uint32_t *n, const void *s, size_t len)
 }
 
 /* The address that worked comes first among those that the new node will dial. */
+/* Addresses for the config: the one that worked, then those that the inviter named. Who was found by mDNS will be found by it again,
+ * also where its address has changed. */
+static void choose_addresses(const char *at, const struct membership *given, struct buf *addrs, uint32_t *n)
+{
+    *n = 0;
+    if (!at)
+        return;
+    put_address(addrs, n, at, strlen(at));
+    struct mp rest = mp_reader(given->addrs.p, given->addrs.len);
+    for (uint32_t i = 0; i < given->naddr; i++) {
+        struct bytes a = mp_str(&rest, ADDRESS_TEXT);
+        if (a.len != strlen(at) || memcmp(a.p, at, a.len) != 0)
+            put_address(addrs, n, a.p, a.len);
+    }
+}
+
 static int make_home(const struct try *t, const struct membership *given)
 {
     const struct joiner_request *q = t->j->q;
     AUTO(buf_release) struct buf addrs = BUF_INIT(LIMIT_ADDRS * 70u);
     struct membership m = *given;
-    m.naddr = 0;
-    const char *best = q->at ? q->at : t->address;
-    put_address(&addrs, &m.naddr, best, strlen(best));
-    struct mp rest = mp_reader(given->addrs.p, given->addrs.len);
-    for (uint32_t i = 0; i < given->naddr; i++) {
-        struct bytes a = mp_str(&rest, ADDRESS_TEXT);
-        if (a.len != strlen(best) || memcmp(a.p, best, a.len) != 0)
-            put_address(&addrs, &m.naddr, a.p, a.len);
-    }
+    choose_addresses(q->at, given, &addrs, &m.naddr);
     m.addrs = (struct bytes){addrs.data, addrs.len};
     int r = home_create(q->home, t->j->keys, &(struct bytes){t->j->card.data, t->j->card.len}, q->folder, &m);
     sodium_memzero(&m, sizeof m);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -88,7 +89,7 @@ void loop_set_fd(struct loop *l, int fd, short events)
 void loop_del_fd(struct loop *l, int fd) { del(l, NULL, fd); }
 void loop_add_socket(struct loop *l, void *zsocket, loop_fn fn, void *arg)
 {
-    add(l, (struct source){.zsocket = zsocket, .fd = -1, .events = ZMQ_POLLIN, .fn = fn, .arg = arg});
+    add(l, (struct source){.zsocket = zsocket, .fd = -1, .events = POLLIN, .fn = fn, .arg = arg});
 }
 void loop_del_socket(struct loop *l, void *zsocket) { del(l, zsocket, -1); }
 
@@ -147,6 +148,12 @@ static void dispatch(struct loop *l, size_t n)
     }
 }
 
+/* poll's bits and ZeroMQ's are not the same numbers. */
+static short zmq_events(short events)
+{
+    return (short)((events & POLLIN ? ZMQ_POLLIN : 0) | (events & POLLOUT ? ZMQ_POLLOUT : 0));
+}
+
 int loop_run(struct loop *l)
 {
     while (!l->stop) {
@@ -160,7 +167,8 @@ int loop_run(struct loop *l)
             l->item = xrealloc(l->item, l->item_cap, sizeof *l->item);
         }
         for (size_t i = 0; i < n; i++)
-            l->item[i] = (zmq_pollitem_t){.socket = l->src[i].zsocket, .fd = l->src[i].fd, .events = l->src[i].events};
+            l->item[i] = (zmq_pollitem_t){.socket = l->src[i].zsocket, .fd = l->src[i].fd,
+                                           .events = zmq_events(l->src[i].events)};
         int r = zmq_poll(l->item, (int)n, time_left(l));
         if (r < 0 && errno != EINTR)
             return err_set(ERR_IO, "waiting for events: %m");

@@ -213,15 +213,28 @@ static int start_folder(struct node *n)
     return scan_new(&sc, &n->scan);
 }
 
-/* A folder that was missing and is there, or that is another one now (mounted anew), needs all its parts made anew: the node does so
- * by starting again within its process. */
+/* A folder that was missing at the start gets its parts when it comes. One that is another one now (removed and brought back, mounted
+ * anew) needs all its parts made anew: the node does so by starting again within its process. */
 static void watch_folder(struct node *n)
 {
-    if (n->folder && folder_healthy(n->folder) == 0)
+    if (!n->folder) {
+        if (start_folder(n) == 0)
+            set_error(n, n->start_error, sizeof n->start_error, NULL);
         return;
+    }
+    if (folder_healthy(n->folder) == 0) {
+        if (n->folder_gone) {
+            set_error(n, n->scan_error, sizeof n->scan_error, NULL);
+            scan_all(n->scan);
+        }
+        n->folder_gone = false;
+        return;
+    }
+    n->folder_gone = true;
+    set_error(n, n->scan_error, sizeof n->scan_error, err_text());
     struct folder *again = NULL;
     if (folder_open(n->config.folder, &control_group(n->home->control)->id, &again) == 0) {
-        log_info("the folder is there again, starting anew");
+        log_info("another folder is in the place of the old one, starting anew");
         n->restart = true;
         loop_stop(n->loop);
     }

@@ -89,7 +89,8 @@ void peers_info(const struct peers *p, const struct id *dev, struct peer_info *o
         return;
     out->online = d->link != NULL;
     out->address = d->address[0] ? d->address : NULL;
-    out->source = d->sources;
+    const struct address *a = d->link ? by_link((struct peers *)p, d->link) : NULL;
+    out->source = a ? a->sources : d->sources;
     out->last_seen_ms = d->link ? loop_wall() : d->last_seen_ms;
 }
 

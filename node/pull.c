@@ -65,8 +65,16 @@ static void reset(struct pull *p, struct item *it)
     it->way = WAY_PLAIN;
 }
 
+/* A download that is not wanted any more. At the end of the node it stays, to be gone on with. */
+static void drop_download(struct pull *p, const struct item *it)
+{
+    if (it->tmp[0] && !it->placed && !p->freeing && folder_tmp_remove(p->c.folder, it->tmp) < 0)
+        log_warn("%s", err_text());
+}
+
 static void destroy(struct pull *p, struct item *it)
 {
+    drop_download(p, it);
     item_unclaim(p, it->want.entry);
     reset(p, it);
     items_del(&p->all, it);
@@ -248,10 +256,21 @@ static void restart_due(struct pull *p)
         pull_wake(p, next - now);
 }
 
+/* The trouble ends when the last item that was in it has been placed, or is not wanted any more. */
+static void end_trouble(struct pull *p)
+{
+    for (const struct item *it = p->all.head; it; it = it->next_item)
+        if (it->troubled && !it->cancelled)
+            return;
+    pull_set_failed(p, NULL);
+}
+
 static void pump(void *arg)
 {
     struct pull *p = arg;
     restart_due(p);
+    if (p->failed)
+        end_trouble(p);
     fill(p);
     fetch_pump(p);
     place_pump(p);

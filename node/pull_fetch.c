@@ -194,6 +194,7 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
 {
     struct item *it = v->it;
     if (v->code == 0) {
+        it->troubled = false;
         p->figures.blocks++;
         p->figures.bytes += v->len;
         if (it->have)
@@ -212,6 +213,7 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
         strike(p, &q->dev);
         deny(it, &q->dev);
     } else if (v->code == ERR_FULL || v->code == ERR_IO) {
+        it->troubled = true;
         pull_set_failed(p, "the disk of the folder is full or cannot be written");
         item_fail(p, it, 2000);
     }

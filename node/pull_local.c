@@ -8,6 +8,8 @@
 #include "node/log.h"
 #include "node/pull_priv.h"
 
+enum { COPY_TRIES = 2, COPY_AGAIN_MS = 100 };
+
 /* ---- a rename ---- */
 
 struct move_search { struct pull *p; struct item *it; bool found; };
@@ -115,8 +117,10 @@ static void copy_done(struct job *job)
     if (!it->cancelled && j->code == 0) {
         item_state(j->p, it, ITEM_READY);
     } else if (!it->cancelled) {
-        log_debug("copy on this disk failed, fetching instead why=\"%s\"", j->text);
-        item_fail(j->p, it, 0);
+        /* What lay there has perhaps just been replaced, and is among the kept versions by now. */
+        it->tried_copy = it->failures >= COPY_TRIES;
+        log_debug("copy on this disk failed why=\"%s\"", j->text);
+        item_fail(j->p, it, it->tried_copy ? 0 : COPY_AGAIN_MS);
     }
     item_unref(j->p, it);
     pull_wake(j->p, 0);
@@ -243,7 +247,8 @@ static void prepare_done(struct job *job)
     if (it->cancelled || j->code < 0) {
         if (j->fd >= 0)
             close(j->fd);
-        if (j->code == ERR_FULL || j->code == ERR_IO)
+        it->troubled = j->code == ERR_FULL || j->code == ERR_IO;
+        if (it->troubled)
             pull_set_failed(j->p, j->text);
         if (!it->cancelled)
             item_fail(j->p, it, 2000);

@@ -214,6 +214,7 @@ static void next_step(struct pull *p, const struct place *v, const struct change
     if (v->code == 0) {
         /* The user may have changed or removed it already, in a directory on which there is no watch yet. */
         p->c.ops.look(p->c.ops.arg, it->path, it->len);
+        it->placed = true;
         item_done(p, it);
         return;
     }
@@ -226,9 +227,11 @@ static void next_step(struct pull *p, const struct place *v, const struct change
         break;
     case ERR_CHANGED:
         p->c.ops.look(p->c.ops.arg, it->path, it->len);
+        it->tried_copy = false;                 /* the copy of before is used up */
         item_fail(p, it, CHANGED_MS);
         break;
     default:
+        it->troubled = true;
         pull_set_failed(p, c->text);
         item_fail(p, it, FULL_MS);
     }
@@ -243,14 +246,13 @@ static void batch_done(struct job *job)
         pull_set_failed(p, b->code < 0 ? b->text : err_text());
         log_error("batch not recorded why=\"%s\"", b->code < 0 ? b->text : err_text());
     }
-    bool all_good = r == 0;
     p->placing = false;
     for (size_t i = 0; i < b->n; i++) {
         struct item *it = b->v[i].it;
-        all_good &= b->v[i].code == 0;
         /* What was placed but not recorded shows itself as a changed file: the next look adopts it. */
         if (r < 0) {
             p->c.ops.look(p->c.ops.arg, it->path, it->len);
+            it->troubled = true;
             item_fail(p, it, FULL_MS);
         } else if (!it->cancelled) {
             next_step(p, &b->v[i], &b->c[i]);
@@ -258,8 +260,6 @@ static void batch_done(struct job *job)
         item_unref(p, it);
     }
     pathset_release(&p->busy);
-    if (all_good)
-        pull_set_failed(p, NULL);
     free(b->v);
     free(b->c);
     free(b);

@@ -26,7 +26,8 @@ struct item {
     char *path; size_t len;
     enum item_state state;
     enum item_way way;
-    bool tried_move, tried_copy, cancelled;
+    bool tried_move, tried_copy, cancelled, placed;
+    bool troubled;                       /* the disk was full or failed when it was tried last */
     unsigned refs;                       /* requests and jobs that point here */
     unsigned failures;
     uint64_t due;

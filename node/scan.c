@@ -248,9 +248,8 @@ void scan_on_look_done(struct scan *s, struct look *l)
     }
     hints_release(&s->unreadable);
     take_pump(s);
+    move_due(s);
     scan_wake(s, s->root_bad ? RETRY_MS : s->soon.n || s->full_wanted ? 0 : s->next_full - loop_now());
-    if (s->later.n)
-        move_due(s);
 }
 
 /* ---- questions, life cycle ---- */

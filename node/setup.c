@@ -84,7 +84,7 @@ static int device_name(const char *given, char out[static LIMIT_DEVICE_NAME + 1]
         AUTOFREE char *why = xstrdup(err_text());
         return err_set(ERR_USAGE, "--name: %s", why);
     }
-    strcpy(out, given);
+    memcpy(out, given, strlen(given) + 1);
     return 0;
 }
 
@@ -165,7 +165,7 @@ static int found(const char *home, const char *name, const char *folder)
     struct device_keys *keys = device_keys_new();
     struct card c = {.dev = keys->dev, .created_ms = loop_wall()};
     memcpy(c.tr_pk, keys->tr_pk, sizeof c.tr_pk);
-    strcpy(c.name, name);
+    memcpy(c.name, name, strlen(name) + 1);
     AUTO(buf_release) struct buf card = BUF_INIT(LIMIT_HEAD);
     int r = card_encode(&card, &c, keys);
     if (r == 0)

@@ -33,6 +33,8 @@ static bool beats(const struct version *a, const struct version *b)
         return a->required;
     if (a->tombstone != b->tombstone)
         return b->tombstone;
+    if (a->directory != b->directory)
+        return a->directory;
     if (a->hlc != b->hlc)
         return a->hlc > b->hlc;
     return dot_cmp(&a->dot, &b->dot) > 0;

@@ -110,6 +110,7 @@ int entry_decode(const void *data, size_t len, struct entry *out)
     field_check(&f, "except", "not a list of [stream, number], sorted, a dot once");
     out->v.hlc = field_u64(&f, "hlc", 0, RECORD_HLC_MAX);
     out->v.tombstone = out->kind == KIND_TOMBSTONE;
+    out->v.directory = out->kind == KIND_DIR;
     out->mode = (uint32_t)field_u64(&f, "mode", 0, MODE_MAX);
     out->size = field_u64(&f, "size", 0, LIMIT_FILE_SIZE);
     out->mtime_ns = mtime_read(&f);

@@ -162,7 +162,7 @@ def links_and_directories_are_restored():
     b.cli("restore", "was-dir")
     b.cli("restore", "was-link")
     wait_until(lambda: exists(a.folder, "was-dir") and exists(a.folder, "was-link"), 20, "both again on a")
-    assert os.readlink(path_of(a.folder, "was-link")) == "target"
+    assert os.readlink(path_of(a.folder, "was-link")) == b"target"
     assert stat.S_IMODE(os.stat(path_of(a.folder, "was-dir")).st_mode) == 0o750
 
 
@@ -266,8 +266,8 @@ def waiting_requests_end_with_their_client():
         process.kill()
         process.wait()
     wait_until(lambda: a.cli("status", check=False).code == 0, 20, "an answer")
-    sockets = [f for f in os.listdir(f"/proc/{pid_of(a)}/fd")]
-    wait_until(lambda: len(os.listdir(f"/proc/{pid_of(a)}/fd")) < len(waiting), 20, lambda: f"their descriptors closed: {len(sockets)}")
+    pid = pid_of(a)
+    wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) < len(waiting), 20, "their descriptors closed")
 
 
 def pid_of(n):

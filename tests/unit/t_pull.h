@@ -102,8 +102,8 @@ static inline void far_dir(const char *path, uint32_t mode)
     struct stamp st = far_stamp(STAMP_DIR, mode, 0);
     far_seen(path, &st, NULL);
 }
-/* A file with the content that `like` has in the folder. */
-static inline void far_copy(const char *path, const char *like)
+/* A file with the content that `like` has in the folder: saved anew, or renamed or copied with its times. */
+static inline void far_file(const char *path, const char *like, bool same_times)
 {
     int fd = open(full(like), O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -112,10 +112,14 @@ static inline void far_copy(const char *path, const char *like)
     _Atomic bool stop = false;
     OK(content_read(fd, (uint64_t)st.st_size, &w.gear, -1, &stop, &c));
     close(fd);
-    struct stamp s = far_stamp(STAMP_FILE, 0600, (uint64_t)st.st_size);
+    struct stamp s = far_stamp(STAMP_FILE, same_times ? st.st_mode & 0777 : 0600, (uint64_t)st.st_size);
+    if (same_times)
+        s.mtime_ns = st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     far_seen(path, &s, &c);
     content_list_release(&c);
 }
+static inline void far_copy(const char *path, const char *like) { far_file(path, like, true); }
+static inline void far_resave(const char *path, const char *like) { far_file(path, like, false); }
 static inline void far_delete(const char *path)
 {
     t_must(engine_begin(far.e));
