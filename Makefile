@@ -54,13 +54,14 @@ unit: $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT)) $(patsubst tests/
 test: ; @sh tests/deps test && tests/run
 demo: all ; @sh tests/deps demo && tests/demo
 bench: all ; @sh tests/deps bench && tests/bench/bench
-lint: ; @sh tests/deps lint && tests/lint
+lint: ; @sh tests/deps lint && tests/lint --tidy
+fuzz: ; @sh tests/deps fuzz && tests/fuzz/run
 help:
 	@echo "make           build lanyard and lanyardd into $(BUILD)/"
 	@echo "make demo      three nodes, real files, everything end to end"
 	@echo "make test      every test; the last line counts them"
 	@echo "make lint      include rule, function and file lengths, clang-tidy"
-	@echo "make fuzz      coverage-guided fuzzing of every decoder (SECONDS=60 each)"
+	@echo "make fuzz      coverage-guided fuzzing of every decoder (SECONDS_EACH=60)"
 	@echo "make bench     the speed figures, beside Syncthing and rsync"
 	@echo "make install   into DESTDIR, PREFIX=$(PREFIX)"
 install: all

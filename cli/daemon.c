@@ -54,7 +54,7 @@ static bool beside(char *path, size_t size)
     char *name = strrchr(path, '/');
     if (!name || (size_t)(name + 1 - path) + sizeof PROGRAM > size)
         return false;
-    strcpy(name + 1, PROGRAM);
+    memcpy(name + 1, PROGRAM, sizeof PROGRAM);
     return true;
 }
 

@@ -147,7 +147,7 @@ const char *when_relative(int64_t ms, int64_t now_ms, char out[static WHEN_TEXT]
     };
     int64_t away = ms > now_ms ? ms - now_ms : now_ms - ms;
     if (away < SECOND)
-        return strcpy(out, "just now");
+        return memcpy(out, "just now", sizeof "just now");
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (away < steps[i].below) {
             const char *in = ms > now_ms ? "in " : "", *ago = ms > now_ms ? "" : " ago";

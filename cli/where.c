@@ -106,7 +106,7 @@ int where_in_folder(const char *home, const char *typed, struct buf *out)
     if (code)
         return code;
     if (!realpath(folder, real))
-        strcpy(real, folder);
+        memcpy(real, folder, sizeof real);
     const char *here = getcwd(cwd, sizeof cwd);
     if (*typed == '/' && where_path(folder, here, typed, out) == 0)
         return 0; /* named just as the node names it */

@@ -20,7 +20,18 @@ int log_open(const char *path)
     return 0;
 }
 
-void log_set_level(enum log_level level) { limit = level; }
+static const char *const level_name[] = {"error", "warn", "info", "debug"};
+
+int log_set_level_by_name(const char *name)
+{
+    for (size_t i = 0; i < sizeof level_name / sizeof *level_name; i++)
+        if (strcmp(name, level_name[i]) == 0) {
+            limit = (enum log_level)i;
+            return 0;
+        }
+    return err_set(ERR_USAGE, "log level %s: not one of error, warn, info, debug", name);
+}
+
 bool log_enabled(enum log_level level) { return level <= limit; }
 
 bool log_due(unsigned long *last)
@@ -36,7 +47,6 @@ bool log_due(unsigned long *last)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-    static const char *const name[] = {"error", "warn", "info", "debug"};
     if (level > limit)
         return;
     char text[2048];
@@ -53,6 +63,6 @@ void log_line(enum log_level level, const char *fmt, ...)
     gmtime_r(&t.tv_sec, &tm);
     FILE *f = out ? out : stderr;
     fprintf(f, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %s\n", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-            tm.tm_min, tm.tm_sec, t.tv_nsec / 1000000, name[level], text);
+            tm.tm_min, tm.tm_sec, t.tv_nsec / 1000000, level_name[level], text);
     fflush(f);
 }

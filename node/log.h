@@ -9,7 +9,7 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 int  log_open(const char *path) MUST_CHECK;     /* append; NULL = stderr */
-void log_set_level(enum log_level level);
+int  log_set_level_by_name(const char *name) MUST_CHECK;   /* "error", "warn", "info", "debug" */
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)

@@ -37,6 +37,7 @@ static int block_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);             /* the terminal of a node in the foreground was closed */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGIO, SIG_IGN);
     sigprocmask(SIG_BLOCK, &set, NULL);

@@ -298,7 +298,9 @@ static int reserve(struct net *n, uint16_t port)
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    int r = fd < 0 || bind(fd, ai->ai_addr, ai->ai_addrlen);
+    int r = fd < 0 || bind(fd, ai->ai_addr, ai->ai_addrlen), off = 0;
+    if (!r)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);   /* it has let us in; others it would let in, too */
     freeaddrinfo(ai);
     if (!r) {
         n->reserved = fd;

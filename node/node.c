@@ -83,7 +83,7 @@ bool node_in_sync_with(struct node *n, const struct id *dev)
 bool node_settled(struct node *n, size_t peers)
 {
     uint64_t files = 0, bytes;
-    if (!n->scan || !scan_first_done(n->scan) || !scan_idle(n->scan) || !pull_idle(n->pull) || peers_online(n->peers) < peers)
+    if (error_of(n) || !n->scan || !scan_first_done(n->scan) || !scan_idle(n->scan) || !pull_idle(n->pull) || peers_online(n->peers) < peers)
         return false;
     if (index_want_totals(n->index, &files, &bytes) < 0 || files)
         return false;
@@ -193,12 +193,10 @@ static bool is_ignored(void *arg, const char *path, size_t len, bool dir)
     return n->scan && scan_ignored(n->scan, path, len, dir);
 }
 
-static int start_folder(struct node *n)
+static int start_parts_of_folder(struct node *n)
 {
     const struct group *g = control_group(n->home->control);
-    int r = folder_open(n->config.folder, &g->id, &n->folder);
-    if (r < 0)
-        return r;
+    int r;
     struct serve_config sv = {n->loop, n->pool, n->net, n->folder, n->index, look, n};
     if ((r = serve_new(&sv, &n->serve)) < 0)
         return r;
@@ -211,6 +209,18 @@ static int start_folder(struct node *n)
         .gear = &n->gear, .group = g,
         .ops = {.busy = scan_busy, .committed = on_committed, .trouble = on_trouble, .failed = on_scan_failed, .arg = n}};
     return scan_new(&sc, &n->scan);
+}
+
+static int start_folder(struct node *n)
+{
+    int r = folder_open(n->config.folder, &control_group(n->home->control)->id, &n->folder);
+    if (r == 0 && (r = start_parts_of_folder(n)) < 0) {
+        scan_free(&n->scan);
+        pull_free(&n->pull);
+        serve_free(&n->serve);
+        folder_close(&n->folder);
+    }
+    return r;
 }
 
 /* A folder that was missing at the start gets its parts when it comes. One that is another one now (removed and brought back, mounted
@@ -351,12 +361,8 @@ static int start_parts(struct node *n, const struct node_options *o)
         r = greet_start(n, o->listen ? o->listen : n->config.listen);
     if (r < 0)
         return r;
-    if (start_folder(n) < 0) {
-        if (!n->folder)
-            snprintf(n->start_error, sizeof n->start_error, "%s", err_text());
-        else
-            return err_prefix(ERR_IO, "start");
-    }
+    if (start_folder(n) < 0)
+        snprintf(n->start_error, sizeof n->start_error, "%s", err_text());
     return api_new(n, &n->api);
 }
 
@@ -378,6 +384,8 @@ int node_new(const char *home, const struct node_options *o, struct node **out)
         AUTOFREE char *path = home_file(n->home, "config");
         r = config_load(path, &n->config);
     }
+    if (r == 0)
+        r = log_set_level_by_name(n->config.log_level);
     if (r == 0)
         r = start_parts(n, o);
     if (r == 0)

@@ -68,6 +68,9 @@ static void describe(struct pull *p, struct place *v, struct change *c)
 {
     struct item *it = v->it;
     find_local(p, v);
+    if (it->ent.kind == KIND_FILE && it->ent.content.type == CONTENT_INLINE)
+        snprintf(it->tmp, sizeof it->tmp, "f-%llx", (unsigned long long)it->want.entry);
+    snprintf(v->tmp, sizeof v->tmp, "%s", it->tmp);
     snprintf(v->kept, sizeof v->kept, "k-%llx-%llx", (unsigned long long)v->local.entry, (unsigned long long)it->want.entry);
     *c = (struct change){.op = op_of(v), .path = it->path, .len = it->len, .kept = v->kept, .tmp = v->tmp,
                          .mode = it->ent.mode, .mtime_ns = it->ent.mtime_ns};
@@ -99,14 +102,10 @@ static int write_inline(const struct folder *f, const struct place *v)
     return r;
 }
 
-static int stage(const struct folder *f, struct place *v)
+static int stage(const struct folder *f, const struct place *v)
 {
-    const struct item *it = v->it;
-    snprintf(v->tmp, sizeof v->tmp, "%s", it->tmp);
-    if (it->ent.kind != KIND_FILE || it->ent.content.type != CONTENT_INLINE)
-        return 0;
-    snprintf(v->tmp, sizeof v->tmp, "f-%llx", (unsigned long long)it->want.entry);
-    return write_inline(f, v);
+    const struct entry *ent = &v->it->ent;
+    return ent->kind == KIND_FILE && ent->content.type == CONTENT_INLINE ? write_inline(f, v) : 0;
 }
 
 static void keep_one(const struct folder *f, struct place *v)
@@ -214,7 +213,7 @@ static void next_step(struct pull *p, const struct place *v, const struct change
     if (v->code == 0) {
         /* The user may have changed or removed it already, in a directory on which there is no watch yet. */
         p->c.ops.look(p->c.ops.arg, it->path, it->len);
-        it->placed = true;
+        it->placed = c->op == CHANGE_FILE;   /* its download has become the file */
         item_done(p, it);
         return;
     }

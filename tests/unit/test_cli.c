@@ -25,7 +25,8 @@ static int parse(struct args *a, const char *line)
     int argc = 0;
     free(kept);
     kept = copy;
-    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+    char *save;
+    for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
         argv[argc++] = word;
     return args_parse(a, commands, argc, argv);
 }

@@ -202,7 +202,7 @@ int main(void)
 {
     if (keys_init() < 0)
         return 1;
-    log_set_level(LOG_ERROR);
+    CHECK(log_set_level_by_name("error") == 0);
     RUN(test_join_and_join_again);
     RUN(test_wrong_code);
     RUN(test_no_invite);

@@ -169,7 +169,7 @@ int main(void)
 {
     if (keys_init() < 0)
         return 1;
-    log_set_level(LOG_ERROR);
+    CHECK(log_set_level_by_name("error") == 0);
     RUN(test_malformed);
     RUN(test_bad_card);
     RUN(test_man_in_the_middle);

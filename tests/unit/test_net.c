@@ -30,6 +30,7 @@ static void raw_open(struct raw *r, const struct row *row)
     r->server = zmq_socket(r->ctx, ZMQ_ROUTER);
     OK(zmq_curve_keypair(pk, sk));
     set_int(r->server, ZMQ_LINGER, 0);
+    set_int(r->server, ZMQ_HANDSHAKE_IVL, 200);          /* it is this that ends a connection after a 300 */
     set_int(r->server, ZMQ_CURVE_SERVER, 1);
     OK(zmq_setsockopt(r->server, ZMQ_CURVE_SECRETKEY, sk, 40));
     if (row->domain)
@@ -269,7 +270,7 @@ static void test_member_gets_in(void)
     node_begin();
     is_served(dial(1, 0));
     CHECK(id_eq(&n.from.who, &n.g.dev[1]->dev));
-    EQ_S(n.from.address, "127.0.0.1");
+    CHECK(strstr(n.from.address, "127.0.0.1"));
     is_served(dial(0, 0));
     CHECK(id_eq(&n.from.who, &n.g.dev[0]->dev));
 }
@@ -324,6 +325,8 @@ static int tcp_connect(unsigned port)
     return r;
 }
 
+static bool is_refused(void *arg) { return tcp_connect(*(unsigned *)arg) == ECONNREFUSED; }
+
 static void test_three_ports(void)
 {
     node_begin();
@@ -368,7 +371,8 @@ static void test_join_socket(void)
     EQ_U(n.requests, 0);
     EQ_MEM(n.from.who.b, n.g.dev[3]->tr_pk, 32);
     net_join_close(n.net);
-    EQ_I(tcp_connect(net_port(n.net) + 2u), ECONNREFUSED);
+    unsigned port = net_port(n.net) + 2u;
+    UNTIL(n.loop, is_refused, &port);
     OK(net_join_open(n.net));
     is_served(dial(3, PORT_JOIN));
 }
@@ -437,7 +441,7 @@ static void test_reply_to_nobody(void)
     struct client *c = dial(1, 0);
     is_served(c);
     client_close(c);
-    struct msg m = { .type = MSG_BLK, .req = 1 };
+    struct msg m = { .type = MSG_VEC, .req = 1 };
     for (int i = 0; i < 500; i++) {
         zmq_msg_t body;
         net_body_take(&body, xcalloc(10000, 1), 10000);

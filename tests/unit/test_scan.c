@@ -189,7 +189,9 @@ static void test_moved_in_and_out(void)
     make_dir("d");
     edit("d/a", "x");
     first_scan();
-    OK(rename(full("d"), strcat(outside, "/d")));
+    char target[sizeof outside + 2];
+    snprintf(target, sizeof target, "%s/d", outside);
+    OK(rename(full("d"), target));
     settle();
     CHECK(is_deleted("d") && is_deleted("d/a"));
     OK(rename(outside, full("back")));

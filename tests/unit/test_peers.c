@@ -1,0 +1,251 @@
+/* Addresses and the devices behind them. */
+#include "node/peers.h"
+#include "tests/unit/t_link.h"
+
+static struct peers *peers[3];
+static unsigned ups[3], downs[3], wrong;
+
+static void ops_hello(void *arg, struct msg_hello *h) { say_hello(*(size_t *)arg, h); }
+static void ops_up(void *arg, const struct id *dev, struct link *l, const struct msg_hello *h)
+{
+    (void)h;
+    ups[*(size_t *)arg]++;
+    wrong += peers_link(peers[*(size_t *)arg], dev) != l;
+}
+static void ops_down(void *arg, const struct id *dev)
+{
+    downs[*(size_t *)arg]++;
+    wrong += peers_link(peers[*(size_t *)arg], dev) != NULL;
+}
+static void ops_stranger(void *arg, struct link *l) { (void)arg, (void)l; }
+static void ops_vector(void *arg, struct link *l, const void *blob, size_t len) { (void)arg, (void)l, (void)blob, (void)len; }
+
+static void end(void)
+{
+    for (size_t i = 0; i < 3; i++)
+        peers_free(&peers[i]);
+    memset(ups, 0, sizeof ups);
+    memset(downs, 0, sizeof downs);
+    wrong = 0;
+    sides_end();
+}
+static void peers_start(size_t i)
+{
+    static size_t index[3] = { 0, 1, 2 };
+    struct peers_config c = { .loop = loop, .net = side[i].net, .keys = g.dev[i], .group = &g.group,
+                              .ops = { ops_hello, ops_up, ops_down, ops_stranger, ops_vector, &index[i] } };
+    t_must(peers_new(&c, &peers[i]));
+}
+static void begin(size_t n)
+{
+    end();
+    sides_begin(n);
+    for (size_t i = 0; i < n; i++)
+        peers_start(i);
+}
+/* What a node does when it is greeted. */
+static void dial_back(size_t device, const struct net_from *from, const struct msg_hello *h)
+{
+    if (peers[device])
+        peers_heard(peers[device], &h->dev, h->inst, from->address, h->port);
+}
+
+struct sees { size_t who, how_many; };
+static bool sees(void *arg)
+{
+    struct sees *s = arg;
+    return peers_online(peers[s->who]) == s->how_many;
+}
+static void until_sees(size_t who, size_t how_many) { UNTIL(loop, sees, &((struct sees){ who, how_many })); }
+/* Long enough for several ticks, in which nothing is to happen. */
+static bool never(void *arg) { return arg != NULL; }
+static void go_on(void) { t_within(loop, 400, never, NULL); }
+
+static void test_dials_and_is_dialled_back(void)
+{
+    begin(2);
+    heard = dial_back;
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    until_sees(1, 1);
+    until_sees(0, 1);
+    struct peer_info info;
+    peers_info(peers[1], &g.dev[0]->dev, &info);
+    CHECK(info.online && (info.source & ADDR_STATIC) && info.last_seen_ms);
+    EQ_S(info.address, side[0].address);
+    peers_info(peers[0], &g.dev[1]->dev, &info);
+    CHECK(info.online && (info.source & ADDR_HEARD));
+    EQ_S(info.address, side[1].address);
+    peers_info(peers[0], &g.dev[2]->dev, &info);
+    CHECK(!info.online && !info.address && !info.last_seen_ms);
+    go_on();
+    EQ_U(ups[0] + ups[1], 2);
+    EQ_U(wrong, 0);
+}
+
+static void test_own_address_is_recognised(void)
+{
+    begin(1);
+    peers_add(peers[0], side[0].address, ADDR_MDNS);
+    while (!side[0].hellos)
+        go_on();
+    go_on();
+    go_on();
+    EQ_U(side[0].hellos, 1);
+    EQ_U(peers_online(peers[0]) + ups[0] + downs[0], 0);
+}
+
+static void test_one_link_a_device(void)
+{
+    begin(2);
+    char other[80];
+    snprintf(other, sizeof other, "localhost:%u", net_port(side[0].net));
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    peers_add(peers[1], side[0].address, ADDR_MDNS);
+    peers_add(peers[1], other, ADDR_CACHE);
+    until_sees(1, 1);
+    while (side[0].hellos < 2)
+        go_on();
+    go_on();
+    go_on();
+    EQ_U(side[0].hellos, 2);
+    EQ_U(ups[1], 1);
+    EQ_U(downs[1], 0);
+    EQ_U(peers_online(peers[1]), 1);
+}
+
+static void test_several_devices(void)
+{
+    begin(3);
+    heard = dial_back;
+    peers_add(peers[2], side[0].address, ADDR_STATIC);
+    peers_add(peers[2], side[1].address, ADDR_STATIC);
+    until_sees(2, 2);
+    until_sees(0, 1);
+    until_sees(1, 1);
+    CHECK(peers_link(peers[2], &g.dev[0]->dev) != peers_link(peers[2], &g.dev[1]->dev));
+}
+
+static void test_pause(void)
+{
+    begin(2);
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    until_sees(1, 1);
+    peers_pause(peers[1], true);
+    until_sees(1, 0);
+    EQ_U(downs[1], 1);
+    unsigned hellos = side[0].hellos;
+    go_on();
+    EQ_U(side[0].hellos, hellos);
+    peers_add(peers[1], side[0].address, ADDR_MDNS);
+    go_on();
+    EQ_U(peers_online(peers[1]), 0);
+    peers_pause(peers[1], false);
+    until_sees(1, 1);
+    EQ_U(wrong, 0);
+}
+
+static void test_comes_back_after_a_restart(void)
+{
+    begin(2);
+    char listen[80];
+    snprintf(listen, sizeof listen, "%s", side[0].address);
+    peers_add(peers[1], listen, ADDR_STATIC);
+    until_sees(1, 1);
+    peers_free(&peers[0]);
+    net_free(&side[0].net);
+    until_sees(1, 0);
+    struct peer_info info;
+    peers_info(peers[1], &g.dev[0]->dev, &info);
+    CHECK(!info.online && info.last_seen_ms);
+    side_start(0, listen);
+    until_sees(1, 1);
+    EQ_U(downs[1], 1);
+}
+
+static void test_new_start_of_a_peer_ends_the_old_link(void)
+{
+    begin(2);
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    until_sees(1, 1);
+    uint8_t inst[8];
+    memset(inst, 1, sizeof inst);
+    peers_heard(peers[1], &g.dev[0]->dev, inst, "127.0.0.1", net_port(side[0].net));
+    go_on();
+    EQ_U(downs[1], 0);
+    inst[0] = 77;
+    peers_heard(peers[1], &g.dev[0]->dev, inst, "127.0.0.1", net_port(side[0].net));
+    go_on();
+    EQ_U(downs[1], 1);
+    until_sees(1, 1);
+    EQ_U(ups[1], 2);
+}
+
+static void test_removed_addresses_are_not_dialled(void)
+{
+    begin(2);
+    peers_add(peers[1], side[0].address, ADDR_MDNS);
+    peers_remove(peers[1], side[0].address, ADDR_MDNS);
+    peers_remove(peers[1], "1.2.3.4:5", ADDR_MDNS);
+    go_on();
+    EQ_U(side[0].hellos, 0);
+    /* With another source it stays; a link that stands is not cut. */
+    peers_add(peers[1], side[0].address, ADDR_MDNS);
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    peers_remove(peers[1], side[0].address, ADDR_MDNS);
+    until_sees(1, 1);
+    peers_remove(peers[1], side[0].address, ADDR_STATIC);
+    go_on();
+    EQ_U(peers_online(peers[1]), 1);
+    link_kill(peers_link(peers[1], &g.dev[0]->dev), "test");
+    go_on();
+    EQ_U(peers_online(peers[1]), 0);
+    go_on();
+    EQ_U(side[0].hellos, 1);
+}
+
+static void test_hopeless_addresses(void)
+{
+    begin(2);
+    char text[200];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    peers_add(peers[1], text, ADDR_STATIC);
+    peers_add(peers[1], "no address", ADDR_STATIC);
+    peers_add(peers[1], "127.0.0.1:1", ADDR_STATIC);
+    uint8_t inst[8] = { 0 };
+    peers_heard(peers[1], &g.dev[0]->dev, inst, "127.0.0.1", 0);
+    peers_heard(peers[1], &g.dev[0]->dev, inst, "", 7);
+    for (int i = 0; i < 5000; i++) {
+        snprintf(text, sizeof text, "127.1.%d.%d:1", i / 250, 1 + i % 250);
+        peers_add(peers[1], text, ADDR_MDNS);
+    }
+    go_on();
+    EQ_U(peers_online(peers[1]), 0);
+}
+
+static void test_freed_while_dialling(void)
+{
+    begin(2);
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    peers_add(peers[0], side[1].address, ADDR_STATIC);
+    t_within(loop, 1, never, NULL);
+    peers_free(&peers[1]);
+    until_sees(0, 1);
+}
+
+int main(void)
+{
+    t_node_init();
+    RUN(test_dials_and_is_dialled_back);
+    RUN(test_own_address_is_recognised);
+    RUN(test_one_link_a_device);
+    RUN(test_several_devices);
+    RUN(test_pause);
+    RUN(test_comes_back_after_a_restart);
+    RUN(test_new_start_of_a_peer_ends_the_old_link);
+    RUN(test_removed_addresses_are_not_dialled);
+    RUN(test_hopeless_addresses);
+    RUN(test_freed_while_dialling);
+    end();
+    return t_done();
+}
