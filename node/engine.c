@@ -139,6 +139,7 @@ void engine_free(struct engine **pe)
     free(e->peer);
     free(e->stream);
     free(e->assigned);
+    free(e->refused);
     free(e->lens.len);
     buf_release(&e->authored);
     free(e);

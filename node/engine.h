@@ -57,12 +57,16 @@ int engine_touched(struct engine *e, int64_t path, const struct stamp *st, bool 
 int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wall_ms) MUST_CHECK;
 
 /* ---- peers ---- */
-/* A signed vector. 1 = news, 0 = known or older. Refused when its device is no member or its signature is wrong. */
-int  engine_vector(struct engine *e, const void *blob, size_t len) MUST_CHECK;
+/* A signed vector. 1 = news, 0 = known or older. Refused when its device is no member or its signature is wrong; and, with `dev`, when it
+ * is not that device's in the start `inst` (8 bytes) of it, so that nobody can bring up an old one again. */
+int  engine_vector(struct engine *e, const void *blob, size_t len, const struct id *dev, const uint8_t *inst) MUST_CHECK;
 void engine_online(struct engine *e, const struct id *dev, bool online);
-/* The body of a CS message, asked for by engine_next_fetch from `dev`. Returns the number of entries taken (0: nothing new).
- * ERR_BAD / ERR_DENIED: the peer lies; nothing was taken. ERR_AGAIN: control log or an earlier change set is missing. */
-int  engine_change_sets(struct engine *e, const void *body, size_t len, uint64_t wall_ms) MUST_CHECK;
+/* The body of a CS message, asked of `from` through engine_next_fetch. Returns the number of entries taken. A change set that is wrong, or
+ * cannot be taken now (its author or an earlier one is not known, its clock is ahead), is refused by itself, and its stream is not asked
+ * of `from` again until engine_forgive; if nothing else was taken the result says why: ERR_BAD, ERR_DENIED, ERR_AGAIN.
+ * ERR_BAD also when the body itself is malformed. ERR_IO, ERR_FULL: roll back. */
+int  engine_change_sets(struct engine *e, const struct id *from, const void *body, size_t len, uint64_t wall_ms) MUST_CHECK;
+void engine_forgive(struct engine *e);
 /* What to ask of whom next: false when nothing. A stream is asked of one peer at a time: engine_fetch_done ends that. */
 struct fetch { struct id dev; uint32_t n; struct msg_range range[MSG_RANGES]; };
 bool engine_next_fetch(struct engine *e, struct fetch *out);

@@ -23,6 +23,7 @@ struct engine {
     uint8_t inc[8];
     struct peer_vec *peer; size_t npeer;
     struct assignment *assigned; size_t nassigned;
+    struct assignment *refused; size_t nrefused;   /* not to be asked of that peer until engine_forgive */
     struct figures now, saved;
     struct buf authored;             /* raw entries of this transaction, one behind the other */
     struct { size_t *len; size_t n, cap; } lens;

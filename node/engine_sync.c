@@ -52,12 +52,16 @@ static void notice_rollback(struct engine *e, const struct vec *v)
     e->own = 0;
 }
 
-int engine_vector(struct engine *e, const void *blob, size_t len)
+int engine_vector(struct engine *e, const void *blob, size_t len, const struct id *dev, const uint8_t *inst)
 {
     struct vec v = {0};
     int r = vec_decode(blob, len, &v);
     if (r < 0)
         return r;
+    if (dev && (!id_eq(&v.dev, dev) || memcmp(v.inst, inst, sizeof v.inst) != 0)) {
+        vec_release(&v);
+        return err_set(ERR_DENIED, "vector: not of the device, or not of the start of it, that sent it");
+    }
     const struct member *m = group_find(e->c.group, &v.dev);
     if (!id_eq(&v.group, &e->c.group->id) || !m || m->revoked || id_eq(&v.dev, &e->c.keys->dev)) {
         vec_release(&v);
@@ -133,6 +137,24 @@ size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure,
     return n;
 }
 
+/* ---- streams that a peer has sent something wrong of are not asked of it again for a while ---- */
+
+static void refuse_stream(struct engine *e, const struct sid *sid, const struct id *from)
+{
+    e->refused = xrealloc(e->refused, e->nrefused + 1, sizeof *e->refused);
+    e->refused[e->nrefused++] = (struct assignment){*sid, *from};
+}
+
+void engine_forgive(struct engine *e) { e->nrefused = 0; }
+
+static bool is_refused(const struct engine *e, const struct sid *sid, const struct id *from)
+{
+    for (size_t i = 0; i < e->nrefused; i++)
+        if (sid_eq(&e->refused[i].sid, sid) && id_eq(&e->refused[i].dev, from))
+            return true;
+    return false;
+}
+
 /* ---- asking for change sets ---- */
 
 static bool is_assigned(const struct engine *e, const struct sid *sid, const struct id *dev)
@@ -164,7 +186,7 @@ static void fetch_from(struct engine *e, const struct peer_vec *p, struct fetch 
     for (size_t i = 0; i < p->vec.nstream && out->n < MSG_RANGES; i++) {
         const struct vec_stream *s = &p->vec.stream[i];
         uint64_t known = engine_known_of(e, &s->sid);
-        if (s->known <= known || is_assigned(e, &s->sid, NULL))
+        if (s->known <= known || is_assigned(e, &s->sid, NULL) || is_refused(e, &s->sid, &p->dev))
             continue;
         out->range[out->n++] = (struct msg_range){.sid = s->sid, .from = known + 1, .to = s->known};
         assign(e, &s->sid, &p->dev);
@@ -246,48 +268,82 @@ static int take_items(struct engine *e, const struct stream *s, const struct hea
     return mp_done(&m, "change set");
 }
 
-static int take_one(struct engine *e, const struct cs *cs, uint64_t wall_ms)
+/* All that can be wrong with a change set by itself, before anything of it is written. */
+static int check_items(const struct header *h, const struct cs *cs)
 {
-    struct header h;
-    int r = cs_verify(cs, &h);
-    if (r == 0)
-        r = check_author(e, &h, wall_ms);
-    if (r < 0)
-        return r;
-    struct stream *s = engine_stream_by_sid(e, &h.sid);
-    if (!s && (r = engine_stream_add(e, &h.dev, h.inc, &s)) < 0)
-        return r;
-    if ((r = check_order(s, &h)) <= 0)
-        return r;
-    struct ix_header row = {.stream = s->row.id, .first = h.first, .count = h.count, .rec = cs->hdr, .sig = cs->sig};
-    r = index_header_put(e->c.index, &row);
-    /* Set before the entries are taken: an own tombstone's `seen` may look at it. */
-    s->row.known = h.first + h.count - 1;
-    s->row.tip = h.hash;
-    if (r == 0)
-        r = take_items(e, s, &h, cs);
-    if (r == 0)
-        r = index_stream_set(e->c.index, &s->row);
-    return r < 0 ? r : (int)h.count;
+    AUTO(entry_release) struct entry ent = {0};
+    struct mp m = cs_items(cs);
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < cs->nitems; i++) {
+        struct cs_item it;
+        cs_item_next(&m, &index, &it);
+        int r = it.pruned ? 0 : entry_decode(it.ent.p, it.ent.len, &ent);
+        if (r == 0 && !it.pruned)
+            r = entry_place(&ent, h, it.index);
+        if (r < 0)
+            return r;
+    }
+    return mp_done(&m, "change set");
 }
 
-int engine_change_sets(struct engine *e, const void *body, size_t len, uint64_t wall_ms)
+/* 1 = to be taken, 0 = we have it. */
+static int check_one(struct engine *e, const struct cs *cs, struct header *h, uint64_t wall_ms)
+{
+    int r = cs_verify(cs, h);
+    if (r == 0)
+        r = check_author(e, h, wall_ms);
+    if (r < 0)
+        return r;
+    const struct stream *s = engine_stream_by_sid(e, &h->sid);
+    const struct stream fresh = {0};
+    r = check_order(s ? s : &fresh, h);
+    if (r > 0 && check_items(h, cs) < 0)
+        r = ERR_BAD;
+    return r;
+}
+
+static int take_one(struct engine *e, const struct cs *cs, const struct header *h)
+{
+    int r = 0;
+    struct stream *s = engine_stream_by_sid(e, &h->sid);
+    if (!s && (r = engine_stream_add(e, &h->dev, h->inc, &s)) < 0)
+        return r;
+    struct ix_header row = {.stream = s->row.id, .first = h->first, .count = h->count, .rec = cs->hdr, .sig = cs->sig};
+    r = index_header_put(e->c.index, &row);
+    /* Set before the entries are taken: an own tombstone's `seen` may look at it. */
+    s->row.known = h->first + h->count - 1;
+    s->row.tip = h->hash;
+    if (r == 0)
+        r = take_items(e, s, h, cs);
+    if (r == 0)
+        r = index_stream_set(e->c.index, &s->row);
+    return r;
+}
+
+/* One change set that is wrong is refused by itself, with what follows it in its stream; the others of the reply are taken. */
+int engine_change_sets(struct engine *e, const struct id *from, const void *body, size_t len, uint64_t wall_ms)
 {
     assert(index_in_tx(e->c.index));
     struct mp m;
     uint32_t n;
-    int r = cs_body_open(body, len, &m, &n), total = 0;
+    int r = cs_body_open(body, len, &m, &n), total = 0, wrong = 0;
     for (uint32_t i = 0; r >= 0 && i < n; i++) {
         struct cs cs;
+        struct header h = {0};
         r = cs_next(&m, &cs);
-        if (r == 0)
-            r = take_one(e, &cs, wall_ms);
-        if (r > 0)
-            total += r;
+        if (r < 0)
+            break;
+        int good = check_one(e, &cs, &h, wall_ms);
+        if (good > 0 && (r = take_one(e, &cs, &h)) == 0)
+            total += (int)h.count;
+        if (good < 0 && !is_refused(e, &h.sid, from)) {
+            wrong = good;
+            refuse_stream(e, &h.sid, from);
+        }
     }
     if (r >= 0)
         r = mp_done(&m, "change sets");
-    return r < 0 ? r : total;
+    return r < 0 ? r : total ? total : wrong;
 }
 
 /* ---- serving change sets ---- */

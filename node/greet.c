@@ -42,6 +42,7 @@ static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body)
         log_warn("control records refused why=\"%s\"", err_text());
     if (group_of(n)->ctl_n != before) {
         log_info("control log has grown records=%llu", (unsigned long long)group_of(n)->ctl_n);
+        greet_retry(n);
         node_event(n, "members-changed", NULL);
         node_committed(n);
     }
@@ -85,12 +86,12 @@ struct cs_request { struct node *n; struct id dev; };
 
 static void fetch_change_sets(struct node *n);
 
-static int take_change_sets(struct node *n, zmq_msg_t *body)
+static int take_change_sets(struct node *n, const struct id *from, zmq_msg_t *body)
 {
     int r = engine_begin(n->engine);
     if (r < 0)
         return r;
-    int taken = engine_change_sets(n->engine, zmq_msg_data(body), zmq_msg_size(body), loop_wall());
+    int taken = engine_change_sets(n->engine, from, zmq_msg_data(body), zmq_msg_size(body), loop_wall());
     if (taken < 0) {
         engine_rollback(n->engine);
         return taken;
@@ -104,11 +105,9 @@ static void on_change_sets(void *arg, const struct msg *m, zmq_msg_t *body)
     struct cs_request *q = arg;
     struct node *n = q->n;
     struct link *l = peers_link(n->peers, &q->dev);
-    int r = m && m->type == MSG_CS ? take_change_sets(n, body) : ERR_CLOSED;
+    int r = m && m->type == MSG_CS ? take_change_sets(n, &q->dev, body) : ERR_CLOSED;
     if (m && r < 0) {
         log_seldom(LOG_WARN, "change sets refused why=\"%s\"", err_text());
-        if (l && (r == ERR_BAD || r == ERR_DENIED))
-            link_kill(l, "it sent change sets that are not valid");
         if (l && r == ERR_AGAIN)
             ask_ctl(n, l, false);
     }
@@ -137,6 +136,12 @@ static void fetch_change_sets(struct node *n)
     }
 }
 
+void greet_retry(struct node *n)
+{
+    engine_forgive(n->engine);
+    fetch_change_sets(n);
+}
+
 static void serve_change_sets(struct node *n, const struct net_from *from, const struct msg *m)
 {
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
@@ -156,7 +161,7 @@ static void serve_change_sets(struct node *n, const struct net_from *from, const
 
 static void take_vector(struct node *n, struct link *l, const void *blob, size_t len)
 {
-    int r = engine_vector(n->engine, blob, len);
+    int r = engine_vector(n->engine, blob, len, link_device(l), link_inst(l));
     if (r < 0)
         log_seldom(LOG_INFO, "vector refused why=\"%s\"", err_text());
     if (r == ERR_AGAIN)

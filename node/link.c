@@ -155,6 +155,8 @@ static int check_hello(struct link *l, const struct msg_hello *h)
         return err_set(ERR_AGAIN, "hello: of a device that is not known yet");
     if (m->revoked)
         return err_set(ERR_DENIED, "hello: of a revoked device");
+    if (h->proto_min > PROTO_MAX || h->proto_max < PROTO_MIN)
+        return err_set(ERR_DENIED, "hello: no common protocol version: update the older device");
     struct hello_party sender = {.dev = h->dev}, caller = {.dev = l->c.keys->dev};
     memcpy(sender.tr_pk, m->card.tr_pk, sizeof sender.tr_pk);
     memcpy(sender.nonce, h->nonce, sizeof sender.nonce);
@@ -242,8 +244,8 @@ static void receive_from(struct link *l, void *socket)
         struct msg m;
         int r = net_receive(socket, NULL, &head, &body, &has_body);
         bool got = r != 0;
-        if (r > 0 && (r = msg_decode(zmq_msg_data(&head), zmq_msg_size(&head), &m)) == 0 && msg_has_body(m.type) != has_body)
-            r = err_set(ERR_BAD, "message %s: body missing or not allowed", msg_name(m.type));
+        if (r > 0 && (r = msg_decode(zmq_msg_data(&head), zmq_msg_size(&head), &m)) == 0)
+            r = net_check_body(&m, &body, has_body);
         if (got && r < 0) {
             log_seldom(LOG_WARN, "answer refused address=%s why=\"%s\"", l->address, err_text());
             link_kill(l, "malformed answer");

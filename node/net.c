@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #define ZAP_ENDPOINT "inproc://zeromq.zap.01"
 #define PORT_TRIES 50
 #define KEEP_MS 200
+#define CLOSE_TRIES 20
 
 /* ---- options ---- */
 
@@ -148,6 +150,13 @@ static int sender(zmq_msg_t *route, zmq_msg_t *last, struct net_from *from)
     return 0;
 }
 
+int net_check_body(const struct msg *m, zmq_msg_t *body, bool has_body)
+{
+    if (msg_has_body(m->type) != has_body)
+        return err_set(ERR_BAD, "message %s: %s", msg_name(m->type), has_body ? "with a body it may not have" : "without its body");
+    return has_body ? msg_body_check(m, zmq_msg_size(body)) : 0;
+}
+
 /* One message of a ROUTER; false when none waits. */
 static bool serve_one(struct net *n, void *socket, void (*handler)(void *, const struct net_from *, const struct msg *, zmq_msg_t *))
 {
@@ -164,8 +173,8 @@ static bool serve_one(struct net *n, void *socket, void (*handler)(void *, const
         r = sender(&route, has_body ? &body : &head, &from);
     if (got && r >= 0)
         r = msg_decode(zmq_msg_data(&head), zmq_msg_size(&head), &m);
-    if (got && r >= 0 && msg_has_body(m.type) != has_body)
-        r = err_set(ERR_BAD, "message %s: %s", msg_name(m.type), has_body ? "with a body it may not have" : "without its body");
+    if (got && r >= 0)
+        r = net_check_body(&m, &body, has_body);
     if (got && r < 0)
         log_seldom(LOG_WARN, "message refused why=\"%s\"", err_text());
     else if (got)
@@ -397,6 +406,9 @@ void net_join_close(struct net *n)
     loop_del_socket(n->c.loop, n->join);
     zmq_close(n->join);
     n->join = NULL;
+    /* It takes libzmq's thread about a millisecond. Whoever dials in between would wait for an answer that does not come. */
+    for (int i = 0; i < CLOSE_TRIES && reserve(n, (uint16_t)(n->port + 2)) < 0; i++)
+        poll(NULL, 0, 1);
     keep_port(n);
 }
 

@@ -68,6 +68,8 @@ void net_topic(const struct net *n, uint8_t topic[static NET_TOPIC]);
 /* Receives one whole message of at most two frames into head and body (initialised; body has_body). Longer ones are drained and
  * refused. 1 = a message, 0 = none waiting, ERR_BAD = a refused one. With `route` the first frame goes there. */
 int  net_receive(void *socket, zmq_msg_t *route, zmq_msg_t *head, zmq_msg_t *body, bool *has_body) MUST_CHECK;
+/* Whether a message of that head may have that body, or none. */
+int  net_check_body(const struct msg *m, zmq_msg_t *body, bool has_body) MUST_CHECK;
 /* A body that takes over memory from malloc without a copy. */
 void net_body_take(zmq_msg_t *body, void *data, size_t len);
 

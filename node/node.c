@@ -15,6 +15,7 @@
 #include "proto/path.h"
 
 #define TICK_MS 1000
+#define RETRY_TICKS 15
 #define PUBLISH_GAP_MS 10
 #define PUBLISH_MS 15000
 
@@ -258,6 +259,8 @@ static void on_tick(void *arg)
     const char *why;
     if (index_checkpoint(n->index, node_state(n, &why) == NODE_IDLE) < 0)
         log_seldom(LOG_WARN, "index: %s", err_text());
+    if (++n->ticks % RETRY_TICKS == 0)
+        greet_retry(n);
     loop_timer_set(n->loop, &n->tick_timer, TICK_MS, on_tick, n);
 }
 

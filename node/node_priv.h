@@ -15,5 +15,6 @@ void node_free(struct node **n);
 
 /* greet.c: the network side: sockets, peers, the inviter, and what members ask and say. */
 int  greet_start(struct node *n, const char *listen) MUST_CHECK;
+void greet_retry(struct node *n);     /* change sets that were refused may be good now: another clock, a longer control log */
 
 #endif

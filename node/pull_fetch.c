@@ -15,6 +15,8 @@
 #define REQUEST_BYTES (1u << 20)      /* small blocks are asked for together up to this much */
 #define TIMEOUT_MS 30000
 #define SOURCELESS_MS 1000
+#define REST_MIN_MS 100
+#define REST_MAX_MS 10000
 /* Requests at a source at once: the sending side drops replies beyond 256, and learns of those read in steps of 128. */
 enum { STRIKES = 3, SOURCES_MAX = 64, LIST_LEAVES = 24, REQUESTS_MAX = 96 };
 
@@ -258,7 +260,15 @@ static int sort_reply(struct block_request *q, const struct msg *m, size_t len)
     return off == len ? 0 : err_set(ERR_BAD, "blocks: more than was asked for");
 }
 
-static void give_back_missing(struct block_request *q)
+/* A source that is busy is left alone for as long as it asks, within reason. */
+static void rest(struct pull *p, struct source *s, uint64_t ms)
+{
+    ms = ms < REST_MIN_MS ? REST_MIN_MS : ms > REST_MAX_MS ? REST_MAX_MS : ms;
+    s->busy_until = loop_now() + ms;
+    pull_wake(p, ms);
+}
+
+static void give_back_missing(struct block_request *q, bool answered)
 {
     for (uint32_t i = 0; i < q->n; i++) {
         struct piece *v = &q->v[i];
@@ -267,6 +277,8 @@ static void give_back_missing(struct block_request *q)
         give_back(v);
         if (v->code == ERR_NOTFOUND)
             deny(v->it, &q->dev);
+        if (v->code == ERR_AGAIN && answered)
+            rest(q->p, source_find(q->p, &q->dev), REST_MIN_MS);
         v->code = ERR_CLOSED;
     }
 }
@@ -289,11 +301,13 @@ static void on_blocks(void *arg, const struct msg *m, zmq_msg_t *body)
     bool ok = m && m->type == MSG_BLK && sort_reply(q, m, zmq_msg_size(body)) == 0;
     if (!ok && m && m->type != MSG_ERR)
         strike(p, &q->dev);
+    if (m && m->type == MSG_ERR)
+        rest(p, source_find(p, &q->dev), m->err.retry_ms);
     move_window(source_find(p, &q->dev), q->bytes, ok);
     if (!ok)
         for (uint32_t i = 0; i < q->n; i++)
             q->v[i].code = ERR_AGAIN;
-    give_back_missing(q);
+    give_back_missing(q, ok);
     if (!ok || p->freeing) {
         p->fetching--;
         request_end(q);
@@ -402,7 +416,7 @@ static void forgive(struct pull *p)
 static bool ask_blocks(struct pull *p, size_t i)
 {
     const struct source *s = &p->source[i];
-    if (s->bad || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window || !peers_link(p->c.peers, &s->dev))
+    if (s->bad || s->busy_until > loop_now() || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window || !peers_link(p->c.peers, &s->dev))
         return false;
     struct block_request *q = gather(p, &s->dev);
     if (q)

@@ -45,7 +45,7 @@ struct items { struct item *head, *tail; size_t n; };
 void items_add(struct items *l, struct item *it);
 void items_del(struct items *l, struct item *it);
 
-struct source { struct id dev; uint64_t outstanding, window, good; unsigned requests, strikes; bool bad; };
+struct source { struct id dev; uint64_t outstanding, window, good; unsigned requests, strikes; bool bad; uint64_t busy_until; };
 
 struct pull {
     struct pull_config c;

@@ -6,7 +6,7 @@
 
 #include "node/log.h"
 
-enum { LISTS_CACHED = 4, JOBS_MAX = 32 };
+enum { LISTS_CACHED = 4, JOBS_MAX = 128 };   /* jobs of one peer at once: more than an honest one asks for */
 
 /* A block list with the offset of each block. */
 struct list { struct id root; struct buf refs; uint64_t *at; uint32_t n; uint64_t used; };
@@ -15,7 +15,7 @@ struct serve {
     struct serve_config c;
     struct list list[LISTS_CACHED];
     uint64_t clock, bytes;
-    size_t jobs;
+    struct { struct id who; unsigned jobs; } *peer; size_t npeer;
 };
 
 /* ---- where a content lies ---- */
@@ -135,7 +135,8 @@ static void serve_have(struct serve *s, const struct net_from *to, const struct 
 
 /* ---- blocks ---- */
 
-struct piece { struct place_of at; struct id id; uint64_t off; uint32_t len; int code; };
+/* whole: a kept file that is one block; it is as long as it is. */
+struct piece { struct place_of at; struct id id; uint64_t off; uint32_t len; bool whole; int code; };
 struct read_job { struct job job; struct serve *s; struct net_from to; uint64_t req; uint32_t n; struct piece v[LIMIT_GET_BLK]; uint8_t *data; size_t used, room; };
 
 static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
@@ -151,8 +152,8 @@ static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *
     }
     const struct list *l = id_eq(&w->root, &w->id) ? NULL : load_list(s, &w->root);
     if (!l) {
-        v->len = LIMIT_BLOCK;            /* a kept file of one block: as long as it is */
-        v->code = v->at.kept && id_eq(&w->root, &w->id) ? 0 : ERR_NOTFOUND;
+        v->whole = v->at.kept && id_eq(&w->root, &w->id);
+        v->code = v->whole ? 0 : ERR_NOTFOUND;
         return;
     }
     struct block_ref ref = {0};
@@ -170,7 +171,7 @@ static void read_one(struct read_job *j, struct piece *v)
     v->code = serve_open(f, &v->at, &fd);
     if (v->code < 0)
         return;
-    if (v->at.kept && v->len == LIMIT_BLOCK) {
+    if (v->whole) {
         off_t size = lseek(fd, 0, SEEK_END);
         v->len = size > 0 && size <= (off_t)LIMIT_BLOCK ? (uint32_t)size : 0;
     }
@@ -195,6 +196,17 @@ static void read_run(struct job *job)
             read_one(j, &j->v[i]);
 }
 
+static unsigned *jobs_of(struct serve *s, const struct id *who)
+{
+    for (size_t i = 0; i < s->npeer; i++)
+        if (id_eq(&s->peer[i].who, who))
+            return &s->peer[i].jobs;
+    s->peer = xrealloc(s->peer, s->npeer + 1, sizeof *s->peer);
+    s->peer[s->npeer].who = *who;
+    s->peer[s->npeer].jobs = 0;
+    return &s->peer[s->npeer++].jobs;
+}
+
 static void read_done(struct job *job)
 {
     struct read_job *j = (struct read_job *)job;
@@ -205,12 +217,12 @@ static void read_done(struct job *job)
         bool ok = v->code == 0;
         m.blk.item[i] = (struct msg_blk_item){.item = i, .status = ok ? BLK_OK : v->code == ERR_FULL ? BLK_BUSY : BLK_NODATA,
                                               .len = ok ? v->len : 0};
-        if (!ok && v->at.path && !v->at.kept)
+        if (!ok && v->code != ERR_FULL && v->at.path && !v->at.kept)
             s->c.look(s->c.arg, v->at.path, v->at.len);
         place_of_release(&v->at);
     }
     s->bytes += j->used;
-    s->jobs--;
+    --*jobs_of(s, &j->to.who);
     zmq_msg_t body;
     net_body_take(&body, j->data ? j->data : xcalloc(1, 1), j->used);
     net_reply(s->c.net, &j->to, &m, &body);
@@ -219,7 +231,8 @@ static void read_done(struct job *job)
 
 static void serve_blocks(struct serve *s, const struct net_from *to, const struct msg *m)
 {
-    if (s->jobs >= JOBS_MAX * 4) {
+    unsigned *jobs = jobs_of(s, &to->who);
+    if (*jobs >= JOBS_MAX) {
         refuse(s, to, m->req, MSGERR_BUSY, "too many requests");
         return;
     }
@@ -227,7 +240,7 @@ static void serve_blocks(struct serve *s, const struct net_from *to, const struc
     *j = (struct read_job){.job = {.run = read_run, .done = read_done}, .s = s, .to = *to, .req = m->req, .n = m->get_blk.n};
     for (uint32_t i = 0; i < j->n; i++)
         locate(s, &m->get_blk.want[i], &j->v[i]);
-    s->jobs++;
+    ++*jobs;
     pool_submit(s->c.pool, &j->job);
 }
 
@@ -265,6 +278,7 @@ void serve_free(struct serve **s)
         buf_release(&(*s)->list[i].refs);
         free((*s)->list[i].at);
     }
+    free((*s)->peer);
     free(*s);
     *s = NULL;
 }

@@ -133,13 +133,13 @@ static inline void entries_from(struct engine *a, size_t dev, struct engine *b)
 {
     AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY), body = BUF_INIT(LIMIT_BODY);
     t_must(engine_own_vector(a, far.wall, 1, &vec));
-    t_must(engine_vector(b, vec.data, vec.len));
+    t_must(engine_vector(b, vec.data, vec.len, NULL, NULL));
     engine_online(b, &w.g.dev[dev]->dev, true);
     struct fetch f;
     while (engine_next_fetch(b, &f)) {
         t_must(engine_serve_cs(a, f.range, f.n, &body));
         t_must(engine_begin(b));
-        t_must(engine_change_sets(b, body.data, body.len, far.wall));
+        t_must(engine_change_sets(b, &w.g.dev[dev]->dev, body.data, body.len, far.wall));
         t_must(engine_commit(b, far.wall));
         engine_fetch_done(b, &f.dev);
     }

@@ -105,13 +105,13 @@ static int pull_entries(struct world *w, size_t from, size_t to)
     struct engine *a = w->d[from].e, *b = w->d[to].e;
     int total = 0;
     must(engine_own_vector(a, w->wall, 1, &vec));
-    must(engine_vector(b, vec.data, vec.len));
+    must(engine_vector(b, vec.data, vec.len, NULL, NULL));
     engine_online(b, &w->d[from].keys->dev, true);
     struct fetch f;
     while (engine_next_fetch(b, &f)) {
         must(engine_serve_cs(a, f.range, f.n, &body));
         must(engine_begin(b));
-        int r = engine_change_sets(b, body.data, body.len, w->wall);
+        int r = engine_change_sets(b, &w->d[from].keys->dev, body.data, body.len, w->wall);
         must(r);
         commit(w, to);
         engine_fetch_done(b, &f.dev);
@@ -347,13 +347,13 @@ static void test_tampered_change_set_is_refused_whole(void)
     for (size_t i = 0; i < body.len; i++) {
         body.data[i] ^= 1;
         must(engine_begin(w->d[1].e));
-        CHECK(engine_change_sets(w->d[1].e, body.data, body.len, w->wall) <= 0);
+        CHECK(engine_change_sets(w->d[1].e, &w->d[0].keys->dev, body.data, body.len, w->wall) <= 0);
         engine_rollback(w->d[1].e);
         body.data[i] ^= 1;
     }
     EQ_U(engine_known_of(w->d[1].e, &r.sid), 0);
     must(engine_begin(w->d[1].e));
-    EQ_I(engine_change_sets(w->d[1].e, body.data, body.len, w->wall), 1);
+    EQ_I(engine_change_sets(w->d[1].e, &w->d[0].keys->dev, body.data, body.len, w->wall), 1);
     commit(w, 1);
     world_free(w);
 }
@@ -367,7 +367,7 @@ static void test_clock_far_ahead_is_deferred(void)
     struct msg_range r = {.sid = *engine_own_sid(w->d[0].e), .from = 1, .to = 1};
     must(engine_serve_cs(w->d[0].e, &r, 1, &body));
     must(engine_begin(w->d[1].e));
-    FAILS(engine_change_sets(w->d[1].e, body.data, body.len, w->wall - 3600 * 1000), ERR_AGAIN, "clock");
+    FAILS(engine_change_sets(w->d[1].e, &w->d[0].keys->dev, body.data, body.len, w->wall - 3600 * 1000), ERR_AGAIN, "clock");
     engine_rollback(w->d[1].e);
     world_free(w);
 }
@@ -387,7 +387,7 @@ static void test_rollback_is_noticed_and_no_number_used_twice(void)
     CHECK(sid_eq(engine_own_sid(w->d[0].e), &old));
     AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY);
     must(engine_own_vector(w->d[1].e, w->wall, 1, &vec));
-    must(engine_vector(w->d[0].e, vec.data, vec.len));
+    must(engine_vector(w->d[0].e, vec.data, vec.len, NULL, NULL));
     save(w, 0, "c", "third");
     CHECK(!sid_eq(engine_own_sid(w->d[0].e), &old));
     world_free(w);

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "node/net.h"
+#include "node/net_priv.h"
 #include "tests/unit/t_node.h"
 
 #define ENFORCE_DOMAIN 93
@@ -314,6 +314,21 @@ static void test_wrong_server_key_never(void)
     never_gets_in(1, WRONG_SERVER_KEY);
 }
 
+/* Without its handler libzmq must let nobody in; see the table. */
+static void test_fails_closed_without_a_handler(void)
+{
+    node_begin();
+    loop_del_socket(n.loop, n.net->zap);
+    zmq_close(n.net->zap);
+    n.net->zap = NULL;
+    struct client *stranger = dial(2, 0), *member = dial(1, 0);
+    ping(stranger);
+    ping(member);
+    UNTIL(n.loop, turned_away, stranger);
+    UNTIL(n.loop, turned_away, member);
+    EQ_U(n.requests, 0);
+}
+
 /* ---- ports ---- */
 
 static int tcp_connect(unsigned port)
@@ -461,6 +476,7 @@ int main(void)
     RUN(test_revoked_never);
     RUN(test_plain_never);
     RUN(test_wrong_server_key_never);
+    RUN(test_fails_closed_without_a_handler);
     RUN(test_three_ports);
     RUN(test_port_taken);
     RUN(test_bad_addresses);

@@ -194,7 +194,7 @@ static void test_moved_in_and_out(void)
     OK(rename(full("d"), target));
     settle();
     CHECK(is_deleted("d") && is_deleted("d/a"));
-    OK(rename(outside, full("back")));
+    OK(rename(target, full("back")));
     settle();
     CHECK(on_disk("back/a"));
     EQ_U(authored(), 6);
