@@ -286,6 +286,11 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
 int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *root, uint64_t size, const char *name, uint64_t wall_ms)
 {
     struct ix_kept k = {.path = path, .entry = entry, .root = *root, .size = size, .kept_ms = wall_ms, .name = name};
+    struct ix_want w;
     int r = index_kept_put(e->c.index, &k);
-    return r == 0 && entry ? index_want_del(e->c.index, entry) : r;
+    if (r < 0 || !entry)
+        return r;
+    /* A loser that has become the winner meanwhile is still to be put in place. */
+    r = index_want_get(e->c.index, entry, &w);
+    return r == 0 && w.role == WANT_KEEP ? index_want_del(e->c.index, entry) : r == ERR_NOTFOUND ? 0 : r;
 }

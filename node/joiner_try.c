@@ -10,8 +10,9 @@
 #include "node/file.h"
 #include "node/home.h"
 #include "node/net.h"
+#include "node/probe.h"
 
-enum { DIAL_MS = 4000, ANSWER_MS = 4000, MEMBERSHIP_MS = 20000, RETRY_MAX_MS = 1000 };
+enum { DIAL_MS = 3000, PROBE_MS = 500, ANSWER_MS = 4000, MEMBERSHIP_MS = 20000, RETRY_MAX_MS = 1000 };
 
 /* ---- the end of a try ---- */
 
@@ -274,6 +275,16 @@ static int dial(struct try *t)
     return r;
 }
 
+/* The socket for joining may have been closed while we were dialling it: its device is there, and waits for nobody any more. */
+static int no_answer(const struct try *t)
+{
+    char join[ADDRESS_TEXT], numeric[ADDRESS_TEXT];
+    if (t->state == TRY_DIALLING && address_port(t->address, JOIN_OFFSET, join) == 0 && probe(join, PROBE_MS, numeric) == ERR_CLOSED &&
+        probe(t->address, PROBE_MS, numeric) == 0)
+        return err_set(ERR_DENIED, "no invite is open at %s any more: ask for a new code", t->address);
+    return err_set(ERR_TIMEOUT, "%s: no answer", t->address);
+}
+
 /* What time alone makes due. */
 void try_step(struct try *t)
 {
@@ -288,6 +299,6 @@ void try_step(struct try *t)
         if (t->j->stretched)
             ask(t);
     } else {
-        try_failed(t, err_set(ERR_TIMEOUT, "%s: no answer", t->address));
+        try_failed(t, no_answer(t));
     }
 }

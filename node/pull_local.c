@@ -37,6 +37,7 @@ static int movable(void *arg, const struct ix_local *l)
     m->it->fromlen = name.len;
     m->it->from = (char *)buf_steal(&name, &m->it->fromlen);
     m->it->from_stamp = l->stamp;
+    m->it->from_settled = l->settled;
     m->found = true;
     return 1;
 }

@@ -1,9 +1,12 @@
 /* Batches: items that are READY are put into the folder together, with two flushes, and recorded in one transaction. One batch is under
  * way at a time; what becomes ready meanwhile makes the next one, so batches grow with the load by themselves. */
 #include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/log.h"
@@ -64,6 +67,17 @@ static enum change_op op_of(const struct place *v)
     return same && it->way == WAY_PLAIN ? CHANGE_META : CHANGE_FILE;
 }
 
+/* The version that will be displaced (or kept), the one that displaces it, and the time: ids begin anew in a new index, but what an old
+ * one has put into kept/ is still there. */
+static void name_kept(struct place *v)
+{
+    uint64_t was = (uint64_t)v->local.entry, new = (uint64_t)v->it->want.entry, now = loop_wall();
+    if (v->it->want.role == WANT_KEEP)
+        snprintf(v->kept, sizeof v->kept, "k-%" PRIx64 "-%" PRIx64, new, now);
+    else
+        snprintf(v->kept, sizeof v->kept, "k-%" PRIx64 "-%" PRIx64 "-%" PRIx64, was, new, now);
+}
+
 static void describe(struct pull *p, struct place *v, struct change *c)
 {
     struct item *it = v->it;
@@ -71,7 +85,7 @@ static void describe(struct pull *p, struct place *v, struct change *c)
     if (it->ent.kind == KIND_FILE && it->ent.content.type == CONTENT_INLINE)
         snprintf(it->tmp, sizeof it->tmp, "f-%llx", (unsigned long long)it->want.entry);
     snprintf(v->tmp, sizeof v->tmp, "%s", it->tmp);
-    snprintf(v->kept, sizeof v->kept, "k-%llx-%llx", (unsigned long long)v->local.entry, (unsigned long long)it->want.entry);
+    name_kept(v);
     *c = (struct change){.op = op_of(v), .path = it->path, .len = it->len, .kept = v->kept, .tmp = v->tmp,
                          .mode = it->ent.mode, .mtime_ns = it->ent.mtime_ns};
     if (v->have_local)
@@ -108,12 +122,24 @@ static int stage(const struct folder *f, const struct place *v)
     return ent->kind == KIND_FILE && ent->content.type == CONTENT_INLINE ? write_inline(f, v) : 0;
 }
 
-static void keep_one(const struct folder *f, struct place *v)
+/* Whoever has a file open for writing would go on writing to it in kept/, and never see that he does. */
+static int in_use(const struct folder *f, const struct change *c)
 {
-    snprintf(v->kept, sizeof v->kept, "k-%llx", (unsigned long long)v->it->want.entry);
-    v->code = folder_kept_adopt(f, v->tmp, v->kept);
-    if (v->code == ERR_EXISTS)
-        v->code = 0;
+    bool displaces = c->op != CHANGE_MOVE && c->op != CHANGE_META && c->expected.kind == STAMP_FILE;
+    int fd;
+    if (!displaces || folder_open_file(f, c->path, c->len, &fd) < 0)
+        return 0;                       /* folder_apply says what is the matter */
+    int r = folder_quiet(fd);
+    close(fd);
+    return r == ERR_AGAIN ? err_set(ERR_CHANGED, "somebody has it open for writing") : 0;
+}
+
+static int make_ready(const struct folder *f, const struct place *v, const struct change *c)
+{
+    int r = stage(f, v);
+    if (r < 0)
+        return r;
+    return v->it->want.role == WANT_KEEP ? folder_kept_adopt(f, v->tmp, v->kept) : in_use(f, c);
 }
 
 static void batch_run(struct job *job)
@@ -124,9 +150,7 @@ static void batch_run(struct job *job)
     b->code = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct place *v = &b->v[i];
-        v->code = stage(f, v);
-        if (v->code == 0 && v->it->want.role == WANT_KEEP)
-            keep_one(f, v);
+        v->code = make_ready(f, v, &b->c[i]);
         if (v->code < 0)
             snprintf(b->c[i].text, sizeof b->c[i].text, "%s", err_text());
     }
@@ -159,12 +183,15 @@ static int record_displaced(struct pull *p, const struct place *v, const struct 
                        known ? v->old_size : c->expected.size, v->kept, wall);
 }
 
-/* Where a file stayed and was given another time, an edit made in that very moment shows only in its content: to be looked at again. */
+/* Where a file stayed and was given another time, an edit made in that very moment shows only in its content: to be looked at again. So
+ * is one that was to be looked at again before. */
 static bool settled(const struct place *v, const struct change *c)
 {
+    if (v->it->ent.kind != KIND_FILE || (c->op != CHANGE_MOVE && c->op != CHANGE_META))
+        return true;
     const struct stamp *before = c->op == CHANGE_MOVE ? &c->from_expected : &c->expected;
-    bool stayed = v->it->ent.kind == KIND_FILE && (c->op == CHANGE_MOVE || c->op == CHANGE_META);
-    return !stayed || before->mtime_ns == v->it->ent.mtime_ns;
+    bool was = c->op == CHANGE_MOVE ? v->it->from_settled : v->local.settled;
+    return was && before->mtime_ns == v->it->ent.mtime_ns;
 }
 
 static int record_one(struct pull *p, struct place *v, const struct change *c, uint64_t wall)
@@ -236,6 +263,13 @@ static void next_step(struct pull *p, const struct place *v, const struct change
     }
 }
 
+static void batch_free(struct batch *b)
+{
+    free(b->v);
+    free(b->c);
+    free(b);
+}
+
 static void batch_done(struct job *job)
 {
     struct batch *b = (struct batch *)job;
@@ -259,12 +293,27 @@ static void batch_done(struct job *job)
         item_unref(p, it);
     }
     pathset_release(&p->busy);
-    free(b->v);
-    free(b->c);
-    free(b);
+    batch_free(b);
     if (r == 0)
         p->c.ops.committed(p->c.ops.arg);
     pull_wake(p, 0);
+}
+
+/* A newer version may have come since its content became ready, or the user may have made one. A loser may have become the winner, too,
+ * or the other way round: then it goes another way. */
+static bool still_wanted(struct pull *p, struct item *it)
+{
+    struct ix_want now;
+    if (index_want_get(p->c.index, it->want.entry, &now) < 0) {
+        item_done(p, it);
+        return false;
+    }
+    if (now.role == it->want.role)
+        return true;
+    it->want = now;
+    it->tried_move = it->tried_copy = false;
+    item_fail(p, it, 0);
+    return false;
 }
 
 void place_pump(struct pull *p)
@@ -276,12 +325,18 @@ void place_pump(struct pull *p)
     size_t max = p->ready < BATCH_MAX ? p->ready : BATCH_MAX;
     b->v = xcalloc(max, sizeof *b->v);
     b->c = xcalloc(max, sizeof *b->c);
-    for (struct item *it = p->all.head; it && b->n < max; it = it->next_item)
-        if (it->state == ITEM_READY) {
-            item_state(p, it, ITEM_PLACING);
-            it->refs++;
-            b->v[b->n++].it = it;
-        }
+    for (struct item *it = p->all.head, *next; it && b->n < max; it = next) {
+        next = it->next_item;
+        if (it->state != ITEM_READY || !still_wanted(p, it))
+            continue;
+        item_state(p, it, ITEM_PLACING);
+        it->refs++;
+        b->v[b->n++].it = it;
+    }
+    if (b->n == 0) {
+        batch_free(b);
+        return;
+    }
     qsort(b->v, b->n, sizeof *b->v, by_order);
     for (size_t i = 0; i < b->n; i++)
         describe(p, &b->v[i], &b->c[i]);
@@ -306,13 +361,34 @@ static int name_of(void *arg, const struct ix_kept *k)
 
 struct orphans { struct pull *p; struct pathset *known; };
 
+/* The file that the index still believes in the folder, when it was displaced and that was not recorded: the version it is, else 0. */
+static int64_t displaced_by_crash(struct pull *p, const char *name, struct ix_entry *row)
+{
+    unsigned long long was;
+    struct statx sx;
+    struct stamp now;
+    struct ix_local l;
+    int fd;
+    if (sscanf(name, "k-%llx-", &was) != 1 || folder_kept_open(p->c.folder, name, &fd) < 0)
+        return 0;
+    int r = statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &sx);
+    close(fd);
+    if (r < 0 || index_entry_get(p->c.index, (int64_t)was, row, NULL) < 0 || index_local_get(p->c.index, row->path, &l) < 0)
+        return 0;
+    stamp_from(&now, &sx);
+    return l.entry == row->id && stamp_same_file(&l.stamp, &now) ? row->id : 0;
+}
+
 /* A file in kept/ that the index does not know was on its way in or out when the node was killed. It may be the user's: it stays. */
 static int adopt_orphan(void *arg, const char *name)
 {
     struct orphans *o = arg;
+    struct ix_entry row;
     if (pathset_get(o->known, name, strlen(name), NULL))
         return 0;
     log_info("found after an unclean stop, kept as=%s", name);
+    if (displaced_by_crash(o->p, name, &row))
+        return engine_kept(o->p->c.engine, row.path, row.id, &row.root, row.size, name, loop_wall());
     return engine_kept(o->p->c.engine, 0, 0, &ID_NONE, 0, name, loop_wall());
 }
 

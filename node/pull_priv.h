@@ -31,7 +31,8 @@ struct item {
     unsigned refs;                       /* requests and jobs that point here */
     unsigned failures;
     uint64_t due;
-    int64_t from_entry; char *from; size_t fromlen; struct stamp from_stamp;   /* WAY_MOVE: the tombstone's want, and the path */
+    /* WAY_MOVE: the tombstone's want, and the path */
+    int64_t from_entry; char *from; size_t fromlen; struct stamp from_stamp; bool from_settled;
     char tmp[TMP_NAME];
     int fd;                              /* of tmp while blocks come in (several blocks), else -1 */
     struct buf list;                     /* block references (several blocks) */

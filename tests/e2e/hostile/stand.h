@@ -1,0 +1,35 @@
+/* stand: the liar as a node that others dial. It greets, shows vectors and serves a book, and lies where it was told to. */
+#ifndef HOSTILE_STAND_H
+#define HOSTILE_STAND_H
+
+#include "tests/e2e/hostile/book.h"
+
+enum blocks_way { SERVE_TRULY, SERVE_SILENT, SERVE_TWISTED, SERVE_NOTHING };
+struct stand {
+    struct liar *l;
+    void *router, *pub;
+    uint16_t port;
+    struct book *book, *second;          /* second: what everybody but the first caller is shown */
+    struct id hello_as;                  /* none = truly */
+    bool silent_cs, silent_ctl, malformed;
+    enum blocks_way blocks;
+    bool flood_vectors, flood_replies;
+    uint64_t say_ctl_n;                  /* 0 = truly */
+    struct vec_stream *claim; size_t nclaim;   /* sorted by sid; without the book's own stream */
+    struct buf replay;                   /* a vector to show instead of our own */
+    void *honest;                        /* where twisted blocks come from */
+    struct id first; uint8_t route_first[16]; size_t routelen_first;
+    struct buf heard;                    /* the first HELLO of somebody else */
+    unsigned asked_cs, asked_blk, asked_tree, asked_ctl, asked_vec, hellos;
+    uint64_t ctr, published;
+};
+void stand_open(struct stand *s, struct liar *l);
+/* Has the node at that address dial us. */
+void stand_invite(struct stand *s, const char *address);
+void stand_claim(struct stand *s, const struct sid *sid, uint64_t known);
+/* Serves until standard input ends, at most a minute; then prints what was asked. */
+void stand_run(struct stand *s);
+/* Until somebody has greeted us. */
+bool stand_wait_hello(struct stand *s, int timeout_ms);
+
+#endif
