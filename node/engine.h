@@ -71,6 +71,8 @@ void engine_forgive(struct engine *e);
 struct fetch { struct id dev; uint32_t n; struct msg_range range[MSG_RANGES]; };
 bool engine_next_fetch(struct engine *e, struct fetch *out);
 void engine_fetch_done(struct engine *e, const struct id *dev);
+/* The same, but nothing useful came: others are asked for those streams, until engine_forgive. */
+void engine_fetch_failed(struct engine *e, const struct id *dev);
 /* Body of a CS reply for these ranges, whole change sets, at most LIMIT_CS_REPLY bytes unless the first alone is longer. */
 int  engine_serve_cs(struct engine *e, const struct msg_range *r, uint32_t n, struct buf *body) MUST_CHECK;
 

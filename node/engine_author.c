@@ -43,6 +43,23 @@ static int look_load(struct engine *e, const char *path, size_t len, bool create
     return r == ERR_NOTFOUND ? 0 : r;
 }
 
+/* A hostile member can write a context that covers what others will only write, or names thousands of streams. What descends from it must
+ * be valid all the same: it covers nothing of its own stream from its own number on, and no more streams than an entry may name. */
+static void mend_context(struct engine *e, struct entry *ent)
+{
+    struct dots *c = &ent->v.ctx;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        struct dot d = c->v[i];
+        if (sid_eq(&d.sid, &ent->v.dot.sid) && d.seq >= ent->v.dot.seq)
+            d.seq = ent->v.dot.seq - 1;
+        bool room = c->n - i + n <= LIMIT_CTX || engine_stream_by_sid(e, &d.sid);
+        if (d.seq && room && n < LIMIT_CTX)
+            c->v[n++] = d;
+    }
+    c->n = n;
+}
+
 /* Numbers, encodes and stores one entry; its change set is sealed at the commit. */
 static int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
 {
@@ -54,6 +71,7 @@ static int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wa
         e->authored_first = s->row.known + 1;
     ent->v.hlc = e->now.hlc = hlc_next(e->now.hlc, wall_ms);
     ent->v.dot = (struct dot){.sid = s->row.sid, .seq = e->authored_first + e->lens.n};
+    mend_context(e, ent);
     size_t at = e->authored.len;
     r = entry_encode(&e->authored, ent);
     if (r < 0)

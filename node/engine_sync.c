@@ -174,6 +174,14 @@ void engine_fetch_done(struct engine *e, const struct id *dev)
     e->nassigned = n;
 }
 
+void engine_fetch_failed(struct engine *e, const struct id *dev)
+{
+    for (size_t i = 0; i < e->nassigned; i++)
+        if (id_eq(&e->assigned[i].dev, dev) && !is_refused(e, &e->assigned[i].sid, dev))
+            refuse_stream(e, &e->assigned[i].sid, dev);
+    engine_fetch_done(e, dev);
+}
+
 static void assign(struct engine *e, const struct sid *sid, const struct id *dev)
 {
     e->assigned = xrealloc(e->assigned, e->nassigned + 1, sizeof *e->assigned);

@@ -14,7 +14,7 @@ static const struct group *group_of(const struct node *n) { return control_group
 
 /* ---- the control log ---- */
 
-struct ctl_request { struct node *n; struct link *link; struct id dev; bool stranger; };
+struct ctl_request { struct node *n; struct link *link; bool stranger; struct ctl_request *next; };
 
 static int take_ctl(struct node *n, zmq_msg_t *body)
 {
@@ -36,7 +36,11 @@ static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     struct ctl_request *q = arg;
     struct node *n = q->n;
-    n->asking_ctl = false;
+    for (struct ctl_request **p = &n->ctl_requests; *p; p = &(*p)->next)
+        if (*p == q) {
+            *p = q->next;
+            break;
+        }
     uint64_t before = group_of(n)->ctl_n;
     if (m && m->type == MSG_CTL && take_ctl(n, body) < 0)
         log_warn("control records refused why=\"%s\"", err_text());
@@ -53,11 +57,12 @@ static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body)
 
 static void ask_ctl(struct node *n, struct link *l, bool stranger)
 {
-    if (n->asking_ctl && !stranger)
-        return;
+    for (const struct ctl_request *p = n->ctl_requests; p; p = p->next)
+        if (p->link == l)
+            return;                      /* it has been asked and has not answered yet */
     struct ctl_request *q = xcalloc(1, sizeof *q);
-    *q = (struct ctl_request){.n = n, .link = l, .stranger = stranger};
-    n->asking_ctl = true;
+    *q = (struct ctl_request){.n = n, .link = l, .stranger = stranger, .next = n->ctl_requests};
+    n->ctl_requests = q;
     struct msg m = {.type = MSG_GET_CTL, .get_ctl = {.from = group_of(n)->ctl_n + 1}};
     link_request(l, LANE_CONTROL, &m, REQUEST_MS, on_ctl, q);
 }
@@ -111,11 +116,13 @@ static void on_change_sets(void *arg, const struct msg *m, zmq_msg_t *body)
         if (l && r == ERR_AGAIN)
             ask_ctl(n, l, false);
     }
-    engine_fetch_done(n->engine, &q->dev);
     if (r > 0) {
+        engine_fetch_done(n->engine, &q->dev);
         node_committed(n);
-        fetch_change_sets(n);
+    } else {
+        engine_fetch_failed(n->engine, &q->dev);
     }
+    fetch_change_sets(n);
     free(q);
 }
 

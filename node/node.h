@@ -50,7 +50,7 @@ struct node {
     uint8_t k_disc[32];
     struct loop_timer publish_timer, tick_timer;
     bool publish_soon;
-    bool asking_ctl;                 /* control records have been asked for and have not come yet */
+    struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */
 };
 
 /* For api: what the status shows. */

@@ -285,6 +285,9 @@ void peers_free(struct peers **pp)
     if (!p)
         return;
     loop_timer_clear(p->c.loop, &p->tick);
+    /* Requests are called back while links end: none of them may find a link that is gone. */
+    for (size_t i = 0; i < p->ndev; i++)
+        p->dev[i].link = NULL;
     for (size_t i = 0; i < p->naddr; i++) {
         link_free(&p->addr[i]->link);
         free(p->addr[i]);

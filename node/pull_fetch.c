@@ -283,6 +283,17 @@ static void give_back_missing(struct block_request *q, bool answered)
     }
 }
 
+/* No answer in all that time: others are asked for these blocks. That does not go for a link that has died: it may be back at once. */
+static void silent(struct pull *p, struct block_request *q)
+{
+    const struct link *l = peers_link(p->c.peers, &q->dev);
+    if (p->freeing || !l || link_state(l) == LINK_DEAD)
+        return;
+    for (uint32_t i = 0; i < q->n; i++)
+        deny(q->v[i].it, &q->dev);
+    rest(p, source_find(p, &q->dev), REST_MAX_MS);
+}
+
 static void move_window(struct source *s, uint64_t bytes, bool ok)
 {
     s->good = ok ? s->good + bytes : 0;
@@ -303,6 +314,8 @@ static void on_blocks(void *arg, const struct msg *m, zmq_msg_t *body)
         strike(p, &q->dev);
     if (m && m->type == MSG_ERR)
         rest(p, source_find(p, &q->dev), m->err.retry_ms);
+    if (!m)
+        silent(p, q);
     move_window(source_find(p, &q->dev), q->bytes, ok);
     if (!ok)
         for (uint32_t i = 0; i < q->n; i++)

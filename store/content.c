@@ -1,4 +1,4 @@
-#include "store/content.h"
+#include "store/content_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,14 +17,13 @@ void content_list_release(struct content_list *c)
     *c = (struct content_list){0};
 }
 
-static int io_error(const char *what, uint64_t off)
+int content_io_error(const char *what, uint64_t off)
 {
     enum err code = errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? ERR_FULL : ERR_IO;
     return err_set(code, "%s at byte %llu: %m", what, (unsigned long long)off);
 }
 
-/* Reads until len bytes or the end of the file: the number of bytes, or ERR_IO. */
-static ssize_t read_at(int fd, uint8_t *p, size_t len, uint64_t off)
+ssize_t content_read_at(int fd, uint8_t *p, size_t len, uint64_t off)
 {
     size_t got = 0;
     while (got < len) {
@@ -34,7 +33,7 @@ static ssize_t read_at(int fd, uint8_t *p, size_t len, uint64_t off)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return io_error("read", off + got);
+            return content_io_error("read", off + got);
         got += (size_t)n;
     }
     return (ssize_t)got;
@@ -47,7 +46,7 @@ static int write_at(int fd, const uint8_t *p, size_t len, uint64_t off)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return io_error("write", off);
+            return content_io_error("write", off);
         p += n;
         off += (uint64_t)n;
         len -= (size_t)n;
@@ -55,117 +54,11 @@ static int write_at(int fd, const uint8_t *p, size_t len, uint64_t off)
     return 0;
 }
 
-/* ---- reading ---- */
-
-/* A window over the file: data[begin..end) was read and not yet cut; it begins at offset `cut` of the file. */
-struct reader {
-    int fd;
-    uint8_t *data;
-    size_t cap, begin, end;
-    uint64_t cut;
-    bool eof;
-};
-
-/* Reads on until the window is full or the file ends. */
-static int reader_fill(struct reader *r)
-{
-    memmove(r->data, r->data + r->begin, r->end - r->begin);
-    r->end -= r->begin;
-    r->begin = 0;
-    size_t want = r->cap - r->end;
-    ssize_t n = read_at(r->fd, r->data + r->end, want, r->cut + r->end);
-    if (n < 0)
-        return (int)n;
-    r->end += (size_t)n;
-    r->eof = (size_t)n < want;
-    return 0;
-}
-
-static int changed(uint64_t expected)
-{
-    return err_set(ERR_CHANGED, "the file no longer has %llu bytes: it is being written", (unsigned long long)expected);
-}
-
-/* Cuts and hashes block after block into refs. */
-static int read_blocks(struct reader *r, const struct gear *g, const struct chunk_class *k, uint64_t size,
-                       const _Atomic bool *stop, struct buf *refs)
-{
-    for (;;) {
-        if (stop && atomic_load_explicit(stop, memory_order_relaxed))
-            return err_set(ERR_CLOSED, "reading was given up");
-        if (r->end - r->begin < k->max && !r->eof) {
-            int code = reader_fill(r);
-            if (code < 0)
-                return code;
-        }
-        size_t left = r->end - r->begin;
-        if (left == 0)
-            return r->cut == size ? 0 : changed(size);
-        if (r->cut + left > size)
-            return changed(size);
-        const uint8_t *block = r->data + r->begin;
-        size_t len = chunk_cut(g, k, block, left);
-        struct block_ref ref = { id_hash(block, len), (uint32_t)len };
-        uint8_t *out = buf_room(refs, BLOCK_REF);
-        if (!out)
-            return err_set(ERR_FULL, "more than %u blocks: the file is too large", LIMIT_BLOCKS);
-        block_ref_put(out, &ref);
-        r->begin += len;
-        r->cut += len;
-    }
-}
-
-static int read_inline(struct reader *r, uint64_t size, struct content_list *out)
-{
-    int code = reader_fill(r);
-    if (code < 0)
-        return code;
-    if (r->end != size)
-        return changed(size);
-    memcpy(out->inline_bytes, r->data, (size_t)size);
-    out->type = CONTENT_INLINE;
-    out->inline_len = (size_t)size;
-    out->root = id_hash(r->data, (size_t)size);
-    return 0;
-}
-
-static int read_list(struct reader *r, const struct gear *g, const _Atomic bool *stop, struct content_list *out)
-{
-    AUTO(buf_release) struct buf refs = BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
-    int code = read_blocks(r, g, &chunk_classes[out->class], out->size, stop, &refs);
-    if (code < 0)
-        return code;
-    out->type = CONTENT_BLOCKS;
-    out->nblocks = (uint32_t)(refs.len / BLOCK_REF);
-    out->root = block_root(refs.data, out->nblocks);
-    size_t len;
-    if (out->nblocks >= 2)
-        out->refs = buf_steal(&refs, &len);
-    return 0;
-}
-
-int content_read(int fd, uint64_t size, const struct gear *g, int previous_class, const _Atomic bool *stop,
-                 struct content_list *out)
-{
-    *out = (struct content_list){ .size = size };
-    if (size > LIMIT_FILE_SIZE)
-        return err_set(ERR_FULL, "%llu bytes: the largest file is %llu", (unsigned long long)size, LIMIT_FILE_SIZE);
-    out->class = size > LIMIT_INLINE ? (uint8_t)chunk_class_of(size, previous_class) : 0;
-    /* One byte more than a small file has, so that its growth is seen by the same read. */
-    uint64_t window = 2 * (uint64_t)chunk_classes[out->class].max;
-    struct reader r = { .fd = fd, .cap = (size_t)(size < window ? size + 1 : window) };
-    AUTOFREE uint8_t *data = xrealloc(NULL, 1, r.cap);
-    r.data = data;
-    if (size > window)
-        (void)!posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    return size <= LIMIT_INLINE ? read_inline(&r, size, out) : read_list(&r, g, stop, out);
-}
-
 /* ---- blocks of known content ---- */
 
 int content_block(int fd, uint64_t off, uint32_t len, const struct id *id, uint8_t *buf)
 {
-    ssize_t n = read_at(fd, buf, len, off);
+    ssize_t n = content_read_at(fd, buf, len, off);
     if (n < 0)
         return (int)n;
     struct id found = id_hash(buf, (size_t)n);
@@ -222,7 +115,7 @@ static int each_block(int fd, int out_fd, bool holes, const struct content_list 
 
 static int set_length(int fd, uint64_t len)
 {
-    return sys->ftruncate(fd, (off_t)len) == 0 ? 0 : io_error("setting the length", len);
+    return sys->ftruncate(fd, (off_t)len) == 0 ? 0 : content_io_error("setting the length", len);
 }
 
 int content_copy(int fd, int out_fd, const struct content_list *c)

@@ -65,13 +65,32 @@ void stand_claim(struct stand *s, const struct sid *sid, uint64_t known)
 
 struct asked { zmq_msg_t route, head, body; struct msg m; };
 
+static void answer_malformed(struct stand *s, struct buf *head)
+{
+    static const uint8_t big[LIMIT_BODY + 1000], lying[] = { 0xdd, 0xff, 0xff, 0xff, 0xff, 1 };
+    uint8_t deep[200];
+    memset(deep, 0x91, sizeof deep);
+    switch (s->twists++ % 8) {
+    case 0: talk_raw(s->router, head->data, head->len - 1, NULL, 0); break;
+    case 1: head->data[1] = 99; talk_raw(s->router, head->data, head->len, NULL, 0); break;
+    case 2: talk_raw(s->router, head->data, head->len, big, sizeof big); break;
+    case 3: talk_raw(s->router, lying, sizeof lying, lying, sizeof lying); break;
+    case 4: talk_raw(s->router, deep, sizeof deep, NULL, 0); break;
+    case 5: talk_raw(s->router, "", 0, "", 0); break;
+    case 6: talk_raw(s->router, big, sizeof big, NULL, 0); break;
+    default: zmq_send(s->router, "a", 1, ZMQ_SNDMORE); talk_raw(s->router, "b", 1, "c", 1); break;
+    }
+}
+
 static void answer(struct stand *s, struct asked *q, const struct msg *m, const struct buf *body)
 {
     AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
     must(msg_encode(&head, m));
-    if (s->malformed && m->type != MSG_HELLO_OK)
-        head.data[head.len - 1] ^= 0xc1;
     zmq_send(s->router, zmq_msg_data(&q->route), zmq_msg_size(&q->route), ZMQ_SNDMORE);
+    if (s->malformed && m->type != MSG_HELLO_OK) {
+        answer_malformed(s, &head);
+        return;
+    }
     talk_raw(s->router, head.data, head.len, body ? body->data ? body->data : (uint8_t *)"" : NULL, body ? body->len : 0);
 }
 

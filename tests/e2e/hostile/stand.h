@@ -11,7 +11,7 @@ struct stand {
     uint16_t port;
     struct book *book, *second;          /* second: what everybody but the first caller is shown */
     struct id hello_as;                  /* none = truly */
-    bool silent_cs, silent_ctl, malformed;
+    bool silent_cs, silent_ctl, malformed;   /* malformed: each answer behind the greeting, each in another way */
     enum blocks_way blocks;
     bool flood_vectors, flood_replies;
     uint64_t say_ctl_n;                  /* 0 = truly */
@@ -21,7 +21,7 @@ struct stand {
     struct id first; uint8_t route_first[16]; size_t routelen_first;
     struct buf heard;                    /* the first HELLO of somebody else */
     unsigned asked_cs, asked_blk, asked_tree, asked_ctl, asked_vec, hellos;
-    uint64_t ctr, published;
+    uint64_t ctr, published, twists;
 };
 void stand_open(struct stand *s, struct liar *l);
 /* Has the node at that address dial us. */

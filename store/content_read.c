@@ -1,0 +1,206 @@
+/* Reading a whole file: windows of it are read and cut in turn; each window's blocks are hashed while the next is read and cut, by a
+ * second thread where the file is large enough to be worth one. Reading and cutting cost about as much as hashing. */
+#include <assert.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/limits.h"
+#include "store/content_priv.h"
+
+#define WINDOW_MAXES 4u                /* largest blocks in a window */
+#define CUTS (WINDOW_MAXES * 16u)      /* the smallest block of a class is a sixteenth of its largest, or more */
+#define THREAD_FROM (32ull << 20)
+
+struct window {
+    uint8_t *data; size_t end;         /* bytes read */
+    size_t used;                       /* of them cut into blocks */
+    struct block_ref ref[CUTS]; size_t n;
+};
+
+struct reader {
+    int fd;
+    const struct gear *gear;
+    const struct chunk_class *class;
+    uint64_t size, read;               /* expected; read so far */
+    size_t cap;                        /* of a window */
+    bool eof, threaded, ending;
+    struct window window[2];
+    struct window *to_hash;
+    sem_t work, done;
+    pthread_t thread;
+};
+
+static int changed(uint64_t expected)
+{
+    return err_set(ERR_CHANGED, "the file no longer has %llu bytes: it is being written", (unsigned long long)expected);
+}
+
+/* What the window before could not cut, then as much of the file as there is room for. */
+static int fill(struct reader *r, struct window *w, const struct window *before)
+{
+    w->end = before ? before->end - before->used : 0;
+    if (!w->data)
+        w->data = xrealloc(NULL, 1, r->cap);
+    if (w->end)
+        memcpy(w->data, before->data + before->used, w->end);
+    size_t want = r->cap - w->end;
+    ssize_t n = content_read_at(r->fd, w->data + w->end, want, r->read);
+    if (n < 0)
+        return (int)n;
+    w->end += (size_t)n;
+    r->read += (uint64_t)n;
+    r->eof = (size_t)n < want;
+    return r->read > r->size || (r->eof && r->read != r->size) ? changed(r->size) : 0;
+}
+
+/* Blocks are final as long as a whole largest block, or the end of the file, lies behind their beginning. */
+static void cut(const struct reader *r, struct window *w)
+{
+    w->n = w->used = 0;
+    while (w->n < CUTS && w->used < w->end && (r->eof || w->end - w->used >= r->class->max)) {
+        size_t len = chunk_cut(r->gear, r->class, w->data + w->used, w->end - w->used);
+        w->ref[w->n++].len = (uint32_t)len;
+        w->used += len;
+    }
+}
+
+static void hash(struct window *w)
+{
+    const uint8_t *p = w->data;
+    for (size_t i = 0; i < w->n; i++) {
+        w->ref[i].id = id_hash(p, w->ref[i].len);
+        p += w->ref[i].len;
+    }
+}
+
+static void *hash_thread(void *arg)
+{
+    struct reader *r = arg;
+    for (;;) {
+        while (sem_wait(&r->work) < 0)
+            ;
+        if (r->ending)
+            return NULL;
+        hash(r->to_hash);
+        sem_post(&r->done);
+    }
+}
+
+static void begin_hash(struct reader *r, struct window *w)
+{
+    r->to_hash = w;
+    if (r->threaded)
+        sem_post(&r->work);
+}
+
+static void end_hash(struct reader *r)
+{
+    if (!r->threaded)
+        hash(r->to_hash);
+    while (r->threaded && sem_wait(&r->done) < 0)
+        ;
+}
+
+static int append(const struct window *w, struct buf *refs)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        uint8_t *out = buf_room(refs, BLOCK_REF);
+        if (!out)
+            return err_set(ERR_FULL, "more than %u blocks: the file is too large", LIMIT_BLOCKS);
+        block_ref_put(out, &w->ref[i]);
+    }
+    return 0;
+}
+
+static int read_blocks(struct reader *r, const _Atomic bool *stop, struct buf *refs)
+{
+    struct window *w = &r->window[0], *next = &r->window[1];
+    int code = fill(r, w, NULL);
+    if (code == 0)
+        cut(r, w);
+    while (code == 0 && w->n) {
+        bool more = !r->eof || w->used < w->end;
+        begin_hash(r, w);
+        if (stop && atomic_load_explicit(stop, memory_order_relaxed))
+            code = err_set(ERR_CLOSED, "reading was given up");
+        next->n = 0;
+        if (code == 0 && more && (code = fill(r, next, w)) == 0)
+            cut(r, next);
+        end_hash(r);
+        if (code == 0)
+            code = append(w, refs);
+        struct window *swap = w;
+        w = next;
+        next = swap;
+    }
+    return code;
+}
+
+static void start_thread(struct reader *r)
+{
+    if (r->size < THREAD_FROM || sem_init(&r->work, 0, 0) || sem_init(&r->done, 0, 0))
+        return;
+    r->threaded = pthread_create(&r->thread, NULL, hash_thread, r) == 0;   /* without one it only takes longer */
+}
+
+static void reader_release(struct reader *r)
+{
+    if (r->threaded) {
+        r->ending = true;
+        sem_post(&r->work);
+        pthread_join(r->thread, NULL);
+        sem_destroy(&r->work);
+        sem_destroy(&r->done);
+    }
+    free(r->window[0].data);
+    free(r->window[1].data);
+}
+
+static int read_inline(struct reader *r, struct content_list *out)
+{
+    struct window *w = &r->window[0];
+    int code = fill(r, w, NULL);
+    if (code < 0)
+        return code;
+    memcpy(out->inline_bytes, w->data, w->end);
+    out->type = CONTENT_INLINE;
+    out->inline_len = w->end;
+    out->root = id_hash(w->data, w->end);
+    return 0;
+}
+
+static int read_list(struct reader *r, const _Atomic bool *stop, struct content_list *out)
+{
+    AUTO(buf_release) struct buf refs = BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
+    start_thread(r);
+    int code = read_blocks(r, stop, &refs);
+    if (code < 0)
+        return code;
+    out->type = CONTENT_BLOCKS;
+    out->nblocks = (uint32_t)(refs.len / BLOCK_REF);
+    out->root = block_root(refs.data, out->nblocks);
+    size_t len;
+    if (out->nblocks >= 2)
+        out->refs = buf_steal(&refs, &len);
+    return 0;
+}
+
+int content_read(int fd, uint64_t size, const struct gear *g, int previous_class, const _Atomic bool *stop,
+                 struct content_list *out)
+{
+    *out = (struct content_list){ .size = size };
+    if (size > LIMIT_FILE_SIZE)
+        return err_set(ERR_FULL, "%llu bytes: the largest file is %llu", (unsigned long long)size, LIMIT_FILE_SIZE);
+    out->class = size > LIMIT_INLINE ? (uint8_t)chunk_class_of(size, previous_class) : 0;
+    /* One byte more than a small file has, so that its growth and its end are seen by the same read. */
+    uint64_t window = WINDOW_MAXES * (uint64_t)chunk_classes[out->class].max;
+    AUTO(reader_release) struct reader r = { .fd = fd, .gear = g, .class = &chunk_classes[out->class], .size = size,
+                                             .cap = (size_t)(size < window ? size + 1 : window) };
+    if (size > window)
+        (void)!posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return size <= LIMIT_INLINE ? read_inline(&r, out) : read_list(&r, stop, out);
+}

@@ -1,0 +1,299 @@
+/* A member, or a stranger, that does not keep to the protocol; for test_hostile.py.
+ *     liar HOME SCENARIO ADDRESS... [ARGUMENT...]
+ * HOME is that of a device whose node is not running. Scenarios in which others dial the liar print `ready ADDRESS`, go on until
+ * standard input ends, and then print how often they were asked for what. Exit code 1 and a line on standard error when a node did not
+ * behave as it must. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/hlc.h"
+#include "tests/e2e/hostile/attack.h"
+#include "tests/e2e/hostile/stand.h"
+
+struct scene { struct liar l; struct stand s; struct book b, b2; struct learned k; const char **address; int naddress; const char *arg; };
+
+/* ---- books ---- */
+
+static void good_book(struct scene *c)
+{
+    book_text(&c->b, "from-liar", "this is well");
+    book_blocks(&c->b, "from-liar-blocks", 3, 50000, 0, 0);
+    book_seal(&c->b, HONEST);
+}
+
+static void twisted_set(struct scene *c, enum twist t)
+{
+    book_text(&c->b, "twisted", "must not be there");
+    book_seal(&c->b, t);
+}
+
+static void bad_signature(struct scene *c) { twisted_set(c, BAD_SIGNATURE); }
+static void flipped_byte(struct scene *c) { twisted_set(c, FLIPPED_BYTE); }
+static void wrong_root(struct scene *c) { twisted_set(c, WRONG_ROOT); }
+static void count_lies(struct scene *c) { twisted_set(c, COUNT_LIES); }
+static void clock_ahead(struct scene *c) { twisted_set(c, AHEAD); }
+
+/* arg: the path in hexadecimal */
+static void entry_path(struct scene *c)
+{
+    uint8_t path[8192];
+    size_t n = strlen(c->arg) / 2;
+    must(n <= sizeof path ? hex_decode(path, n, c->arg) : -1);
+    book_text(&c->b, "before", "x");
+    book_add(&c->b, &(struct lie){ .kind = KIND_FILE, .path = path, .pathlen = n, .mode = 0644, .content = { (const uint8_t *)"\x92\x00\xc4\x00", 4 } });
+    book_seal(&c->b, HONEST);
+}
+
+/* arg: a directory outside */
+static void through_symlink(struct scene *c)
+{
+    book_link(&c->b, "s", c->arg);
+    book_link(&c->b, "d", c->arg);
+    book_seal(&c->b, HONEST);
+    book_text(&c->b, "s/inline", "outside");
+    book_blocks(&c->b, "s/blocks", 3, 50000, 0, 0);
+    book_blocks(&c->b, "s/one", 1, 50000, 0, 0);
+    book_link(&c->b, "s/link", "x");
+    book_add(&c->b, &(struct lie){ .kind = KIND_DIR, .path = "s/dir", .pathlen = 5, .mode = 0755 });
+    book_add(&c->b, &(struct lie){ .kind = KIND_TOMBSTONE, .path = "s/present", .pathlen = 9 });
+    book_text(&c->b, "s/present/deep", "outside");
+    book_seal(&c->b, HONEST);
+}
+
+static void sizes_lie(struct scene *c)
+{
+    book_blocks(&c->b, "one-longer", 1, 50000, 60000, 0);
+    book_blocks(&c->b, "one-shorter", 1, 50000, 40000, 0);
+    book_blocks(&c->b, "three-longer", 3, 50000, 150001, 0);
+    book_blocks(&c->b, "three-shorter", 3, 50000, 149999, 0);
+    book_blocks(&c->b, "more-blocks", 3, 50000, 0, 4);
+    book_blocks(&c->b, "fewer-blocks", 3, 50000, 0, 2);
+    book_blocks(&c->b, "huge", 3, 50000, 1ull << 45, 0xffffff);
+    book_seal(&c->b, HONEST);
+}
+
+static void inline_lies(struct scene *c)
+{
+    book_add(&c->b, &(struct lie){ .kind = KIND_FILE, .path = "inline", .pathlen = 6, .mode = 0644, .size = 5,
+                                   .content = { (const uint8_t *)"\x92\x00\xc4\x02hi", 6 } });
+    book_seal(&c->b, HONEST);
+}
+
+static void twisted_list(struct scene *c)
+{
+    book_blocks(&c->b, "twisted-list", 3, 50000, 0, 0);
+    book_seal(&c->b, HONEST);
+    c->s.blocks = SERVE_TWISTED;
+}
+
+/* arg: a path. The entry pretends to have seen everything that all streams will ever say. */
+static void covers_future(struct scene *c)
+{
+    struct dots ctx = { 0 };
+    for (size_t i = 0; i < c->k.nstream; i++)
+        ctx_raise(&ctx, &c->k.stream[i].sid, LIMIT_SEQ);
+    AUTO(buf_release) struct buf text = BUF_INIT(64);
+    book_add(&c->b, &(struct lie){ .kind = KIND_FILE, .path = c->arg, .pathlen = strlen(c->arg), .mode = 0644, .size = 2, .ctx = &ctx,
+                                   .content = { (const uint8_t *)"\x92\x00\xc4\x02hi", 6 } });
+    book_seal(&c->b, HONEST);
+}
+
+/* arg: a path. As many pairs, and exceptions, as an entry may have. */
+static void full_context(struct scene *c)
+{
+    struct dots ctx = { 0 }, except = { 0 };
+    for (uint32_t i = 0; i < LIMIT_CTX; i++) {
+        struct sid sid = { { (uint8_t)(i >> 8), (uint8_t)i, 1 } };
+        ctx_raise(&ctx, &sid, LIMIT_SEQ - 1);
+        dots_add(&except, &(struct dot){ sid, 1 });
+    }
+    book_add(&c->b, &(struct lie){ .kind = KIND_FILE, .path = c->arg, .pathlen = strlen(c->arg), .mode = 0644, .size = 2, .ctx = &ctx,
+                                   .except = &except, .content = { (const uint8_t *)"\x92\x00\xc4\x02hi", 6 } });
+    book_seal(&c->b, HONEST);
+}
+
+static void two_histories(struct scene *c)
+{
+    book_open(&c->b2, &c->l, c->b.inc);
+    book_text(&c->b, "history", "one");
+    book_seal(&c->b, HONEST);
+    book_text(&c->b2, "history", "two");
+    book_seal(&c->b2, HONEST);
+    c->s.second = &c->b2;
+}
+
+/* ---- behaviour ---- */
+
+/* Everything of everybody but the first node asked, and much more. */
+static void claim_all(struct scene *c, uint64_t more)
+{
+    for (size_t i = 0; i < c->k.nstream; i++)
+        if (!id_eq(&c->k.stream[i].dev, &c->k.peer) && !id_eq(&c->k.stream[i].dev, &c->l.keys->dev))
+            stand_claim(&c->s, &c->k.stream[i].sid, more == LIMIT_SEQ ? LIMIT_SEQ : c->k.stream[i].known + more);
+}
+
+static void silent_blocks(struct scene *c) { c->s.blocks = SERVE_SILENT; claim_all(c, 1000); }
+static void silent_sets(struct scene *c) { c->s.silent_cs = true; claim_all(c, LIMIT_SEQ); }
+static void empty_sets(struct scene *c) { claim_all(c, LIMIT_SEQ); c->b.known = 0; }
+static void silent_control(struct scene *c) { c->s.silent_ctl = true; c->s.say_ctl_n = LIMIT_SEQ; }
+
+/* The second address is that of the node that has the right blocks. */
+static void wrong_blocks(struct scene *c)
+{
+    claim_all(c, 1000);
+    c->s.honest = talk_up(&c->l, c->address[1], 0);
+    c->naddress = 1;
+}
+
+static void hello_as_other(struct scene *c)
+{
+    for (size_t i = 0; i < c->l.group->nmember; i++)
+        if (!id_eq(&c->l.group->member[i].card.dev, &c->l.keys->dev) && !id_eq(&c->l.group->member[i].card.dev, &c->k.peer))
+            c->s.hello_as = c->l.group->member[i].card.dev;
+}
+
+static void many_streams(struct scene *c)
+{
+    c->s.claim = xcalloc(LIMIT_STREAMS, sizeof *c->s.claim);
+    c->s.nclaim = LIMIT_STREAMS - 1;
+    for (size_t i = 0; i < c->s.nclaim; i++) {
+        randombytes_buf(&c->s.claim[i].sid, SID_LEN);
+        c->s.claim[i].known = c->s.claim[i].content = LIMIT_SEQ;
+    }
+}
+
+static void flood_vectors(struct scene *c) { many_streams(c); c->s.flood_vectors = true; }
+static void flood_replies(struct scene *c) { good_book(c); c->s.flood_replies = true; }
+static void malformed(struct scene *c) { good_book(c); c->s.malformed = true; }
+
+/* arg: a file that holds what to show as vector */
+static void replay(struct scene *c)
+{
+    uint8_t data[65536];
+    FILE *f = fopen(c->arg, "rb");
+    size_t n = f ? fread(data, 1, sizeof data, f) : 0;
+    if (!n)
+        die("%s: cannot be read", c->arg);
+    fclose(f);
+    buf_add(&c->s.replay, data, n);
+}
+
+/* A vector in another's name, with our signature. */
+static void forged_vector(struct scene *c)
+{
+    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+    struct vec v = { .group = c->l.group->id, .dev = c->l.keys->dev, .ctr = LIMIT_SEQ, .ctl_hash = c->l.group->ctl_hash };
+    must(vec_encode(&blob, &v, c->l.keys));
+    struct bytes rec;
+    const uint8_t *sig;
+    must(signed_split(blob.data, blob.len, &rec, &sig));
+    hello_as_other(c);
+    uint8_t *dev = memmem(blob.data, blob.len, c->l.keys->dev.b, ID_LEN);
+    memcpy(dev, c->s.hello_as.b, ID_LEN);
+    c->s.hello_as = ID_NONE;
+    buf_add(&c->s.replay, blob.data, blob.len);
+}
+
+static const struct { const char *name; void (*prepare)(struct scene *); } STANDS[] = {
+    { "good", good_book }, { "bad-signature", bad_signature }, { "flipped-byte", flipped_byte }, { "wrong-root", wrong_root },
+    { "count-lies", count_lies }, { "clock-ahead", clock_ahead }, { "path", entry_path }, { "through-symlink", through_symlink },
+    { "sizes-lie", sizes_lie }, { "inline-lies", inline_lies }, { "twisted-list", twisted_list }, { "covers-future", covers_future },
+    { "full-context", full_context }, { "two-histories", two_histories }, { "silent-blocks", silent_blocks },
+    { "silent-sets", silent_sets }, { "empty-sets", empty_sets }, { "silent-control", silent_control }, { "wrong-blocks", wrong_blocks },
+    { "hello-as-other", hello_as_other }, { "many-streams", many_streams }, { "flood-vectors", flood_vectors },
+    { "flood-replies", flood_replies }, { "malformed", malformed }, { "replay", replay }, { "forged-vector", forged_vector },
+};
+
+static bool stand(struct scene *c, const char *name)
+{
+    for (size_t i = 0; i < sizeof STANDS / sizeof *STANDS; i++) {
+        if (strcmp(STANDS[i].name, name) != 0)
+            continue;
+        stand_open(&c->s, &c->l);
+        book_open(&c->b, &c->l, NULL);
+        c->s.book = &c->b;
+        void *s = talk_up(&c->l, c->address[0], 0);
+        learn(&c->l, s, c->address[0], &c->k);
+        zmq_close(s);
+        STANDS[i].prepare(c);
+        for (int k = 0; k < c->naddress; k++)
+            stand_invite(&c->s, c->address[k]);
+        stand_run(&c->s);
+        return true;
+    }
+    return false;
+}
+
+/* ---- as a client ---- */
+
+/* The greeting that the second node sends us, shown to the first. */
+static void hello_replayed(struct scene *c)
+{
+    stand_open(&c->s, &c->l);
+    stand_invite(&c->s, c->address[1]);
+    if (!stand_wait_hello(&c->s, 15000))
+        die("nobody greeted");
+    void *s = talk_group(&c->l, c->address[0]);
+    talk_raw(s, c->s.heard.data, c->s.heard.len, NULL, 0);
+    struct reply r;
+    if (!talk_ask(s, &(struct msg){ .type = MSG_PING }, &r, 10000))
+        die("no answer behind a replayed greeting");
+    reply_close(&r);
+    if (!talk_hello(&c->l, s, &c->l.keys->dev, 0, &r) || r.m.type != MSG_HELLO_OK)
+        die("no greeting behind a replayed one");
+}
+
+/* arg: the file that is to hold the vector */
+static void save_vector(struct scene *c)
+{
+    void *s = talk_up(&c->l, c->address[0], 0);
+    struct reply r;
+    FILE *f = fopen(c->arg, "wb");
+    if (!talk_ask(s, &(struct msg){ .type = MSG_GET_VEC }, &r, 10000) || r.m.type != MSG_VEC || !f)
+        die("no vector");
+    fwrite(zmq_msg_data(&r.body), 1, zmq_msg_size(&r.body), f);
+    fclose(f);
+}
+
+static bool attack(struct scene *c, const char *name)
+{
+    const char *to = c->address[0];
+    if (strcmp(name, "stranger") == 0 || strcmp(name, "null") == 0 || strcmp(name, "wrong-server-key") == 0)
+        attack_no_entry(&c->l, to, name);
+    else if (strcmp(name, "hello-other") == 0)
+        attack_hello_other(&c->l, to);
+    else if (strcmp(name, "hello-replayed") == 0)
+        hello_replayed(c);
+    else if (strcmp(name, "heads") == 0)
+        attack_heads(&c->l, to);
+    else if (strcmp(name, "ranges") == 0)
+        attack_ranges(&c->l, to);
+    else if (strncmp(name, "flood-", 6) == 0)
+        attack_flood(&c->l, to, name + 6, 4, 4);
+    else if (strcmp(name, "ports") == 0)
+        attack_ports(&c->l, to, 3000);
+    else if (strcmp(name, "save-vector") == 0)
+        save_vector(c);
+    else
+        return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static struct scene c;
+    if (argc < 4)
+        die("usage: liar HOME SCENARIO ADDRESS... [ARGUMENT]");
+    liar_open(&c.l, argv[1]);
+    c.address = (const char **)argv + 3;
+    while (3 + c.naddress < argc && strncmp(argv[3 + c.naddress], "127.", 4) == 0)
+        c.naddress++;
+    c.arg = 3 + c.naddress < argc ? argv[3 + c.naddress] : "";
+    if (!stand(&c, argv[2]) && !attack(&c, argv[2]))
+        die("%s: no such scenario", argv[2]);
+    fflush(stdout);
+    _exit(0);                            /* sockets are full of what nobody will read */
+}

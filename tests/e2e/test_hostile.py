@@ -1,0 +1,450 @@
+"""A malicious member, and strangers, against a pair of honest nodes: nothing outside the folder changes, the pair goes on syncing,
+nothing crashes, memory stays bounded, and the log says what was refused."""
+import os
+import subprocess
+import threading
+
+from lanyard import (BUILD, SLOW, Failed, Skip, closing, descendants, exists, fixture, is_file_with, group, node, path_of, random_bytes,
+                     read, tap, temp_dir, test, wait_until, write)
+
+LIAR = os.path.join(BUILD, "tests", "e2e", "liar")
+MEMORY_MB = 300                       # resident, at any moment of any attack
+SANITIZED = "address" in os.path.basename(BUILD)
+count = iter(range(10**6))
+
+
+class World:
+    """A and B are honest and up. M is a member whose node never runs: the liar speaks with its keys. `outside` is no node's folder."""
+
+    def __init__(self):
+        self.a, self.b = group("a", "b")
+        self.m = node("m")
+        self.m.join(self.a.invite(), at=self.a.address)
+        self.outside = temp_dir("outside")
+        write(self.outside, "present", b"as it was")
+        write(self.a.folder, "large", random_bytes(1, 12_000_000))
+        write(self.a.folder, "small", b"small")
+        self.a.settle()
+        self.b.settle()
+
+    def log(self, n):
+        with open(n.log, "rb") as f:
+            return f.read().decode("utf-8", "replace")
+
+
+world = fixture(World)
+
+
+def check(deadline=20):
+    """The pair is well: both run, a new file goes either way, and outside is what it was."""
+    w = world()
+    for n, other in ((w.a, w.b), (w.b, w.a)):
+        name, data = f"after-{next(count)}", random_bytes(next(count), 3000)
+        assert n.running() and other.running(), "a node has ended"
+        write(n.folder, name, data)
+        wait_until(lambda: is_file_with(other.folder, name, data), deadline, f"{name} of {n.name} at {other.name}")
+    assert os.listdir(w.outside) == ["present"] and read(w.outside, "present") == b"as it was"
+    assert not exists(w.a.folder, "twisted") and not exists(w.b.folder, "twisted")
+
+
+def start(scenario, *args):
+    liar = world().m.popen(LIAR, world().m.home, scenario, *[a.address if hasattr(a, "address") else a for a in args],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    closing(liar.kill)
+    return liar
+
+
+def attack(scenario, *args):
+    """The liar as a client; ends by itself."""
+    done = start(scenario, *args)
+    out, err = done.communicate(timeout=60 * SLOW)
+    if done.returncode:
+        raise Failed(f"liar {scenario}: exit code {done.returncode}: {err.decode()}")
+    return out.decode()
+
+
+class Stand:
+    """The liar as somebody who is dialled, for the time of a with statement; then `asked` says how often it was asked for what."""
+
+    def __init__(self, scenario, *args):
+        self.name, self.args, self.asked = scenario, args, {}
+
+    def __enter__(self):
+        self.liar = start(self.name, *self.args)
+        line = self.liar.stdout.readline().decode()
+        if not line.startswith("ready "):
+            raise Failed(f"liar {self.name}: {line} {self.liar.stderr.read().decode()}")
+        return self
+
+    def __exit__(self, kind, *_):
+        out, err = self.liar.communicate(timeout=30)
+        self.asked = {k: int(v) for k, v in (line.split() for line in out.decode().splitlines())}
+        if self.liar.returncode and not kind:
+            raise Failed(f"liar {self.name}: exit code {self.liar.returncode}: {err.decode()}")
+        if not kind:
+            assert self.asked["hellos"], f"nobody dialled the liar: {self.asked}"
+
+
+class Memory:
+    """The greatest resident memory of a node for the time of a with statement."""
+
+    def __init__(self, n):
+        self.pid = max(descendants(n.process.pid), key=lambda p: self.read(p, "VmRSS"))
+
+    def read(self, pid, key):
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return next((int(line.split()[1]) for line in f if line.startswith(key + ":")), 0)
+
+    def __enter__(self):
+        with open(f"/proc/{self.pid}/clear_refs", "w", encoding="ascii") as f:
+            f.write("5")                 # VmHWM begins anew
+        return self
+
+    def __exit__(self, kind, *_):
+        if not kind and not SANITIZED:
+            most = self.read(self.pid, "VmHWM") // 1024
+            print(f"# {most} MB at most")
+            assert most < MEMORY_MB, f"{most} MB resident"
+
+
+def logs(n, words, before=""):
+    """Waits for a line in the node's log, behind what it held before."""
+    wait_until(lambda: words in world().log(n)[len(before):], 15, f"{words!r} in the log of {n.name}")
+
+
+# ---- who is not let in, and who is not who he says ----
+
+@test
+def the_liar_can_speak_truly():
+    w = world()
+    with Stand("good", w.a, w.b):
+        for n in (w.a, w.b):
+            wait_until(lambda: is_file_with(n.folder, "from-liar", b"this is well") and exists(n.folder, "from-liar-blocks"), 20, "its files")
+    check()
+
+
+@test
+def strangers_get_no_answer():
+    for how in ("stranger", "null", "wrong-server-key"):
+        attack(how, world().a)
+    logs(world().a, "connection refused")
+    check()
+
+
+@test
+def a_greeting_in_the_name_of_another_is_refused():
+    attack("hello-other", world().a)
+    logs(world().a, "greeting refused")
+    check()
+
+
+@test
+def a_greeting_of_another_cannot_be_replayed():
+    attack("hello-replayed", world().a, world().b)
+    logs(world().a, "greeting refused")
+    check()
+
+
+@test
+def an_answer_in_the_name_of_another_is_refused():
+    with Stand("hello-as-other", world().a) as stand:
+        logs(world().a, "peer refused")
+        check()
+    assert stand.asked["cs"] == stand.asked["vec"] == 0, stand.asked
+
+
+@test
+def greetings_with_ever_new_ports_leave_room_for_others():
+    w = world()
+    attack("ports", w.a)
+    check()
+    assert "address ignored" not in w.log(w.a)
+
+
+# ---- malformed and senseless messages ----
+
+@test
+def malformed_requests_are_ignored():
+    with Memory(world().a):
+        attack("heads", world().a)
+    logs(world().a, "message refused")
+    check()
+
+
+@test
+def senseless_requests_are_answered():
+    attack("ranges", world().a)
+    check()
+
+
+@test
+def malformed_answers_end_the_connection():
+    w = world()
+    with Memory(w.a), Stand("malformed", w.a, w.b) as stand:
+        wait_until(lambda: w.log(w.a).count("peer offline name=m") >= 9, 60, "eight kinds of malformed answers")
+        check()
+    logs(w.a, "answer refused")
+    assert stand.asked["vec"] >= 8, stand.asked
+
+
+# ---- floods ----
+
+def flood(what):
+    w = world()
+    with Memory(w.a):
+        attack("flood-" + what, w.a)
+        check()
+
+
+@test
+def a_flood_of_requests_for_blocks(): flood("blk")
+
+
+@test
+def a_flood_of_requests_for_lists(): flood("tree")
+
+
+@test
+def a_flood_of_questions_what_is_there(): flood("have")
+
+
+@test
+def a_flood_of_requests_for_change_sets(): flood("cs")
+
+
+@test
+def a_flood_of_requests_for_vectors(): flood("vec")
+
+
+@test
+def a_flood_of_requests_with_bodies(): flood("body")
+
+
+@test
+def a_flood_of_large_vectors():
+    w = world()
+    with Memory(w.a), Stand("flood-vectors", w.a) as stand:
+        wait_until(lambda: w.a.cli("status", check=False), 30, "status")
+        check(60)
+    assert stand.asked["published"] > 20, stand.asked
+
+
+@test
+def a_flood_of_answers_that_nobody_has_asked_for():
+    w = world()
+    with Memory(w.a), Stand("flood-replies", w.a) as stand:
+        check(60)
+    assert stand.asked["published"] > 100, stand.asked
+
+
+# ---- vectors ----
+
+@test
+def a_vector_with_as_many_streams_as_there_may_be():
+    w = world()
+    with Memory(w.a), Stand("many-streams", w.a, w.b) as stand:
+        wait_until(lambda: not exists(w.a.folder, "x"), 1, "")
+        check(40)
+    assert stand.asked["cs"] >= 1, stand.asked
+
+
+@test
+def a_forged_vector_is_refused():
+    with Stand("forged-vector", world().a):
+        logs(world().a, "vector refused")
+        check()
+
+
+@test
+def an_old_vector_of_another_start_is_refused():
+    w = world()
+    saved = os.path.join(temp_dir("saved"), "vector")
+    attack("save-vector", w.b, saved)
+    w.b.down()
+    w.b.up(peers=[w.a])
+    w.b.wait(30)
+    with Stand("replay", w.a, saved):
+        logs(w.a, "vector refused")
+        check()
+
+
+# ---- change sets ----
+
+def refused_set(scenario, *args, words="change sets refused"):
+    w = world()
+    with Stand(scenario, w.a, w.b, *args) as stand:
+        wait_until(lambda: "name=m" in w.log(w.a), 15, "the liar is online")
+        check(40)
+        logs(w.a, words)
+    assert stand.asked["cs"], stand.asked
+
+
+@test
+def change_sets_that_are_not_what_was_signed():
+    for scenario in ("bad-signature", "flipped-byte", "wrong-root", "count-lies", "inline-lies"):
+        refused_set(scenario)
+
+
+@test
+def a_clock_an_hour_ahead():
+    refused_set("clock-ahead")
+
+
+@test
+def paths_that_leave_the_folder():
+    for path in (b"../x", b"a/../../x", b"/tmp/x", b".lanyard/x", b".LanYard/x", b"a\0b", b"a//b", b"", b".", b"a/", b"x" * 256, b"x/" * 600 + b"x"):
+        refused_set("path", path.hex())
+        for n in (world().a, world().b):
+            assert not exists(n.folder, "before") and not exists(n.folder, "../x")
+
+
+@test
+def a_path_through_a_symlink():
+    w = world()
+    with Stand("through-symlink", w.a, w.b, w.outside):
+        for n in (w.a, w.b):
+            wait_until(lambda: os.path.lexists(path_of(n.folder, "s")), 20, "s")
+        check(30)
+    check()
+
+
+@test
+def sizes_and_counts_that_lie():
+    w = world()
+    with Memory(w.a), Stand("sizes-lie", w.a, w.b) as stand:
+        wait_until(lambda: w.a.status()["pull"] if "pull" in w.a.status() else True, 5, "")
+        check(40)
+    assert stand.asked["blk"] and stand.asked["tree"], stand.asked
+    for name in ("one-longer", "one-shorter", "three-longer", "three-shorter", "more-blocks", "fewer-blocks", "huge"):
+        assert not exists(w.a.folder, name) and not exists(w.b.folder, name), name
+    check()
+
+
+@test
+def a_list_that_is_not_that_of_the_file():
+    w = world()
+    with Stand("twisted-list", w.a, w.b) as stand:
+        check(40)
+    assert stand.asked["tree"] and not exists(w.a.folder, "twisted-list"), stand.asked
+
+
+def edits_go_on(name):
+    w = world()
+    for i, (n, other) in enumerate(((w.b, w.a), (w.a, w.b), (w.b, w.a), (w.a, w.b))):
+        data = b"edit %d" % i
+        write(n.folder, name, data)
+        wait_until(lambda: is_file_with(other.folder, name, data), 30, f"edit {i} of {name}")
+
+
+@test
+def an_entry_that_covers_the_future():
+    w = world()
+    with Stand("covers-future", w.a, w.b, "future"):
+        for n in (w.a, w.b):
+            wait_until(lambda: is_file_with(n.folder, "future", b"hi"), 20, "future")
+    edits_go_on("future")
+    check()
+
+
+@test
+def an_entry_with_as_large_a_context_as_there_may_be():
+    w = world()
+    with Stand("full-context", w.a, w.b, "full"):
+        for n in (w.a, w.b):
+            wait_until(lambda: is_file_with(n.folder, "full", b"hi"), 20, "full")
+    check()
+    edits_go_on("full")
+    check()
+
+
+@test
+def two_histories_under_one_stream():
+    w = world()
+    with Stand("two-histories", w.a, w.b):
+        for n in (w.a, w.b):
+            wait_until(lambda: exists(n.folder, "history"), 20, "history")
+        check(30)
+
+
+# ---- who promises and does not keep it ----
+
+def with_liar_first(scenario, act, *more):
+    """A starts anew and meets the liar before B, so that it is asked first; then B comes and act() is to succeed."""
+    w = world()
+    w.a.down()
+    w.b.down()
+    w.a.up()
+    with Stand(scenario, w.a, *more) as stand:
+        wait_until(lambda: any(p["name"] == "m" and p["online"] for p in w.a.status()["peers"]), 20, "the liar is online")
+        w.b.up(peers=[w.a])
+        w.b.wait(30)
+        act()
+    return stand
+
+
+def new_file_of_b(size, deadline):
+    w = world()
+    name, data = f"of-b-{next(count)}", random_bytes(next(count), size)
+
+    def act():
+        write(w.b.folder, name, data)
+        wait_until(lambda: is_file_with(w.a.folder, name, data), deadline, f"{name} at a")
+    return act
+
+
+@test
+def blocks_that_never_come_are_taken_from_others():
+    stand = with_liar_first("silent-blocks", new_file_of_b(9_000_000, 75))
+    assert stand.asked["blk"] or stand.asked["tree"], stand.asked
+    check()
+
+
+@test
+def change_sets_that_never_come_are_taken_from_others():
+    stand = with_liar_first("silent-sets", new_file_of_b(3000, 60))
+    assert stand.asked["cs"], stand.asked
+    check()
+
+
+@test
+def promises_of_change_sets_that_are_empty():
+    stand = with_liar_first("empty-sets", new_file_of_b(3000, 20))
+    assert stand.asked["cs"], stand.asked
+    check()
+
+
+@test
+def a_control_log_that_never_comes_is_taken_from_others():
+    w = world()
+    code = w.a.invite()
+    stand_of = node("late")
+
+    def act():
+        stand_of.join(w.b.invite() if False else code, at=w.a.address)
+        stand_of.up(peers=[w.a, w.b])
+        stand_of.wait(60, 2)
+    with Stand("silent-control", w.a, w.b) as stand:
+        wait_until(lambda: "name=m" in w.log(w.b), 20, "the liar is online")
+        act()
+    assert stand.asked["ctl"], stand.asked
+    stand_of.kill9()
+    check()
+
+
+@test
+def wrong_blocks_are_taken_from_others():
+    w = world()
+    before = w.log(w.a)
+    w.a.down()
+    w.b.down()
+    w.a.up()
+    w.b.up(peers=[w.a])
+    with Stand("wrong-blocks", w.a, w.b) as stand:
+        wait_until(lambda: any(p["name"] == "m" and p["online"] for p in w.a.status()["peers"]), 20, "the liar is online")
+        new_file_of_b(30_000_000, 60)()
+        logs(w.a, "wrong block", before)
+    assert stand.asked["blk"], stand.asked
+    check()
+
+
+tap.main()
