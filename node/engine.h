@@ -53,6 +53,9 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
 int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms) MUST_CHECK;
 /* Local change of the stamp only (same content). */
 int engine_touched(struct engine *e, int64_t path, const struct stamp *st, bool settled) MUST_CHECK;
+/* Something lives beneath `path`, but a file or link has won there: makes a directory that supersedes nothing. It wins everywhere, and the
+ * file waits as a conflict. 1 when it authored one, 0 when there is no need. */
+int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode, uint64_t wall_ms) MUST_CHECK;
 /* A new version that settles a conflict: survivor = entry id of one of the heads. */
 int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wall_ms) MUST_CHECK;
 
@@ -82,6 +85,9 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
 /* A kept file now holds the content of `entry` (or 0) of that path. Ends a WANT_KEEP of it. */
 int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *root, uint64_t size, const char *name,
                 uint64_t wall_ms) MUST_CHECK;
+
+/* Wants what should be on this disk and is neither there nor wanted: after the ignore rules have changed. */
+int  engine_want_missing(struct engine *e) MUST_CHECK;
 
 /* ---- questions ---- */
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;

@@ -43,21 +43,27 @@ static int look_load(struct engine *e, const char *path, size_t len, bool create
     return r == ERR_NOTFOUND ? 0 : r;
 }
 
-/* A hostile member can write a context that covers what others will only write, or names thousands of streams. What descends from it must
- * be valid all the same: it covers nothing of its own stream from its own number on, and no more streams than an entry may name. */
-static void mend_context(struct engine *e, struct entry *ent)
+/* Leaves out what an entry may not name: own numbers from its own on; and beyond LIMIT_CTX pairs those that we do not know ourselves. */
+static void mend_dots(struct engine *e, struct dots *c, const struct dot *own, bool clip)
 {
-    struct dots *c = &ent->v.ctx;
     size_t n = 0;
     for (size_t i = 0; i < c->n; i++) {
         struct dot d = c->v[i];
-        if (sid_eq(&d.sid, &ent->v.dot.sid) && d.seq >= ent->v.dot.seq)
-            d.seq = ent->v.dot.seq - 1;
-        bool room = c->n - i + n <= LIMIT_CTX || engine_stream_by_sid(e, &d.sid);
+        if (sid_eq(&d.sid, &own->sid) && d.seq >= own->seq)
+            d.seq = clip ? own->seq - 1 : 0;
+        bool room = c->n - i + n <= LIMIT_CTX || engine_known_of(e, &d.sid) >= d.seq;
         if (d.seq && room && n < LIMIT_CTX)
             c->v[n++] = d;
     }
     c->n = n;
+}
+
+/* A hostile member can write a context that covers what others will only write, exceptions of what is not there yet, or thousands of
+ * both. What descends from it must be valid all the same, or everybody would refuse it and all that comes after it. */
+static void mend_context(struct engine *e, struct entry *ent)
+{
+    mend_dots(e, &ent->v.ctx, &ent->v.dot, true);
+    mend_dots(e, &ent->v.except, &ent->v.dot, false);
 }
 
 /* Numbers, encodes and stores one entry; its change set is sealed at the commit. */
@@ -246,6 +252,44 @@ int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms
     if (r == 0)
         r = state_update(e, k.path);
     return r < 0 ? r : news;
+}
+
+/* ---- shelter ---- */
+
+static int one_lives(void *arg, int64_t path, const char *name, size_t len, int64_t winner)
+{
+    (void)arg, (void)path, (void)name, (void)len, (void)winner;
+    return 1;
+}
+
+static bool needs_shelter(const struct look *k)
+{
+    for (size_t i = 0; i < k->n; i++)
+        if (k->of[i]->row.kind == KIND_DIR)
+            return false;
+    return k->winner && k->winner->row.kind != KIND_TOMBSTONE && may_write(k->e);
+}
+
+int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode, uint64_t wall_ms)
+{
+    assert(index_in_tx(e->c.index));
+    AUTO(look_release) struct look k;
+    int64_t id;
+    int r = look_load(e, path, len, false, &k);
+    if (r < 0 || !needs_shelter(&k))
+        return r == ERR_NOTFOUND ? 0 : r;
+    r = index_path_each(e->c.index, path, len, true, one_lives, NULL);
+    if (r <= 0)
+        return r;
+    AUTO(entry_release) struct entry ent = {.kind = KIND_DIR, .path = {(const uint8_t *)path, len}, .mode = mode};
+    struct sid self = own_sid(e);
+    merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads, k.n);
+    r = author(e, &ent, k.path, wall_ms, &id);
+    if (r == 0 && k.have_local && k.local.stamp.kind == STAMP_DIR)
+        r = put_local(&k, id, &k.local.stamp, true);
+    if (r == 0)
+        r = state_update(e, k.path);
+    return r < 0 ? r : 1;
 }
 
 /* ---- resolve ---- */

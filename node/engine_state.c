@@ -89,7 +89,7 @@ static void fp_toggle(struct engine *e, const struct dot *d)
 
 static void count(struct engine *e, const struct vers *v, int sign)
 {
-    if (!v || v->row.kind != KIND_FILE)
+    if (!v || (v->row.kind != KIND_FILE && v->row.kind != KIND_SYMLINK))
         return;
     e->now.files += (uint64_t)(int64_t)sign;
     e->now.bytes += (uint64_t)((int64_t)v->row.size * sign);
@@ -293,4 +293,33 @@ int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *
     /* A loser that has become the winner meanwhile is still to be put in place. */
     r = index_want_get(e->c.index, entry, &w);
     return r == 0 && w.role == WANT_KEEP ? index_want_del(e->c.index, entry) : r == ERR_NOTFOUND ? 0 : r;
+}
+
+struct missing_paths { struct engine *e; int64_t *path; size_t n, cap; };
+
+static int note_missing(void *arg, int64_t path, const char *name, size_t len, int64_t winner)
+{
+    (void)name;
+    (void)len;
+    (void)winner;
+    struct missing_paths *m = arg;
+    struct ix_local l;
+    if (index_local_get(m->e->c.index, path, &l) == 0)
+        return 0;
+    if (m->n == m->cap) {
+        m->cap = m->cap ? 2 * m->cap : 256;
+        m->path = xrealloc(m->path, m->cap, sizeof *m->path);
+    }
+    m->path[m->n++] = path;
+    return 0;
+}
+
+int engine_want_missing(struct engine *e)
+{
+    struct missing_paths m = {.e = e};
+    int r = index_path_each(e->c.index, "", 0, true, note_missing, &m);
+    for (size_t i = 0; r == 0 && i < m.n; i++)
+        r = state_update(e, m.path[i]);
+    free(m.path);
+    return r;
 }

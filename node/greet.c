@@ -116,12 +116,14 @@ static void on_change_sets(void *arg, const struct msg *m, zmq_msg_t *body)
         if (l && r == ERR_AGAIN)
             ask_ctl(n, l, false);
     }
-    if (r > 0) {
+    if (!l || link_state(l) == LINK_DEAD)
+        engine_online(n->engine, &q->dev, false);      /* nothing is asked of it any more; it may be good when it comes back */
+    else if (r > 0)
         engine_fetch_done(n->engine, &q->dev);
-        node_committed(n);
-    } else {
+    else
         engine_fetch_failed(n->engine, &q->dev);
-    }
+    if (r > 0)
+        node_committed(n);
     fetch_change_sets(n);
     free(q);
 }

@@ -13,6 +13,7 @@
 #define PING_MS 5000
 #define PING_TIMEOUT_MS 10000
 #define TICK_MS 500
+#define VECTORS_A_TURN 1000
 
 /* A request without an answer yet. */
 struct pending { uint64_t req, due; link_reply_fn fn; void *arg; struct pending *next; };
@@ -262,22 +263,29 @@ static void receive_from(struct link *l, void *socket)
 static void on_ctl(void *arg) { receive_from(arg, ((struct link *)arg)->ctl); }
 static void on_bulk(void *arg) { receive_from(arg, ((struct link *)arg)->bulk); }
 
+/* A vector names everything, so of those that wait only the newest counts. Reading one costs more than receiving it: whoever sends them
+ * faster than they are read would otherwise fill the memory. */
 static void on_sub(void *arg)
 {
     struct link *l = arg;
-    for (int i = 0; i < 64 && l->state == LINK_UP; i++) {
-        zmq_msg_t topic, blob;
+    zmq_msg_t topic, blob, newest;
+    zmq_msg_init(&newest);
+    bool has_body, any = false;
+    int r = l->state == LINK_UP;
+    for (int i = 0; i < VECTORS_A_TURN && r; i++) {
         zmq_msg_init(&topic);
         zmq_msg_init(&blob);
-        bool has_body;
-        int r = net_receive(l->sub, NULL, &topic, &blob, &has_body);
-        if (r > 0 && has_body)
-            l->c.ops.vector(l->c.ops.arg, l, zmq_msg_data(&blob), zmq_msg_size(&blob));
+        r = net_receive(l->sub, NULL, &topic, &blob, &has_body);
+        if (r > 0 && has_body) {
+            zmq_msg_move(&newest, &blob);
+            any = true;
+        }
         zmq_msg_close(&topic);
         zmq_msg_close(&blob);
-        if (r == 0)
-            return;
     }
+    if (any)
+        l->c.ops.vector(l->c.ops.arg, l, zmq_msg_data(&newest), zmq_msg_size(&newest));
+    zmq_msg_close(&newest);
 }
 
 static void on_monitor(void *arg)

@@ -17,6 +17,9 @@
 #define ZAP_ENDPOINT "inproc://zeromq.zap.01"
 #define PORT_TRIES 50
 #define KEEP_MS 200
+#define REPLIES_WAITING 256      /* of a connection, before further ones are dropped */
+#define VECTORS_WAITING 16       /* the same; each is as good as those before it together */
+#define REQUESTS_WAITING 256     /* of a connection, before its sender has to wait */
 #define CLOSE_TRIES 20
 
 /* ---- options ---- */
@@ -28,17 +31,24 @@ static int set_int(void *s, int option, int value)
     return err_set(ERR_IO, "network: socket option %d: %s", option, zmq_strerror(errno));
 }
 
+static int set_max(void *s, int64_t bytes)
+{
+    if (zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &bytes, sizeof bytes) == 0)
+        return 0;
+    return err_set(ERR_IO, "network: maximum message size: %s", zmq_strerror(errno));
+}
+
 int net_socket_common(void *s)
 {
     static const struct { int option, value; } table[] = {
         {ZMQ_LINGER, 0}, {ZMQ_IPV6, 1}, {ZMQ_HANDSHAKE_IVL, 5000},
         {ZMQ_TCP_KEEPALIVE, 1}, {ZMQ_TCP_KEEPALIVE_IDLE, 20}, {ZMQ_TCP_KEEPALIVE_INTVL, 5}, {ZMQ_TCP_KEEPALIVE_CNT, 3},
     };
-    int64_t max = LIMIT_WIRE;
-    if (zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &max, sizeof max))
-        return err_set(ERR_IO, "network: maximum message size: %s", zmq_strerror(errno));
+    int r = set_max(s, LIMIT_WIRE);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        int r = set_int(s, table[i].option, table[i].value);
+        r = set_int(s, table[i].option, table[i].value);
         if (r < 0)
             return r;
     }
@@ -90,8 +100,12 @@ static int server_socket(struct net *n, int type, const char *domain, const uint
         r = set_int(s, ENFORCE_DOMAIN, 1);
     if (r == 0 && type == ZMQ_ROUTER)
         r = set_int(s, ZMQ_ROUTER_MANDATORY, 1);
+    if (r == 0)
+        r = set_int(s, ZMQ_SNDHWM, type == ZMQ_ROUTER ? REPLIES_WAITING : VECTORS_WAITING);
     if (r == 0 && type == ZMQ_ROUTER)
-        r = set_int(s, ZMQ_SNDHWM, 256);
+        r = set_int(s, ZMQ_RCVHWM, REQUESTS_WAITING);
+    if (r == 0 && type == ZMQ_ROUTER)
+        r = set_max(s, LIMIT_WIRE_REQUEST);
     if (r < 0) {
         zmq_close(s);
         return r;
@@ -200,60 +214,6 @@ static void on_join(void *arg)
     struct net *n = arg;
     for (int i = 0; i < MESSAGES_A_TURN && n->join && serve_one(n, n->join, n->c.ops.join); i++)
         ;
-}
-
-/* ---- sending ---- */
-
-static void release(void *data, void *hint)
-{
-    (void)hint;
-    free(data);
-}
-
-void net_body_take(zmq_msg_t *body, void *data, size_t len)
-{
-    int r = zmq_msg_init_data(body, data, len, release, NULL);
-    assert(r == 0);
-}
-
-static void send_to(void *socket, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
-{
-    AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
-    int r = msg_encode(&head, m);
-    assert(r == 0);
-    bool ok = zmq_send(socket, to->route, to->routelen, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
-    if (!ok)
-        log_seldom(LOG_INFO, "reply dropped type=%s why=\"%s\"", msg_name(m->type), zmq_strerror(errno));
-    if (ok)
-        ok = zmq_send(socket, head.data, head.len, (body ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) >= 0;
-    if (ok && body && zmq_msg_send(body, socket, ZMQ_DONTWAIT) >= 0)
-        return;
-    if (body)
-        zmq_msg_close(body);
-}
-
-void net_reply(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body) { send_to(n->router, to, m, body); }
-
-void net_reply_join(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
-{
-    if (n->join)
-        send_to(n->join, to, m, body);
-    else if (body)
-        zmq_msg_close(body);
-}
-
-void net_topic(const struct net *n, uint8_t topic[static NET_TOPIC])
-{
-    memcpy(topic, "v1", 2);
-    keys_topic(n->c.group_keys, topic + 2);
-}
-
-void net_publish(struct net *n, const void *blob, size_t len)
-{
-    uint8_t topic[NET_TOPIC];
-    net_topic(n, topic);
-    if (zmq_send(n->pub, topic, sizeof topic, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
-        zmq_send(n->pub, blob, len, ZMQ_DONTWAIT);
 }
 
 /* ---- ports ---- */
@@ -461,6 +421,7 @@ void net_free(struct net **pn)
         close(n->reserved);
     if (n->zmq)
         zmq_ctx_term(n->zmq);
+    net_send_release(n);
     free(n);
     *pn = NULL;
 }

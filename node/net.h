@@ -51,7 +51,10 @@ void *net_context(struct net *n);
 const char *net_address(const struct net *n);       /* "ADDR:PORT" really listened on */
 uint16_t net_port(const struct net *n);
 
-/* Sends a reply; the body (may be NULL) is consumed. A reply to somebody who has gone, or who does not read, is dropped. */
+/* Sends a reply; the body (may be NULL) is consumed. A reply to somebody who has gone, or who does not read, is dropped: at most
+ * NET_WAITING_MAX bytes wait for one device, far more than an honest one has asked for. net_is_full: a large reply to it would be dropped. */
+#define NET_WAITING_MAX (64u << 20)
+bool net_is_full(struct net *n, const struct id *who);
 void net_reply(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body);
 void net_reply_join(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body);
 /* A vector on PUB. */

@@ -4,6 +4,9 @@
 
 #include "node/net.h"
 
+/* Bytes of bodies that wait to be sent to a device, over all connections of it. Threads of libzmq count them down. */
+struct debt { struct id who; _Atomic size_t bytes; };
+
 struct net {
     struct net_config c;
     void *zmq, *zap, *router, *pub, *join;
@@ -11,9 +14,11 @@ struct net {
     char address[80];
     uint16_t port;
     struct loop_timer keep_timer;
+    struct debt **debt; size_t ndebt;
     int reserved;                    /* a bound, not listening socket that keeps P + 2 */
 };
 
+void net_send_release(struct net *n);
 void net_zap_serve(void *net);       /* answers all waiting questions of libzmq; a loop_fn */
 
 #endif

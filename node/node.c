@@ -188,6 +188,20 @@ static void look(void *arg, const char *path, size_t len)
         scan_hint(n->scan, path, len, false);
 }
 
+static void on_rules(void *arg)
+{
+    struct node *n = arg;
+    int r = engine_begin(n->engine);
+    if (r == 0 && (r = engine_want_missing(n->engine)) == 0)
+        r = engine_commit(n->engine, loop_wall());
+    else if (r < 0 && index_in_tx(n->index))
+        engine_rollback(n->engine);
+    if (r < 0)
+        log_warn("ignore rules why=\"%s\"", err_text());
+    else
+        node_committed(n);
+}
+
 static bool is_ignored(void *arg, const char *path, size_t len, bool dir)
 {
     struct node *n = arg;
@@ -208,7 +222,7 @@ static int start_parts_of_folder(struct node *n)
         return r;
     struct scan_config sc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .gear = &n->gear, .group = g,
-        .ops = {.busy = scan_busy, .committed = on_committed, .trouble = on_trouble, .failed = on_scan_failed, .arg = n}};
+        .ops = {.busy = scan_busy, .committed = on_committed, .trouble = on_trouble, .rules = on_rules, .failed = on_scan_failed, .arg = n}};
     return scan_new(&sc, &n->scan);
 }
 
@@ -422,6 +436,9 @@ void node_free(struct node **pn)
     if (n->discovery)
         loop_del_fd(n->loop, discovery_fd(n->discovery));
     discovery_stop(&n->discovery);
+    n->paused = true;                    /* nobody is asked for anything any more */
+    if (n->scan)
+        scan_stop(n->scan);
     api_free(&n->api);
     inviter_free(&n->inviter);
     pool_free(&n->pool);                 /* jobs end here, and tell the parts that are still there */

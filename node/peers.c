@@ -21,7 +21,13 @@ struct address {
     uint64_t due, pause;
     struct link *link;
 };
-struct device { struct id dev; struct link *link; uint64_t last_seen_ms; char address[80]; unsigned sources; };
+struct device {
+    struct id dev;
+    struct link *link;
+    uint64_t last_seen_ms;
+    char address[80]; unsigned sources;
+    char heard[80];             /* from where its last greeting came; "" = none that could be dialled */
+};
 
 struct peers {
     struct peers_config c;
@@ -242,6 +248,19 @@ void peers_remove(struct peers *p, const char *address, enum addr_source source)
         drop_address(p, a);
 }
 
+/* Only the last address that a device was heard from counts: a member that greets with ever new ports takes nobody's room. */
+static void set_heard(struct peers *p, const struct id *dev, const char *text)
+{
+    struct device *d = device_get(p, dev);
+    if (strcmp(d->heard, text) == 0)
+        return;
+    struct address *old = d->heard[0] ? by_text(p, d->heard) : NULL;
+    if (old && old->sources == ADDR_HEARD && old->link && link_state(old->link) != LINK_UP)
+        link_kill(old->link, "heard from elsewhere");
+    peers_remove(p, d->heard, ADDR_HEARD);
+    snprintf(d->heard, sizeof d->heard, "%s", text);
+}
+
 void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[static 8], const char *ip, uint16_t port)
 {
     char text[80];
@@ -252,10 +271,16 @@ void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[stati
         return;
     const char *v4 = strncmp(ip, "::ffff:", 7) == 0 ? ip + 7 : ip;
     snprintf(text, sizeof text, strchr(v4, ':') ? "[%s]:%u" : "%s:%u", v4, port);
+    set_heard(p, dev, text);
     peers_add(p, text, ADDR_HEARD);
     struct address *a = by_text(p, text);
-    if (a && !a->link)
-        a->due = 0;
+    if (!a)
+        return;
+    /* It knows us now. A dial that it refused before hangs for seconds in libzmq: a new one does not. */
+    if (a->link && link_state(a->link) == LINK_DIALLING)
+        link_kill(a->link, "to be dialled again");
+    a->pause = 0;
+    a->due = 0;
 }
 
 void peers_pause(struct peers *p, bool paused)

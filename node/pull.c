@@ -163,19 +163,23 @@ static void begin(struct pull *p, struct item *it)
     begin_content(p, it);
 }
 
-/* A want that local rules exclude is not for this disk: it counts as fulfilled here. */
+/* A want that local rules exclude is not for this disk: it counts as fulfilled here. What lies there is left alone, also when it is to be
+ * removed elsewhere. engine_want_missing makes the want anew when the rules change. */
 static bool excluded(struct pull *p, const struct item *it)
 {
-    return it->want.role == WANT_INSTALL && it->ent.kind != KIND_TOMBSTONE &&
-           p->c.ops.ignored(p->c.ops.arg, it->path, it->len, it->ent.kind == KIND_DIR);
+    return it->want.role == WANT_INSTALL && p->c.ops.ignored(p->c.ops.arg, it->path, it->len, it->ent.kind == KIND_DIR);
 }
 
 static int exclude(struct pull *p, const struct item *it)
 {
     int r = engine_begin(p->c.engine);
+    if (r == 0 && (r = index_want_del(p->c.index, it->want.entry)) == 0)
+        r = index_local_del(p->c.index, it->want.path);
     if (r == 0)
-        r = index_want_del(p->c.index, it->want.entry);
-    return r < 0 ? r : engine_commit(p->c.engine, loop_wall());
+        return engine_commit(p->c.engine, loop_wall());
+    if (index_in_tx(p->c.index))
+        engine_rollback(p->c.engine);
+    return r;
 }
 
 static struct item *item_new(struct pull *p, const struct ix_want *w)
@@ -190,8 +194,8 @@ static struct item *item_new(struct pull *p, const struct ix_want *w)
     item_claim(p, w->entry);
     struct ix_entry row;
     if (engine_entry(p->c.engine, w->entry, &it->raw, &it->ent, &row) < 0) {
-        log_warn("index: %s", err_text());
-        item_fail(p, it, FAILED_MS);
+        log_seldom(LOG_WARN, "index: %s", err_text());
+        item_done(p, it);                /* its want stays, and is tried again at the next kick */
         return NULL;
     }
     it->len = it->ent.path.len;

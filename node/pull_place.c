@@ -215,6 +215,21 @@ static bool stays(const struct place *v)
            v->it->failures >= NOT_EMPTY_TRIES;
 }
 
+/* Where something lives there must be a directory: if a file has won its path (or that of a directory above it), neither could ever be
+ * put in place. What only is on its way out or in is given time. */
+static int shelter(struct pull *p, const struct place *v, uint64_t wall)
+{
+    const struct item *it = v->it;
+    if (v->code == 0 || it->want.role != WANT_INSTALL || it->ent.kind == KIND_TOMBSTONE || it->failures < NOT_EMPTY_TRIES)
+        return 0;
+    int r = 0;
+    if (v->have_local && v->local.stamp.kind == STAMP_DIR)
+        r = engine_shelter(p->c.engine, it->path, it->len, v->local.stamp.mode, wall);
+    for (size_t n = it->len; r >= 0 && (n = path_parent(it->path, n)) > 0; )
+        r = engine_shelter(p->c.engine, it->path, n, 0755, wall);
+    return r < 0 ? r : 0;
+}
+
 static int record(struct batch *b)
 {
     struct pull *p = b->p;
@@ -226,6 +241,8 @@ static int record(struct batch *b)
             b->c[i].now = b->v[i].local.stamp;
         }
         r = record_one(p, &b->v[i], &b->c[i], wall);
+        if (r == 0)
+            r = shelter(p, &b->v[i], wall);
     }
     if (r == 0)
         return engine_commit(p->c.engine, wall);

@@ -94,7 +94,7 @@ void scan_all(struct scan *s)
 
 /* ---- ignore rules ---- */
 
-static int read_rules(struct scan *s, struct ignore *ig, const char *path)
+static int read_rules(struct scan *s, struct ignore *ig, const char *path, struct id *hash)
 {
     AUTOFREE char *full = NULL;
     if (asprintf(&full, "%s/%s", folder_path(s->c.folder), path) < 0)
@@ -107,6 +107,7 @@ static int read_rules(struct scan *s, struct ignore *ig, const char *path)
     for (ssize_t n; (n = read(fd, piece, sizeof piece)) > 0; )
         buf_add(&text, piece, (size_t)n);
     close(fd);
+    *hash = id_hash_tagged(0, hash, sizeof *hash, text.data, text.len);
     return buf_ok(&text) ? ignore_load(ig, (const char *)text.data, text.len, path)
                          : err_set(ERR_BAD, "%s: longer than %u bytes", path, IGNORE_TEXT);
 }
@@ -115,9 +116,10 @@ static int read_rules(struct scan *s, struct ignore *ig, const char *path)
 static void load_rules(struct scan *s)
 {
     struct ignore *ig = ignore_new();
-    int r = read_rules(s, ig, RULES_FILE);
+    struct id hash = {{1}};
+    int r = read_rules(s, ig, RULES_FILE, &hash);
     if (r == 0)
-        r = read_rules(s, ig, RULES_LOCAL);
+        r = read_rules(s, ig, RULES_LOCAL, &hash);
     s->rules_changed = false;
     if (r < 0) {
         s->c.ops.trouble(s->c.ops.arg, RULES_FILE, strlen(RULES_FILE), err_text());
@@ -126,7 +128,13 @@ static void load_rules(struct scan *s)
     }
     ignore_free(&s->ignore);
     s->ignore = ig;
+    bool others = !id_is_none(&s->rules) && !id_eq(&s->rules, &hash);
+    s->rules = hash;
+    if (others)
+        s->c.ops.rules(s->c.ops.arg);
 }
+
+void scan_stop(struct scan *s) { s->stopped = true; }
 
 bool scan_ignored(struct scan *s, const char *path, size_t len, bool is_dir)
 {

@@ -25,6 +25,7 @@ struct scan_ops {
     bool (*busy)(void *arg, const char *path, size_t len);      /* an install is at work on it */
     void (*committed)(void *arg);                               /* new entries are durable */
     void (*trouble)(void *arg, const char *path, size_t len, const char *text);  /* skipped things, each said once */
+    void (*rules)(void *arg);                                   /* the ignore rules have changed */
     void (*failed)(void *arg, const char *text);                /* the folder or the index cannot be used now; NULL = it can again */
     void *arg;
 };
@@ -33,6 +34,7 @@ struct scan_config {
     const struct gear *gear; const struct group *group; struct scan_ops ops;
 };
 int  scan_new(const struct scan_config *c, struct scan **out) MUST_CHECK;
+void scan_stop(struct scan *s);                                 /* the node ends: looks under way mean nothing any more */
 void scan_free(struct scan **s);
 void scan_all(struct scan *s);                                  /* look at everything, soon */
 void scan_hint(struct scan *s, const char *path, size_t len, bool deep);

@@ -42,6 +42,7 @@ struct scan {
     struct scan_config c;
     struct watch *watch;
     struct ignore *ignore;
+    struct id rules;                 /* hash of their texts; none = not read yet */
     struct hints soon, later;
     bool full_wanted, looking, full_look, first_done, stopped, root_bad, rules_changed;
     struct loop_timer timer, flush_timer;

@@ -6,6 +6,7 @@
 #define LIMIT_HEAD          (64u * 1024)         /* first frame of a message */
 #define LIMIT_BODY          (4u * 1024 * 1024)   /* second frame: the largest block */
 #define LIMIT_WIRE          (LIMIT_BODY + 128u * 1024) /* ZMQ_MAXMSGSIZE: body plus what CURVE adds */
+#define LIMIT_WIRE_REQUEST  (128u * 1024)        /* the same where requests come in: no frame of one is longer than LIMIT_HEAD */
 #define LIMIT_DEPTH         8u                   /* nesting of msgpack arrays: the deepest record has 5 */
 #define LIMIT_OBJECTS       (1u << 20)           /* msgpack objects in one message */
 #define LIMIT_PATH          4095u                /* bytes of a path; PATH_MAX of Linux without its NUL */

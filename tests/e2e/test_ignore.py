@@ -71,6 +71,19 @@ def a_file_that_becomes_ignored_is_not_deleted_anywhere():
 
 
 @test
+def what_is_taken_in_again_arrives():
+    a, b = group("a", "b")
+    write(b.folder, ".lanyard/ignore", b"films/\n")
+    b.cli("scan")
+    write(a.folder, "films/one", b"long")
+    settled_names(a, b)
+    assert not exists(b.folder, "films"), "an ignored directory was put on disk"
+    write(b.folder, ".lanyard/ignore", b"")
+    b.cli("scan")
+    wait_until(lambda: is_file_with(b.folder, "films/one", b"long"), 20, "the file on b after its rules have changed")
+
+
+@test
 def the_nodes_corner_never_travels():
     a, b = group("a", "b")
     write(a.folder, ".lanyard/mine", b"x")

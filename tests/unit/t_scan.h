@@ -39,6 +39,7 @@ static inline void on_trouble(void *arg, const char *path, size_t len, const cha
     snprintf(w.trouble.path[w.trouble.n], 80, "%.*s", (int)len, path);
     snprintf(w.trouble.text[w.trouble.n++], 200, "%s", text);
 }
+static inline void on_rules(void *arg) { (void)arg; }
 static inline void on_failed(void *arg, const char *text)
 {
     (void)arg;
@@ -51,7 +52,7 @@ static inline void scan_start(void)
     t_must(pool_new(w.loop, 3, &w.pool));
     struct scan_config c = { .loop = w.loop, .pool = w.pool, .folder = folder, .engine = w.e, .index = w.ix, .gear = &w.gear,
                              .group = &w.g.group,
-                             .ops = { .busy = on_busy, .committed = on_committed, .trouble = on_trouble, .failed = on_failed } };
+                             .ops = { .busy = on_busy, .committed = on_committed, .trouble = on_trouble, .rules = on_rules, .failed = on_failed } };
     t_must(scan_new(&c, &w.scan));
 }
 static inline void scan_end(void)

@@ -103,17 +103,20 @@ static void too_big(struct liar *l, const char *address)
     for (size_t n = LIMIT_HEAD; n <= LIMIT_HEAD + 2; n++) {
         void *s = talk_up(l, address, 0);
         talk_raw(s, big, n, NULL, 0);
-        talk_raw(s, big, 10, big, LIMIT_BODY + 1);
+        talk_raw(s, big, 10, big, LIMIT_HEAD + 1);
         if (!talk_ping(s))
             die("a head of %zu bytes ended the connection", n);
         zmq_close(s);
     }
-    void *s = talk_up(l, address, 0);
-    talk_raw(s, big, sizeof big, NULL, 0);
-    struct reply r;
-    if (talk_ask(s, &(struct msg){ .type = MSG_PING }, &r, 300))
-        die("a frame beyond the limit was taken");
-    zmq_close(s);
+    static const size_t beyond[] = { LIMIT_WIRE_REQUEST + 1, LIMIT_BODY, sizeof big };
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        void *s = talk_up(l, address, 0);
+        struct reply r;
+        talk_raw(s, big, beyond[i], NULL, 0);
+        if (talk_ask(s, &(struct msg){ .type = MSG_PING }, &r, 300))
+            die("a frame of %zu bytes was taken", beyond[i]);
+        zmq_close(s);
+    }
 }
 
 void attack_heads(struct liar *l, const char *address)
@@ -260,7 +263,7 @@ static struct msg flood_request(const char *what, const struct learned *k, const
 
 void attack_flood(struct liar *l, const char *address, const char *what, int seconds, int connections)
 {
-    static uint8_t body[LIMIT_BODY];
+    static uint8_t body[LIMIT_WIRE_REQUEST - 1000];
     void *first = talk_up(l, address, 0), *s[64];
     struct learned k;
     uint8_t *refs;

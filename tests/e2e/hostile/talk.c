@@ -48,9 +48,11 @@ void liar_open(struct liar *l, const char *home)
 void *talk_dial(struct liar *l, const char *address, const uint8_t *server_key)
 {
     char ep[128];
-    int zero = 0;
+    int zero = 0, never = -1, second = 1000;
     void *s = zmq_socket(l->zmq, ZMQ_DEALER);
     zmq_setsockopt(s, ZMQ_LINGER, &zero, sizeof zero);
+    zmq_setsockopt(s, ZMQ_RECONNECT_IVL, &never, sizeof never);
+    zmq_setsockopt(s, ZMQ_SNDTIMEO, &second, sizeof second);
     if (server_key) {
         zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, server_key, 32);
         zmq_setsockopt(s, ZMQ_CURVE_PUBLICKEY, l->keys->tr_pk, 32);
@@ -71,7 +73,7 @@ void *talk_group(struct liar *l, const char *address)
 
 void talk_raw(void *s, const void *head, size_t headlen, const void *body, size_t bodylen)
 {
-    if (zmq_send(s, head, headlen, body ? ZMQ_SNDMORE : 0) < 0 || (body && zmq_send(s, body, bodylen, 0) < 0))
+    if ((zmq_send(s, head, headlen, body ? ZMQ_SNDMORE : 0) < 0 || (body && zmq_send(s, body, bodylen, 0) < 0)) && errno != EAGAIN)
         die("sending: %s", zmq_strerror(errno));
 }
 
@@ -197,7 +199,10 @@ void learn(struct liar *l, void *s, const char *address, struct learned *out)
     struct vec v;
     (void)l;
     *out = (struct learned){ 0 };
-    if (!talk_ask(s, &(struct msg){ .type = MSG_GET_VEC }, &r, WAIT_MS) || r.m.type != MSG_VEC)
+    bool told = false;                   /* while replies of an earlier flood wait it drops others */
+    for (int i = 0; i < 20 && !told; i++)
+        told = talk_ask(s, &(struct msg){ .type = MSG_GET_VEC }, &r, WAIT_MS / 10);
+    if (!told || r.m.type != MSG_VEC)
         die("%s: no vector", address);
     must(vec_decode(zmq_msg_data(&r.body), zmq_msg_size(&r.body), &v));
     out->peer = v.dev;

@@ -1,0 +1,116 @@
+/* What a node sends: replies and vectors. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/log.h"
+#include "node/net_priv.h"
+
+static void release(void *data, void *hint)
+{
+    (void)hint;
+    free(data);
+}
+
+void net_body_take(zmq_msg_t *body, void *data, size_t len)
+{
+    int r = zmq_msg_init_data(body, data, len, release, NULL);
+    assert(r == 0);
+}
+
+/* libzmq counts messages, and for each connection. What must be bounded is bytes, and for each device. */
+struct parcel { zmq_msg_t body; struct debt *debt; };
+
+static struct debt *debt_of(struct net *n, const struct id *who)
+{
+    for (size_t i = 0; i < n->ndebt; i++)
+        if (id_eq(&n->debt[i]->who, who))
+            return n->debt[i];
+    struct debt *d = xcalloc(1, sizeof *d);
+    d->who = *who;
+    n->debt = xrealloc(n->debt, n->ndebt + 1, sizeof *n->debt);
+    n->debt[n->ndebt++] = d;
+    return d;
+}
+
+bool net_is_full(struct net *n, const struct id *who) { return debt_of(n, who)->bytes + LIMIT_BODY > NET_WAITING_MAX; }
+
+static void paid(void *data, void *hint)
+{
+    (void)data;
+    struct parcel *p = hint;
+    p->debt->bytes -= zmq_msg_size(&p->body);
+    zmq_msg_close(&p->body);
+    free(p);
+}
+
+/* Puts the body into a parcel that is counted until it has been sent. */
+static void pack(struct debt *d, zmq_msg_t *body)
+{
+    struct parcel *p = xcalloc(1, sizeof *p);
+    p->debt = d;
+    zmq_msg_init(&p->body);
+    zmq_msg_move(&p->body, body);
+    d->bytes += zmq_msg_size(&p->body);
+    int r = zmq_msg_init_data(body, zmq_msg_data(&p->body), zmq_msg_size(&p->body), paid, p);
+    assert(r == 0);
+}
+
+static void send_to(void *socket, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
+{
+    AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
+    int r = msg_encode(&head, m);
+    assert(r == 0);
+    bool ok = zmq_send(socket, to->route, to->routelen, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
+    if (!ok)
+        log_seldom(LOG_INFO, "reply dropped type=%s why=\"%s\"", msg_name(m->type), zmq_strerror(errno));
+    if (ok)
+        ok = zmq_send(socket, head.data, head.len, (body ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) >= 0;
+    if (ok && body && zmq_msg_send(body, socket, ZMQ_DONTWAIT) >= 0)
+        return;
+    if (body)
+        zmq_msg_close(body);
+}
+
+void net_reply(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
+{
+    if (body && debt_of(n, &to->who)->bytes + zmq_msg_size(body) > NET_WAITING_MAX) {
+        log_seldom(LOG_WARN, "reply dropped type=%s why=\"%u MiB wait for this device already\"", msg_name(m->type), NET_WAITING_MAX >> 20);
+        zmq_msg_close(body);
+        return;
+    }
+    if (body)
+        pack(debt_of(n, &to->who), body);
+    send_to(n->router, to, m, body);
+}
+
+void net_reply_join(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
+{
+    if (n->join)
+        send_to(n->join, to, m, body);
+    else if (body)
+        zmq_msg_close(body);
+}
+
+void net_topic(const struct net *n, uint8_t topic[static NET_TOPIC])
+{
+    memcpy(topic, "v1", 2);
+    keys_topic(n->c.group_keys, topic + 2);
+}
+
+void net_publish(struct net *n, const void *blob, size_t len)
+{
+    uint8_t topic[NET_TOPIC];
+    net_topic(n, topic);
+    if (zmq_send(n->pub, topic, sizeof topic, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
+        zmq_send(n->pub, blob, len, ZMQ_DONTWAIT);
+}
+
+/* The context has ended: nothing waits any more. */
+void net_send_release(struct net *n)
+{
+    for (size_t i = 0; i < n->ndebt; i++)
+        free(n->debt[i]);
+    free(n->debt);
+}

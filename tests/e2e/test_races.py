@@ -1,0 +1,117 @@
+"""What users and nodes do to the same files at the same moment: nothing is lost, nothing is torn, nothing waits for ever."""
+import os
+import shutil
+
+import torture
+from lanyard import exists, group, is_file_with, path_of, read, same_trees, tap, test, wait_until, write
+
+
+def big(letter):
+    return letter.encode() * 30_000         # not inline: it is stored and kept as a file
+
+
+def versions(n, path):
+    return n.cli("log", path, json=True, check=False) if n.cli("log", path, check=False).code == 0 else []
+
+
+def is_available(n, path, data):
+    """Whether some version of the path that the node has here is this content."""
+    return any(v["available"] == "here" and v["size"] == len(data) and n.cli("cat", path, "--version", v["version"]).raw == data
+               for v in versions(n, path))
+
+
+@test
+def a_file_that_is_open_for_writing_is_not_displaced():
+    a, b = group("a", "b")
+    write(a.folder, "f", big("o"))
+    same_trees(a, b)
+    with open(path_of(b.folder, "f"), "r+b", buffering=0) as f:
+        write(a.folder, "f", big("n"))
+        a.cli("scan")
+        wait_until(lambda: len(versions(b, "f")) == 2, 20, "the news on b")
+        f.seek(0, os.SEEK_END)
+        f.write(b"mine")
+    mine = big("o") + b"mine"
+    wait_until(lambda: is_available(b, "f", mine), 30, "what was written through the open file as a version")
+    same_trees(a, b)
+    assert is_available(b, "f", big("n")), "the other one's version"
+
+
+@test
+def a_file_that_is_open_for_writing_is_not_removed():
+    a, b = group("a", "b")
+    write(a.folder, "f", big("o"))
+    same_trees(a, b)
+    with open(path_of(b.folder, "f"), "r+b", buffering=0) as f:
+        os.unlink(path_of(a.folder, "f"))
+        a.cli("scan")
+        wait_until(lambda: len(versions(b, "f")) == 2, 20, "the news on b")
+        f.seek(0, os.SEEK_END)
+        f.write(b"mine")
+    wait_until(lambda: is_file_with(a.folder, "f", big("o") + b"mine"), 30, "the edit, which beats the removal")
+    same_trees(a, b)
+
+
+@test
+def a_directory_becomes_a_file_while_the_other_one_adds_to_it():
+    nodes = a, b, _ = group("a", "b", "c")
+    write(a.folder, "d/old", big("o"))
+    same_trees(*nodes)
+    for n in (a, b):
+        n.cli("pause")
+    write(b.folder, "d/new", big("n"))
+    b.cli("scan")
+    shutil.rmtree(path_of(a.folder, "d"))
+    write(a.folder, "d", big("f"))
+    a.cli("scan")
+    for n in (a, b):
+        n.cli("resume")
+    wait_until(lambda: all(is_file_with(n.folder, "d/new", big("n")) for n in nodes), 30, "the directory everywhere")
+    same_trees(*nodes)
+    for n in nodes:
+        n.settle(2)
+        assert is_available(n, "d", big("f")), f"the file is not to be had on {n.name}"
+        assert not exists(n.folder, "d/old")
+
+
+@test
+def a_directory_becomes_a_link_while_the_other_one_adds_to_it():
+    a, b = group("a", "b")
+    write(a.folder, "d/old", b"old")
+    same_trees(a, b)
+    for n in (a, b):
+        n.cli("pause")
+    write(b.folder, "d/sub/new", b"new")
+    b.cli("scan")
+    shutil.rmtree(path_of(a.folder, "d"))
+    os.symlink("elsewhere", path_of(a.folder, "d"))
+    a.cli("scan")
+    for n in (a, b):
+        n.cli("resume")
+    wait_until(lambda: is_file_with(a.folder, "d/sub/new", b"new"), 40, "the directory on a")
+    same_trees(a, b)
+    for n in (a, b):
+        wait_until(lambda n=n: n.status()["state"] == "idle", 30, f"{n.name} idle")
+
+
+def short_torture(seed):
+    wrong, _ = torture.torture(seed, 8)
+    assert not wrong, "\n".join(wrong)
+
+
+@test
+def torture_1():
+    short_torture(1)
+
+
+@test
+def torture_2():
+    short_torture(2)
+
+
+@test
+def torture_3():
+    short_torture(3)
+
+
+tap.main()
