@@ -51,6 +51,8 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
                 bool settled, uint64_t wall_ms) MUST_CHECK;
 /* A path that was on disk is gone for sure. 1 when it authored a tombstone. */
 int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms) MUST_CHECK;
+/* A path that this disk ignores is no longer on it: nobody else hears of that. Should it not be ignored one day, it comes back. */
+int engine_forget(struct engine *e, const char *path, size_t len) MUST_CHECK;
 /* Local change of the stamp only (same content). */
 int engine_touched(struct engine *e, int64_t path, const struct stamp *st, bool settled) MUST_CHECK;
 /* Something lives beneath `path`, but a file or link has won there: makes a directory that supersedes nothing. It wins everywhere, and the

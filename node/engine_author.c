@@ -254,6 +254,17 @@ int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms
     return r < 0 ? r : news;
 }
 
+int engine_forget(struct engine *e, const char *path, size_t len)
+{
+    int64_t id;
+    int r = index_path_id(e->c.index, path, len, false, &id);
+    if (r == 0)
+        r = index_local_del(e->c.index, id);
+    if (r == 0)
+        r = state_update(e, id);
+    return r == ERR_NOTFOUND ? 0 : r;
+}
+
 /* ---- shelter ---- */
 
 static int one_lives(void *arg, int64_t path, const char *name, size_t len, int64_t winner)

@@ -8,6 +8,7 @@
 #include "proto/limits.h"
 
 #define CLOCK_TOLERANCE_MS (10 * 60 * 1000)
+#define REFUSED_MAX MSG_RANGES      /* streams that one peer has sent nothing useful of */
 
 /* ---- vectors ---- */
 
@@ -139,8 +140,19 @@ size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure,
 
 /* ---- streams that a peer has sent something wrong of are not asked of it again for a while ---- */
 
+static size_t count_refused(const struct engine *e, const struct id *from)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->nrefused; i++)
+        n += id_eq(&e->refused[i].dev, from);
+    return n;
+}
+
+/* Beyond REFUSED_MAX the peer is asked for nothing at all: it may claim 65,536 streams that it does not have. */
 static void refuse_stream(struct engine *e, const struct sid *sid, const struct id *from)
 {
+    if (count_refused(e, from) >= REFUSED_MAX)
+        return;
     e->refused = xrealloc(e->refused, e->nrefused + 1, sizeof *e->refused);
     e->refused[e->nrefused++] = (struct assignment){*sid, *from};
 }
@@ -205,7 +217,7 @@ bool engine_next_fetch(struct engine *e, struct fetch *out)
 {
     for (size_t i = 0; i < e->npeer; i++) {
         const struct peer_vec *p = &e->peer[i];
-        if (!p->online || !p->have || is_assigned(e, NULL, &p->dev))
+        if (!p->online || !p->have || is_assigned(e, NULL, &p->dev) || count_refused(e, &p->dev) >= REFUSED_MAX)
             continue;
         fetch_from(e, p, out);
         if (out->n)

@@ -1,5 +1,6 @@
 #include "node/node.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -271,8 +272,13 @@ static void on_tick(void *arg)
     struct node *n = arg;
     watch_folder(n);
     const char *why;
-    if (index_checkpoint(n->index, node_state(n, &why) == NODE_IDLE) < 0)
+    bool idle = node_state(n, &why) == NODE_IDLE;
+    if (index_checkpoint(n->index, idle) < 0)
         log_seldom(LOG_WARN, "index: %s", err_text());
+    /* What a large scan or transfer took from the system is given back when it is over. */
+    if (idle && n->was_busy)
+        malloc_trim(0);
+    n->was_busy = !idle;
     if (++n->ticks % RETRY_TICKS == 0)
         greet_retry(n);
     loop_timer_set(n->loop, &n->tick_timer, TICK_MS, on_tick, n);

@@ -43,7 +43,7 @@ struct node {
     struct gear gear;
     uint8_t inst[8];
     bool paused;
-    bool restart, clean, folder_gone;
+    bool restart, clean, folder_gone, was_busy;
     unsigned ticks;
     char scan_error[256], pull_error[256], start_error[256], brake_error[256];   /* "" = none */
     struct found { char instance[64]; uint32_t naddr; char addr[LIMIT_ADDRS][80]; } *found; size_t nfound;  /* by mDNS */

@@ -106,12 +106,12 @@ static void look_at(struct look *l, const struct hint *h)
         on_trouble(l, h->path, h->len);
         return;
     }
-    if (ignore_match_deep(l->scan->ignore, h->path, h->len, st.kind == STAMP_DIR))
-        return;
     if (st.kind == STAMP_ABSENT) {
         report(l, (struct sight){.st = st, .wd = -1}, h->path, h->len, NULL, 0);
         return;
     }
+    if (ignore_match_deep(l->scan->ignore, h->path, h->len, st.kind == STAMP_DIR))
+        return;
     if (on_entry(l, h->path, h->len, &st) == WALK_DESCEND && st.kind == STAMP_DIR && h->deep && walk(l, h->path, h->len) < 0)
         on_trouble(l, h->path, h->len);
 }

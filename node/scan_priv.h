@@ -33,7 +33,7 @@ void scan_settle(struct scan *s, const struct hints *looked);      /* absences a
 void scan_on_look_done(struct scan *s, struct look *l);
 
 /* A path that waits to become a fact. */
-enum fact_kind { FACT_SEEN, FACT_GONE };
+enum fact_kind { FACT_SEEN, FACT_GONE, FACT_FORGET };   /* FORGET: gone, but ignored */
 struct fact { enum fact_kind kind; char *path; size_t len; struct stamp st; struct content_list content; bool settled; };
 struct candidate { char *path; size_t len; struct stamp st; int class; };
 struct missing { char *path; size_t len; struct ix_local local; bool matched; };

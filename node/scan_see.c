@@ -1,7 +1,10 @@
 /* What a look means: differences, absences, renames. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "node/log.h"
 #include "node/scan_priv.h"
@@ -201,17 +204,24 @@ static bool unreadable(const struct scan *s, const char *path, size_t len)
     return false;
 }
 
-/* The second look: only what is still missing, and may be missing, counts. */
+/* The second look: only what is still missing, and may be missing, counts. What is ignored may go without anybody being told. */
 static bool truly_missing(struct scan *s, const struct missing *m)
 {
     struct stamp st;
-    if (ignore_match_deep(s->ignore, m->path, m->len, m->local.stamp.kind == STAMP_DIR) || unreadable(s, m->path, m->len))
+    if (unreadable(s, m->path, m->len))
         return false;
     if (s->c.ops.busy(s->c.ops.arg, m->path, m->len)) {
         scan_later(s, m->path, m->len, BUSY_MS);
         return false;
     }
-    return folder_stat(s->c.folder, m->path, m->len, &st) == 0 && st.kind == STAMP_ABSENT;
+    if (folder_stat(s->c.folder, m->path, m->len, &st) < 0 || st.kind != STAMP_ABSENT)
+        return false;
+    if (!ignore_match_deep(s->ignore, m->path, m->len, m->local.stamp.kind == STAMP_DIR))
+        return true;
+    struct fact f = plain_fact(m->path, m->len, &st);
+    f.kind = FACT_FORGET;
+    take_fact(s, f);
+    return false;
 }
 
 static int by_ino(const void *a, const void *b)
@@ -240,9 +250,25 @@ static struct missing *renamed_from(struct scan *s, const struct stamp *st)
     return NULL;
 }
 
+/* An inode is used again soon after its file was deleted, and who unpacks an archive sets times: size and time prove nothing. A file that
+ * was born before we last looked at the missing one is no new file. */
+static bool born_before(struct scan *s, const struct candidate *c, const struct missing *m)
+{
+    struct statx st;
+    int fd;
+    if (folder_open_file(s->c.folder, c->path, c->len, &fd) < 0)
+        return false;
+    int r = statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st);
+    close(fd);
+    return r == 0 && st.stx_mask & STATX_BTIME && st.stx_ino == m->local.stamp.ino &&
+           st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec <= m->local.stamp.ctime_ns;
+}
+
 /* The content of a file that was only renamed is known: nothing is read. */
 static bool take_renamed(struct scan *s, const struct candidate *c, const struct missing *m)
 {
+    if (!born_before(s, c, m))
+        return false;
     struct ix_entry row;
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
     AUTO(entry_release) struct entry ent = {0};

@@ -50,7 +50,10 @@ static int hash_one(const struct scan *s, struct hashed *h)
     close(fd);
     if (r == 0 && !stamp_same(&h->st, &after))
         return err_set(ERR_CHANGED, "changed while it was read");
-    int64_t newest = h->st.mtime_ns > h->st.ctime_ns ? h->st.mtime_ns : h->st.ctime_ns;
+    /* A time in the future was set by somebody: no write of this moment has it. */
+    int64_t newest = h->st.ctime_ns;
+    if (h->st.mtime_ns > newest && h->st.mtime_ns <= began)
+        newest = h->st.mtime_ns;
     h->settled = began - newest > folder_granularity(f);
     return r;
 }
@@ -174,7 +177,7 @@ static bool still_true(struct scan *s, const struct fact *f)
     struct stamp now;
     if (s->c.ops.busy(s->c.ops.arg, f->path, f->len) || folder_stat(s->c.folder, f->path, f->len, &now) < 0)
         return false;
-    return f->kind == FACT_GONE ? now.kind == STAMP_ABSENT : stamp_same(&now, &f->st);
+    return f->kind == FACT_SEEN ? stamp_same(&now, &f->st) : now.kind == STAMP_ABSENT;
 }
 
 static int give(struct scan *s, const struct fact *f)
@@ -184,6 +187,8 @@ static int give(struct scan *s, const struct fact *f)
         return 0;
     }
     uint64_t wall = loop_wall();
+    if (f->kind == FACT_FORGET)
+        return engine_forget(s->c.engine, f->path, f->len);
     if (f->kind == FACT_GONE)
         return engine_gone(s->c.engine, f->path, f->len, wall);
     bool dir = f->st.kind == STAMP_DIR;

@@ -6,7 +6,7 @@
 
 #include "node/log.h"
 
-enum { LISTS_CACHED = 4, JOBS_MAX = 128 };   /* jobs of one peer at once: more than an honest one asks for */
+enum { LISTS_CACHED = 4, JOBS_MAX = 128, BYTES_MAX = 64 << 20 };   /* of one peer at once: more than an honest one asks for */
 
 /* A block list with the offset of each block. */
 struct list { struct id root; struct buf refs; uint64_t *at; uint32_t n; uint64_t used; };
@@ -15,7 +15,7 @@ struct serve {
     struct serve_config c;
     struct list list[LISTS_CACHED];
     uint64_t clock, bytes;
-    struct { struct id who; unsigned jobs; } *peer; size_t npeer;
+    struct client { struct id who; unsigned jobs; uint64_t bytes; } *peer; size_t npeer;
 };
 
 /* ---- where a content lies ---- */
@@ -136,7 +136,7 @@ static void serve_have(struct serve *s, const struct net_from *to, const struct 
 /* ---- blocks ---- */
 
 /* whole: a kept file that is one block; it is as long as it is. */
-struct piece { struct place_of at; struct id id; uint64_t off; uint32_t len; bool whole; int code; };
+struct piece { struct place_of at; struct id id; uint64_t off; uint32_t len, asked; bool whole; int code; };
 struct read_job { struct job job; struct serve *s; struct net_from to; uint64_t req; uint32_t n; struct piece v[LIMIT_GET_BLK]; uint8_t *data; size_t used, room; };
 
 static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
@@ -196,15 +196,22 @@ static void read_run(struct job *job)
             read_one(j, &j->v[i]);
 }
 
-static unsigned *jobs_of(struct serve *s, const struct id *who)
+static struct client *client_of(struct serve *s, const struct id *who)
 {
     for (size_t i = 0; i < s->npeer; i++)
         if (id_eq(&s->peer[i].who, who))
-            return &s->peer[i].jobs;
+            return &s->peer[i];
     s->peer = xrealloc(s->peer, s->npeer + 1, sizeof *s->peer);
-    s->peer[s->npeer].who = *who;
-    s->peer[s->npeer].jobs = 0;
-    return &s->peer[s->npeer++].jobs;
+    s->peer[s->npeer] = (struct client){.who = *who};
+    return &s->peer[s->npeer++];
+}
+
+static uint64_t job_bytes(const struct read_job *j)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < j->n; i++)
+        n += j->v[i].asked;
+    return n < LIMIT_BODY ? n : LIMIT_BODY;
 }
 
 static void read_done(struct job *job)
@@ -222,7 +229,9 @@ static void read_done(struct job *job)
         place_of_release(&v->at);
     }
     s->bytes += j->used;
-    --*jobs_of(s, &j->to.who);
+    struct client *c = client_of(s, &j->to.who);
+    c->jobs--;
+    c->bytes -= job_bytes(j);
     zmq_msg_t body;
     net_body_take(&body, j->data ? j->data : xcalloc(1, 1), j->used);
     net_reply(s->c.net, &j->to, &m, &body);
@@ -231,16 +240,19 @@ static void read_done(struct job *job)
 
 static void serve_blocks(struct serve *s, const struct net_from *to, const struct msg *m)
 {
-    unsigned *jobs = jobs_of(s, &to->who);
-    if (*jobs >= JOBS_MAX) {
+    struct client *c = client_of(s, &to->who);
+    if (c->jobs >= JOBS_MAX || c->bytes >= BYTES_MAX || net_is_full(s->c.net, &to->who)) {
         refuse(s, to, m->req, MSGERR_BUSY, "too many requests");
         return;
     }
     struct read_job *j = xcalloc(1, sizeof *j);
     *j = (struct read_job){.job = {.run = read_run, .done = read_done}, .s = s, .to = *to, .req = m->req, .n = m->get_blk.n};
-    for (uint32_t i = 0; i < j->n; i++)
+    for (uint32_t i = 0; i < j->n; i++) {
         locate(s, &m->get_blk.want[i], &j->v[i]);
-    ++*jobs;
+        j->v[i].asked = j->v[i].whole ? LIMIT_BLOCK : j->v[i].len;
+    }
+    c->jobs++;
+    c->bytes += job_bytes(j);
     pool_submit(s->c.pool, &j->job);
 }
 

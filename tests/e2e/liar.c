@@ -1,8 +1,8 @@
 /* A member, or a stranger, that does not keep to the protocol; for test_hostile.py.
  *     liar HOME SCENARIO ADDRESS... [ARGUMENT...]
  * HOME is that of a device whose node is not running. Scenarios in which others dial the liar print `ready ADDRESS`, go on until
- * standard input ends, and then print how often they were asked for what. Exit code 1 and a line on standard error when a node did not
- * behave as it must. */
+ * standard input ends, and print how often they were asked for what: `hellos N cs N ...`. Exit code 1 and a line on standard error
+ * when a node did not behave as it must. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,14 +89,16 @@ static void twisted_list(struct scene *c)
     c->s.blocks = SERVE_TWISTED;
 }
 
-/* arg: a path. The entry pretends to have seen everything that all streams will ever say. */
+/* arg: a path. The entry pretends to have seen everything that all streams will ever say, but not what they say next. */
 static void covers_future(struct scene *c)
 {
-    struct dots ctx = { 0 };
-    for (size_t i = 0; i < c->k.nstream; i++)
+    struct dots ctx = { 0 }, except = { 0 };
+    for (size_t i = 0; i < c->k.nstream; i++) {
         ctx_raise(&ctx, &c->k.stream[i].sid, LIMIT_SEQ);
-    AUTO(buf_release) struct buf text = BUF_INIT(64);
-    book_add(&c->b, &(struct lie){ .kind = KIND_FILE, .path = c->arg, .pathlen = strlen(c->arg), .mode = 0644, .size = 2, .ctx = &ctx,
+        for (uint64_t k = 1; k < 50; k++)
+            dots_add(&except, &(struct dot){ c->k.stream[i].sid, c->k.stream[i].known + k });
+    }
+    book_add(&c->b, &(struct lie){ .kind = KIND_FILE, .path = c->arg, .pathlen = strlen(c->arg), .mode = 0644, .size = 2, .ctx = &ctx, .except = &except,
                                    .content = { (const uint8_t *)"\x92\x00\xc4\x02hi", 6 } });
     book_seal(&c->b, HONEST);
 }
@@ -125,7 +127,34 @@ static void two_histories(struct scene *c)
     c->s.second = &c->b2;
 }
 
+/* Thousands of versions of one path, none of which supersedes another. */
+static void one_path(struct scene *c)
+{
+    for (int k = 0; k < 2; k++) {
+        for (uint32_t i = 0; i < LIMIT_CS_COUNT; i++)
+            book_text(&c->b, "one-path", "version");
+        book_seal(&c->b, HONEST);
+    }
+}
+
 /* ---- behaviour ---- */
+
+static int by_sid(const void *a, const void *b) { return sid_cmp(&((const struct vec_stream *)a)->sid, &((const struct vec_stream *)b)->sid); }
+
+/* arg: how many streams of one file each */
+static void real_streams(struct scene *c)
+{
+    c->s.nclaim = strtoul(c->arg, NULL, 10);
+    c->s.claim = xcalloc(c->s.nclaim, sizeof *c->s.claim);
+    c->s.generate = true;
+    for (size_t i = 0; i < c->s.nclaim; i++) {
+        struct vec_stream *v = &c->s.claim[i];
+        randombytes_buf(v->tip8, sizeof v->tip8);
+        v->sid = sid_make(&c->l.group->id, &c->l.keys->dev, v->tip8);
+        v->known = v->content = 1;
+    }
+    qsort(c->s.claim, c->s.nclaim, sizeof *c->s.claim, by_sid);
+}
 
 /* Everything of everybody but the first node asked, and much more. */
 static void claim_all(struct scene *c, uint64_t more)
@@ -201,7 +230,7 @@ static const struct { const char *name; void (*prepare)(struct scene *); } STAND
     { "good", good_book }, { "bad-signature", bad_signature }, { "flipped-byte", flipped_byte }, { "wrong-root", wrong_root },
     { "count-lies", count_lies }, { "clock-ahead", clock_ahead }, { "path", entry_path }, { "through-symlink", through_symlink },
     { "sizes-lie", sizes_lie }, { "inline-lies", inline_lies }, { "twisted-list", twisted_list }, { "covers-future", covers_future },
-    { "full-context", full_context }, { "two-histories", two_histories }, { "silent-blocks", silent_blocks },
+    { "full-context", full_context }, { "two-histories", two_histories }, { "one-path", one_path }, { "real-streams", real_streams }, { "silent-blocks", silent_blocks },
     { "silent-sets", silent_sets }, { "empty-sets", empty_sets }, { "silent-control", silent_control }, { "wrong-blocks", wrong_blocks },
     { "hello-as-other", hello_as_other }, { "many-streams", many_streams }, { "flood-vectors", flood_vectors },
     { "flood-replies", flood_replies }, { "malformed", malformed }, { "replay", replay }, { "forged-vector", forged_vector },

@@ -3,7 +3,7 @@ import os
 import shutil
 
 import torture
-from lanyard import exists, group, is_file_with, path_of, read, same_trees, tap, test, wait_until, write
+from lanyard import Skip, exists, group, is_file_with, path_of, read, same_trees, tap, test, wait_until, write
 
 
 def big(letter):
@@ -34,7 +34,7 @@ def a_file_that_is_open_for_writing_is_not_displaced():
     mine = big("o") + b"mine"
     wait_until(lambda: is_available(b, "f", mine), 30, "what was written through the open file as a version")
     same_trees(a, b)
-    assert is_available(b, "f", big("n")), "the other one's version"
+    wait_until(lambda: is_available(a, "f", big("n")) and is_available(b, "f", big("n")), 20, "the other one's version")
 
 
 @test
@@ -92,6 +92,49 @@ def a_directory_becomes_a_link_while_the_other_one_adds_to_it():
     same_trees(a, b)
     for n in (a, b):
         wait_until(lambda n=n: n.status()["state"] == "idle", 30, f"{n.name} idle")
+
+
+@test
+def new_files_in_the_inodes_of_deleted_ones_are_no_renames():
+    a, b = group("a", "b")
+    when, names = 1_600_000_000 * 10**9, [str(i) for i in range(20)]
+
+    def unpack(folder, contents):               # like an archive: all of one size, all of one time
+        for name, letter in zip(names, contents):
+            path = path_of(a.folder, f"{folder}/{name}")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(big(letter))
+            os.utime(path, ns=(when, when))
+    unpack("one", "ABCDEFGHIJKLMNOPQRST")
+    same_trees(a, b)
+    a.settle()
+    old = {os.stat(path_of(a.folder, f"one/{n}")).st_ino for n in names}
+    shutil.rmtree(path_of(a.folder, "one"))
+    unpack("two", "abcdefghijklmnopqrst")
+    if not old & {os.stat(path_of(a.folder, f"two/{n}")).st_ino for n in names}:
+        raise Skip("this file system does not use inodes again")
+    same_trees(a, b)
+    assert read(b.folder, "two/3") == big("d")
+
+
+@test
+def what_is_removed_while_it_is_ignored_comes_back():
+    a, b = group("a", "b")
+    for path in ("f", "d/1", "d/2"):
+        write(a.folder, path, b"content")
+    same_trees(a, b)
+    b.settle()
+    write(b.folder, ".lanyard/ignore", b"f\nd\n")
+    b.cli("scan")
+    os.unlink(path_of(b.folder, "f"))
+    shutil.rmtree(path_of(b.folder, "d"))
+    b.cli("scan")
+    os.unlink(path_of(b.folder, ".lanyard/ignore"))
+    b.cli("scan")
+    wait_until(lambda: exists(b.folder, "f") and exists(b.folder, "d/2"), 20, "the files on b")
+    same_trees(a, b)
+    assert exists(a.folder, "f") and exists(a.folder, "d/1")
 
 
 def short_torture(seed):

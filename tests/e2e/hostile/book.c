@@ -116,3 +116,16 @@ struct id book_blocks(struct book *b, const char *path, uint32_t n, uint32_t len
                                .size = say_size ? say_size : (uint64_t)n * len, .content = { c.data, c.len } });
     return root;
 }
+
+void book_first_of(const struct liar *l, const uint8_t inc[8], struct buf *out)
+{
+    AUTOFREE struct book *b = xcalloc(1, sizeof *b);
+    char path[64] = "streams/", *hex = path + strlen(path);
+    hex_encode(hex, inc, 8);
+    book_open(b, l, inc);
+    book_text(b, path, "one of many");
+    book_seal(b, HONEST);
+    buf_add(out, b->sets.data, b->sets.len);
+    buf_release(&b->sets);
+    buf_release(&b->items);
+}

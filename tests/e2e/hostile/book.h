@@ -24,7 +24,7 @@ struct book {
     uint64_t known;
     struct id tip;
     struct buf sets; uint32_t nsets;     /* the change sets so far, one behind the other */
-    struct buf items; struct id leaf[64]; uint32_t nitems;   /* of the next one */
+    struct buf items; struct id leaf[LIMIT_CS_COUNT]; uint32_t nitems;   /* of the next one */
     struct { struct id id; uint8_t *data; uint32_t len; } block[64]; size_t nblock;
     struct { struct id root; uint8_t *refs; uint32_t n; } list[16]; size_t nlist;
 };
@@ -36,6 +36,8 @@ void book_text(struct book *b, const char *path, const char *content);
 void book_link(struct book *b, const char *path, const char *target);
 /* n blocks of `len` bytes each, pseudo-random; says size and nblocks as told (0: truly). Returns the root. */
 struct id book_blocks(struct book *b, const char *path, uint32_t n, uint32_t len, uint64_t say_size, uint32_t say_n);
+/* A change set with one file, the first of the stream `inc`. */
+void book_first_of(const struct liar *l, const uint8_t inc[8], struct buf *out);
 uint64_t lie_hlc(void);
 
 #endif

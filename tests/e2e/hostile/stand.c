@@ -10,6 +10,7 @@
 
 #define RUN_MS 150000
 #define PUBLISH_MS 500
+#define REPORT_MS 100
 
 /* ---- sockets ---- */
 
@@ -104,7 +105,7 @@ static void answer_hello(struct stand *s, struct asked *q)
         return;
     m.hello = *h;
     m.hello.dev = self.dev = id_is_none(&s->hello_as) ? s->l->keys->dev : s->hello_as;
-    memcpy(m.hello.inst, "liarliar", 8);
+    memcpy(m.hello.inst, s->l->inst, 8);
     m.hello.port = s->port;
     randombytes_buf(m.hello.nonce, sizeof m.hello.nonce);
     memcpy(self.nonce, m.hello.nonce, sizeof self.nonce);
@@ -133,7 +134,7 @@ static void make_vector(struct stand *s, struct buf *out)
     }
     struct vec v = { .group = s->l->group->id, .dev = s->l->keys->dev, .ctr = ++s->ctr, .wall_ms = now_ms(),
                      .ctl_n = s->say_ctl_n ? s->say_ctl_n : s->l->group->ctl_n, .ctl_hash = s->l->group->ctl_hash, .port = s->port };
-    memcpy(v.inst, "liarliar", 8);
+    memcpy(v.inst, s->l->inst, 8);
     v.stream = xcalloc(s->nclaim + 1, sizeof *v.stream);
     if (s->nclaim)
         memcpy(v.stream, s->claim, s->nclaim * sizeof *v.stream);
@@ -156,6 +157,23 @@ static void publish(struct stand *s)
         zmq_send(s->pub, blob.data, blob.len, ZMQ_DONTWAIT);
 }
 
+static void answer_generated(struct stand *s, struct asked *q)
+{
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY), sets = BUF_INIT(LIMIT_BODY);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < q->m.get_cs.n; i++) {
+        struct vec_stream key = { .sid = q->m.get_cs.range[i].sid };
+        const struct vec_stream *v = bsearch(&key, s->claim, s->nclaim, sizeof key, by_sid);
+        if (!v)
+            continue;
+        book_first_of(s->l, v->tip8, &sets);
+        n++;
+    }
+    mp_put_array(&body, n);
+    buf_add(&body, sets.data, sets.len);
+    answer(s, q, &(struct msg){ .type = MSG_CS, .req = q->m.req }, &body);
+}
+
 static void answer_cs(struct stand *s, struct asked *q)
 {
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
@@ -163,6 +181,10 @@ static void answer_cs(struct stand *s, struct asked *q)
     const struct book *b = s->second && !is_first ? s->second : s->book;
     bool ours = false;
     s->asked_cs++;
+    if (s->generate) {
+        answer_generated(s, q);
+        return;
+    }
     for (uint32_t i = 0; b && i < q->m.get_cs.n; i++)
         ours |= sid_eq(&q->m.get_cs.range[i].sid, &b->sid);
     if (s->silent_cs)
@@ -302,9 +324,16 @@ bool stand_wait_hello(struct stand *s, int timeout_ms)
     return s->hellos != 0;
 }
 
+static void report(const struct stand *s)
+{
+    printf("hellos %u cs %u blk %u tree %u ctl %u vec %u published %llu\n", s->hellos, s->asked_cs, s->asked_blk, s->asked_tree,
+           s->asked_ctl, s->asked_vec, (unsigned long long)s->published);
+    fflush(stdout);
+}
+
 void stand_run(struct stand *s)
 {
-    uint64_t end = now_ms() + RUN_MS, due = 0;
+    uint64_t end = now_ms() + RUN_MS, due = 0, told = 0;
     bool flood = s->flood_vectors || s->flood_replies;
     printf("ready 127.0.0.1:%u\n", s->port);
     fflush(stdout);
@@ -315,6 +344,10 @@ void stand_run(struct stand *s)
             break;
         if (item[0].revents)
             serve_one(s);
+        if (now_ms() >= told + REPORT_MS) {
+            report(s);
+            told = now_ms();
+        }
         if (s->flood_replies && s->hellos)
             flood_reply(s);
         if (now_ms() >= due || (s->flood_vectors && s->hellos)) {
@@ -322,6 +355,5 @@ void stand_run(struct stand *s)
             due = now_ms() + PUBLISH_MS;
         }
     }
-    printf("hellos %u\ncs %u\nblk %u\ntree %u\nctl %u\nvec %u\npublished %llu\n", s->hellos, s->asked_cs, s->asked_blk, s->asked_tree,
-           s->asked_ctl, s->asked_vec, (unsigned long long)s->published);
+    report(s);
 }

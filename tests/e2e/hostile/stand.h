@@ -15,7 +15,8 @@ struct stand {
     enum blocks_way blocks;
     bool flood_vectors, flood_replies;
     uint64_t say_ctl_n;                  /* 0 = truly */
-    struct vec_stream *claim; size_t nclaim;   /* sorted by sid; without the book's own stream */
+    struct vec_stream *claim; size_t nclaim;   /* without the book's own stream */
+    bool generate;                       /* claims are true: streams of one entry; tip8 is the incarnation, and they are sorted by sid */
     struct buf replay;                   /* a vector to show instead of our own */
     void *honest;                        /* where twisted blocks come from */
     struct id first; uint8_t route_first[16]; size_t routelen_first;
@@ -27,7 +28,7 @@ void stand_open(struct stand *s, struct liar *l);
 /* Has the node at that address dial us. */
 void stand_invite(struct stand *s, const char *address);
 void stand_claim(struct stand *s, const struct sid *sid, uint64_t known);
-/* Serves until standard input ends, at most a minute; then prints what was asked. */
+/* Prints `ready ADDRESS` and serves until standard input ends, at most some minutes. Prints again and again how often it was asked. */
 void stand_run(struct stand *s);
 /* Until somebody has greeted us. */
 bool stand_wait_hello(struct stand *s, int timeout_ms);

@@ -41,6 +41,7 @@ void liar_open(struct liar *l, const char *home)
     l->group = control_group(l->home->control);
     l->keys = l->home->keys;
     l->zmq = zmq_ctx_new();
+    randombytes_buf(l->inst, sizeof l->inst);
 }
 
 /* ---- sockets ---- */
@@ -130,7 +131,7 @@ bool talk_hello(struct liar *l, void *s, const struct id *dev, uint16_t port, st
                                   .ctl_n = l->group->ctl_n, .ctl_hash = l->group->ctl_hash, .port = port };
     struct hello_party self = { .dev = *dev };
     randombytes_buf(m.hello.nonce, sizeof m.hello.nonce);
-    memcpy(m.hello.inst, "liarliar", 8);
+    memcpy(m.hello.inst, l->inst, 8);
     memcpy(self.nonce, m.hello.nonce, sizeof self.nonce);
     memcpy(self.tr_pk, l->keys->tr_pk, sizeof self.tr_pk);
     hello_sign(m.hello.sig, &l->group->id, &self, NULL, l->keys);

@@ -12,6 +12,7 @@ struct liar {
     const struct group *group;
     const struct device_keys *keys;      /* the home's, or a stranger's own */
     void *zmq;
+    uint8_t inst[8];                     /* of this start */
 };
 struct reply { zmq_msg_t head, body; bool has_body; struct msg m; };
 
