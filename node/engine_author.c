@@ -251,6 +251,8 @@ int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms
         r = index_local_del(e->c.index, k.path);
     if (r == 0)
         r = state_update(e, k.path);
+    if (r == 0)
+        r = state_left(e, k.path);
     return r < 0 ? r : news;
 }
 

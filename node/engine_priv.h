@@ -48,6 +48,8 @@ struct vers *versions_find(struct versions *vs, int64_t entry);
 size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of);  /* arrays of vs->n */
 /* Brings live flags, winner, wants, conflict flag and figures of the path up to date. */
 int  state_update(struct engine *e, int64_t path) MUST_CHECK;
+/* Something has left `path`: a directory around it that outlived its own deletion because of it may go now, too. */
+int  state_left(struct engine *e, int64_t path) MUST_CHECK;
 /* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. */
 int  state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id) MUST_CHECK;
 

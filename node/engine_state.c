@@ -4,6 +4,7 @@
 
 #include "node/engine_priv.h"
 #include "proto/hlc.h"
+#include "proto/path.h"
 
 /* ---- the versions of a path ---- */
 
@@ -267,6 +268,31 @@ int state_put(struct engine *e, const struct stream *s, const struct entry *ent,
 
 /* ---- work done ---- */
 
+int state_left(struct engine *e, int64_t path)
+{
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    struct ix_entry row;
+    struct ix_local l;
+    int64_t id, winner;
+    int r = index_path_get(e->c.index, path, &name, NULL);
+    size_t n = r == 0 ? path_parent((const char *)name.data, name.len) : 0;
+    if (n == 0)
+        return r;
+    r = index_path_id(e->c.index, (const char *)name.data, n, false, &id);
+    if (r == 0)
+        r = index_local_get(e->c.index, id, &l);
+    if (r == 0)
+        r = index_path_get(e->c.index, id, NULL, &winner);
+    if (r == 0)
+        r = index_entry_get(e->c.index, winner, &row, NULL);
+    if (r < 0)
+        return r == ERR_NOTFOUND ? 0 : r;
+    if (l.entry != winner || l.stamp.kind != STAMP_DIR || row.kind != KIND_TOMBSTONE)
+        return 0;
+    struct ix_want w = {.entry = row.id, .path = id, .stream = row.stream, .seq = row.seq, .role = WANT_INSTALL, .kind = row.kind};
+    return index_want_put(e->c.index, &w);
+}
+
 int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bool settled)
 {
     struct ix_entry row;
@@ -280,6 +306,8 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
         r = index_local_put(e->c.index, &(struct ix_local){row.path, entry, *st, settled});
     if (r == 0)
         r = index_path_get(e->c.index, row.path, NULL, &winner);
+    if (r == 0 && st->kind == STAMP_ABSENT)
+        r = state_left(e, row.path);
     return r == 0 && winner != entry ? state_update(e, row.path) : r;
 }
 

@@ -13,6 +13,7 @@
 #define PING_MS 5000
 #define PING_TIMEOUT_MS 10000
 #define TICK_MS 500
+#define READY_MS 5
 #define VECTORS_A_TURN 1000
 
 /* A request without an answer yet. */
@@ -24,7 +25,8 @@ struct link {
     enum link_state state;
     void *ctl, *bulk, *sub, *monitor;
     struct pending *pending; size_t npending;
-    struct loop_timer tick, death;
+    struct loop_timer tick, death, ready;
+    struct msg_hello hello;          /* of the peer, verified */
     const char *why;
     uint64_t next_req, started, last_ping;
     bool pinging;
@@ -66,6 +68,7 @@ void link_kill(struct link *l, const char *why)
     l->state = LINK_DEAD;
     l->why = why;
     loop_timer_clear(l->c.loop, &l->tick);
+    loop_timer_clear(l->c.loop, &l->ready);
     loop_timer_set(l->c.loop, &l->death, 0, on_death, l);
 }
 
@@ -166,6 +169,32 @@ static int check_hello(struct link *l, const struct msg_hello *h)
     return hello_verify(h->sig, &l->c.group->id, &sender, &caller);
 }
 
+static bool writable(void *socket)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLOUT);
+}
+
+/* UP means that both lanes can be used: the handshake of the second may take a moment longer than that of the first. */
+static void become_up(void *arg)
+{
+    struct link *l = arg;
+    if (!writable(l->bulk)) {
+        loop_timer_set(l->c.loop, &l->ready, READY_MS, become_up, l);
+        return;
+    }
+    l->dev = l->hello.dev;
+    memcpy(l->inst, l->hello.inst, sizeof l->inst);
+    l->state = LINK_UP;
+    if (!l->c.ops.up(l->c.ops.arg, l, &l->hello)) {
+        link_kill(l, "not needed");
+        return;
+    }
+    l->last_ping = loop_now();
+    subscribe(l);
+}
+
 static void on_hello(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     (void)body;
@@ -185,15 +214,8 @@ static void on_hello(void *arg, const struct msg *m, zmq_msg_t *body)
             link_kill(l, "greeting not genuine");
         return;
     }
-    l->dev = m->hello.dev;
-    memcpy(l->inst, m->hello.inst, sizeof l->inst);
-    l->state = LINK_UP;
-    if (!l->c.ops.up(l->c.ops.arg, l, &m->hello)) {
-        link_kill(l, "not needed");
-        return;
-    }
-    l->last_ping = loop_now();
-    subscribe(l);
+    l->hello = m->hello;
+    become_up(l);
 }
 
 static void greet(struct link *l)
@@ -383,6 +405,7 @@ void link_free(struct link **pl)
     fail_pending(l);
     loop_timer_clear(l->c.loop, &l->tick);
     loop_timer_clear(l->c.loop, &l->death);
+    loop_timer_clear(l->c.loop, &l->ready);
     if (l->monitor)
         zmq_socket_monitor(l->ctl, NULL, 0);
     void *all[] = {l->monitor, l->ctl, l->bulk, l->sub};

@@ -398,6 +398,7 @@ def thousands_of_versions_of_one_path():
 def with_liar_first(scenario, act, *more):
     """A starts anew and meets the liar before B, so that it is asked first; then B comes and act() is to succeed."""
     w = world()
+    check()                              # every node has a stream of which something can be claimed
     w.a.down()
     w.b.down()
     w.a.up()
@@ -456,6 +457,7 @@ def a_control_log_that_never_comes_is_taken_from_others():
 @test
 def wrong_blocks_are_taken_from_others():
     w = world()
+    check()
     before = w.log(w.a)
     w.a.down()
     w.b.cli("pause")

@@ -119,6 +119,21 @@ def new_files_in_the_inodes_of_deleted_ones_are_no_renames():
 
 
 @test
+def a_removed_directory_goes_once_it_is_empty():
+    a, b = group("a", "b")
+    write(a.folder, "d/f", b"content")
+    same_trees(a, b)
+    b.settle()
+    with open(path_of(b.folder, "d/f"), "r+b"):         # keeps the file, and so the directory, in its place
+        shutil.rmtree(path_of(a.folder, "d"))
+        a.cli("scan")
+        wait_until(lambda: len(versions(b, "d")) == 2 and not b.status()["pending"]["files"] == 0, 20, "the news on b")
+        wait_until(lambda: b.status()["pending"]["files"] == 1, 20, "the directory given up for now")
+    wait_until(lambda: not exists(b.folder, "d"), 20, "the end of the directory")
+    same_trees(a, b)
+
+
+@test
 def what_is_removed_while_it_is_ignored_comes_back():
     a, b = group("a", "b")
     for path in ("f", "d/1", "d/2"):
