@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,12 +56,9 @@ struct vers *versions_find(struct versions *vs, int64_t entry)
     return NULL;
 }
 
-static struct vers *vers_of(struct versions *vs, const struct version *v)
+static struct vers *vers_of(const struct version *v)
 {
-    for (size_t i = 0; i < vs->n; i++)
-        if (&vs->v[i].ent.v == v)
-            return &vs->v[i];
-    return NULL;
+    return (struct vers *)((char *)(uintptr_t)v - offsetof(struct vers, ent.v));
 }
 
 size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of)
@@ -69,7 +67,7 @@ size_t versions_heads(struct versions *vs, const struct version **heads, struct 
         heads[i] = &vs->v[i].ent.v;
     size_t n = merge_heads(heads, vs->n);
     for (size_t i = 0; i < n; i++)
-        of[i] = vers_of(vs, heads[i]);
+        of[i] = vers_of(heads[i]);
     return n;
 }
 
@@ -90,7 +88,7 @@ static void fp_toggle(struct engine *e, const struct dot *d)
 
 static void count(struct engine *e, const struct vers *v, int sign)
 {
-    if (!v || (v->row.kind != KIND_FILE && v->row.kind != KIND_SYMLINK))
+    if (!v || v->row.kind != KIND_FILE)
         return;
     e->now.files += (uint64_t)(int64_t)sign;
     e->now.bytes += (uint64_t)((int64_t)v->row.size * sign);
@@ -222,7 +220,7 @@ static int update_path(struct engine *e, int64_t path, struct versions *vs, cons
         for (size_t i = 1; i < vs->n; i++)
             if (merge_winner((const struct version *[]){heads[0], &vs->v[i].ent.v}, 2) == 1)
                 heads[0] = &vs->v[i].ent.v;
-        of[0] = vers_of(vs, heads[0]);
+        of[0] = vers_of(heads[0]);
         n = 1;
     }
     struct vers *w = of[merge_winner(heads, n)];

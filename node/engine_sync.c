@@ -255,7 +255,7 @@ static int check_order(const struct stream *s, const struct header *h)
     return 1;
 }
 
-static int take_entry(struct engine *e, const struct stream *s, const struct header *h, const struct cs_item *it)
+static int take_entry(struct engine *e, const struct stream *s, const struct header *h, const struct cs_item *it, int64_t *path)
 {
     AUTO(entry_release) struct entry ent = {0};
     int r = entry_decode(it->ent.p, it->ent.len, &ent);
@@ -263,17 +263,35 @@ static int take_entry(struct engine *e, const struct stream *s, const struct hea
         r = entry_place(&ent, h, it->index);
     if (r < 0)
         return r;
-    int64_t path, id;
-    r = index_path_id(e->c.index, (const char *)ent.path.p, ent.path.len, true, &path);
-    if (r == 0)
-        r = state_put(e, s, &ent, it->ent, path, &id);
-    return r < 0 ? r : state_update(e, path);
+    int64_t id;
+    r = index_path_id(e->c.index, (const char *)ent.path.p, ent.path.len, true, path);
+    return r < 0 ? r : state_put(e, s, &ent, it->ent, *path, &id);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Each path once, however many entries of it the change set has. */
+static int update_paths(struct engine *e, int64_t *path, size_t n)
+{
+    qsort(path, n, sizeof *path, by_number);
+    for (size_t i = 0; i < n; i++) {
+        int r = i && path[i] == path[i - 1] ? 0 : state_update(e, path[i]);
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 static int take_items(struct engine *e, const struct stream *s, const struct header *h, const struct cs *cs)
 {
     struct mp m = cs_items(cs);
     uint32_t index = 0;
+    AUTOFREE int64_t *path = xcalloc(cs->nitems + 1, sizeof *path);
+    size_t n = 0;
     for (uint32_t i = 0; i < cs->nitems; i++) {
         struct cs_item it;
         cs_item_next(&m, &index, &it);
@@ -281,11 +299,12 @@ static int take_items(struct engine *e, const struct stream *s, const struct hea
         if (it.pruned)
             r = index_pruned_put(e->c.index, &(struct ix_pruned){s->row.id, h->first + it.index, it.count, it.hash});
         else
-            r = take_entry(e, s, h, &it);
+            r = take_entry(e, s, h, &it, &path[n++]);
         if (r < 0)
             return r;
     }
-    return mp_done(&m, "change set");
+    int r = update_paths(e, path, n);
+    return r < 0 ? r : mp_done(&m, "change set");
 }
 
 /* All that can be wrong with a change set by itself, before anything of it is written. */

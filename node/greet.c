@@ -266,7 +266,7 @@ static void serve_hello(struct node *n, const struct net_from *from, const struc
     memcpy(reply.hello.nonce, self.nonce, sizeof self.nonce);
     hello_sign(reply.hello.sig, &group_of(n)->id, &self, &caller, n->home->keys);
     net_reply(n->net, from, &reply, NULL);
-    if (!id_eq(&m->hello.dev, &n->home->keys->dev) && !n->paused)
+    if (!id_eq(&m->hello.dev, &n->home->keys->dev))
         peers_heard(n->peers, &m->hello.dev, m->hello.inst, from->address, m->hello.port);
 }
 

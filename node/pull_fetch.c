@@ -96,7 +96,8 @@ static int take_list(struct pull *p, struct item *it, const struct msg *m, zmq_m
 {
     uint32_t first = (uint32_t)(it->list.len / BLOCK_REF);
     if (m->tree.first != first || !m->tree.count || zmq_msg_size(body) != (size_t)m->tree.count * BLOCK_REF ||
-        first + m->tree.count > it->ent.content.nblocks)
+        first + m->tree.count > it->ent.content.nblocks ||
+        (m->tree.count % LIMIT_TREE_LEAF && first + m->tree.count != it->ent.content.nblocks))
         return err_set(ERR_BAD, "block list: not what was asked for");
     buf_add(&it->list, zmq_msg_data(body), zmq_msg_size(body));
     if (!buf_ok(&it->list))

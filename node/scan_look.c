@@ -99,10 +99,23 @@ static int walk(struct look *l, const char *path, size_t len)
     return folder_walk(l->scan->c.folder, path, len, &ops);
 }
 
+int look_stat(const struct folder *f, const char *path, size_t len, struct stamp *out)
+{
+    int r = folder_stat(f, path, len, out);
+    for (size_t n = len; r < 0 && (n = path_parent(path, n)) > 0; ) {
+        struct stamp up;
+        if (folder_stat(f, path, n, &up) < 0)
+            continue;
+        *out = (struct stamp){.kind = STAMP_ABSENT};
+        return up.kind == STAMP_SYMLINK ? 0 : r;
+    }
+    return r;
+}
+
 static void look_at(struct look *l, const struct hint *h)
 {
     struct stamp st;
-    if (folder_stat(l->scan->c.folder, h->path, h->len, &st) < 0) {
+    if (look_stat(l->scan->c.folder, h->path, h->len, &st) < 0) {
         on_trouble(l, h->path, h->len);
         return;
     }

@@ -214,7 +214,7 @@ static bool truly_missing(struct scan *s, const struct missing *m)
         scan_later(s, m->path, m->len, BUSY_MS);
         return false;
     }
-    if (folder_stat(s->c.folder, m->path, m->len, &st) < 0 || st.kind != STAMP_ABSENT)
+    if (look_stat(s->c.folder, m->path, m->len, &st) < 0 || st.kind != STAMP_ABSENT)
         return false;
     if (!ignore_match_deep(s->ignore, m->path, m->len, m->local.stamp.kind == STAMP_DIR))
         return true;

@@ -175,7 +175,7 @@ void take_fact(struct scan *s, struct fact f)
 static bool still_true(struct scan *s, const struct fact *f)
 {
     struct stamp now;
-    if (s->c.ops.busy(s->c.ops.arg, f->path, f->len) || folder_stat(s->c.folder, f->path, f->len, &now) < 0)
+    if (s->c.ops.busy(s->c.ops.arg, f->path, f->len) || look_stat(s->c.folder, f->path, f->len, &now) < 0)
         return false;
     return f->kind == FACT_SEEN ? stamp_same(&now, &f->st) : now.kind == STAMP_ABSENT;
 }

@@ -127,7 +127,7 @@ int index_conflict_set(struct index *ix, int64_t path, bool in_conflict) MUST_CH
 int index_conflict_each(struct index *ix, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;
 int index_conflict_count(struct index *ix, uint64_t *n) MUST_CHECK;
 
-/* Files and symlinks (not directories) among the winners, and their bytes. Costs a pass over the table: the caller keeps the figures. */
+/* Regular files among the winners, and their bytes. Costs a pass over the table: the caller keeps the figures. */
 int index_totals(struct index *ix, uint64_t *files, uint64_t *bytes) MUST_CHECK;
 
 #endif

@@ -38,7 +38,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_PATH_EACH_LIVE] = "SELECT p.id, p.name, p.winner FROM path p CROSS JOIN entry e ON e.id = p.winner"
                          " WHERE p.name > ? AND p.name < ? AND e.kind <> 4 ORDER BY p.name",
     [Q_PATH_MAX] = "SELECT coalesce(max(id), 0) FROM path",
-    [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind IN (1, 3)",
+    [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind = 1",
     [Q_LOCAL_PUT] = "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_LOCAL_GET] = "SELECT " LOCAL " FROM local l WHERE path = ?",
     [Q_LOCAL_DEL] = "DELETE FROM local WHERE path = ?",

@@ -127,14 +127,12 @@ static void two_histories(struct scene *c)
     c->s.second = &c->b2;
 }
 
-/* Thousands of versions of one path, none of which supersedes another. */
+/* arg: how many versions of one path, none of which supersedes another; at most 4096 */
 static void one_path(struct scene *c)
 {
-    for (int k = 0; k < 2; k++) {
-        for (uint32_t i = 0; i < LIMIT_CS_COUNT; i++)
-            book_text(&c->b, "one-path", "version");
-        book_seal(&c->b, HONEST);
-    }
+    for (unsigned long i = strtoul(c->arg, NULL, 10); i > 0; i--)
+        book_text(&c->b, "one-path", "version");
+    book_seal(&c->b, HONEST);
 }
 
 /* ---- behaviour ---- */
@@ -164,17 +162,24 @@ static void claim_all(struct scene *c, uint64_t more)
             stand_claim(&c->s, &c->k.stream[i].sid, more == LIMIT_SEQ ? LIMIT_SEQ : c->k.stream[i].known + more);
 }
 
-static void silent_blocks(struct scene *c) { c->s.blocks = SERVE_SILENT; claim_all(c, 1000); }
+/* arg: a file that will hold the address of a node that has what is asked for: its lists are passed on, its blocks are not */
+static void silent_blocks(struct scene *c)
+{
+    claim_all(c, 1000);
+    c->s.blocks = SERVE_SILENT;
+    c->s.honest_at = c->arg;
+}
+
 static void silent_sets(struct scene *c) { c->s.silent_cs = true; claim_all(c, LIMIT_SEQ); }
 static void empty_sets(struct scene *c) { claim_all(c, LIMIT_SEQ); c->b.known = 0; }
 static void silent_control(struct scene *c) { c->s.silent_ctl = true; c->s.say_ctl_n = LIMIT_SEQ; }
 
-/* The second address is that of the node that has the right blocks. */
+/* arg: a file that will hold the address of the node that has the right blocks */
 static void wrong_blocks(struct scene *c)
 {
     claim_all(c, 1000);
-    c->s.honest = talk_up(&c->l, c->address[1], 0);
-    c->naddress = 1;
+    c->s.blocks = SERVE_TWISTED;
+    c->s.honest_at = c->arg;
 }
 
 static void hello_as_other(struct scene *c)

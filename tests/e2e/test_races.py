@@ -119,6 +119,21 @@ def new_files_in_the_inodes_of_deleted_ones_are_no_renames():
 
 
 @test
+def a_directory_becomes_a_link_at_one_go():
+    a, b = group("a", "b")
+    write(a.folder, "d/sub/f", b"content")
+    same_trees(a, b)
+    a.settle()
+    os.symlink("elsewhere", path_of(a.folder, "link"))
+    os.rename(path_of(a.folder, "d"), a.folder + ".away")
+    os.rename(path_of(a.folder, "link"), path_of(a.folder, "d"))
+    a.settle()
+    same_trees(a, b)
+    assert os.path.islink(path_of(a.folder, "d")) and os.path.islink(path_of(b.folder, "d"))
+    assert versions(a, "d/sub/f")[0]["kind"] == "deleted"
+
+
+@test
 def a_removed_directory_goes_once_it_is_empty():
     a, b = group("a", "b")
     write(a.folder, "d/f", b"content")

@@ -39,6 +39,11 @@ def rename2(old, new, flags):
         raise OSError(number, os.strerror(number), new)
 
 
+def moment(seconds):
+    """Users and mishaps come at random moments; nothing that is checked depends on how long one is."""
+    threading.Event().wait(seconds)
+
+
 # ---- contents ----
 
 class Contents:
@@ -145,7 +150,7 @@ class User(threading.Thread):
         try:
             while time.monotonic() < self.until:
                 self.step()
-                time.sleep(self.rand.choice((0, 0, 0.01, 0.05, 0.1, 0.7)) * self.rand.random())
+                moment(self.rand.choice((0, 0, 0.01, 0.05, 0.1, 0.7)) * self.rand.random())
             for f, path, _ in self.open:
                 self.finish(f, path)
         except Exception:                       # the harness itself has failed
@@ -231,7 +236,7 @@ class User(threading.Thread):
                 self.contents.destroy(old, self.node, path, own=self.is_open(self.full(path)))
             for i in range(0, len(data), max(1, len(data) // 3)):
                 f.write(data[i:i + max(1, len(data) // 3)])
-                time.sleep(self.rand.choice((0, 0.002, 0.03)))
+                moment(self.rand.choice((0, 0.002, 0.03)))
             self.contents.complete(data, self.node, path)
 
     def append(self, path):
@@ -314,7 +319,7 @@ class User(threading.Thread):
         """Away and back, quickly."""
         tomb = self.tomb()
         os.rename(self.full(path), tomb)
-        time.sleep(self.rand.choice((0, 0.02, 0.1)))
+        moment(self.rand.choice((0, 0.02, 0.1)))
         try:
             rename2(tomb, self.full(path), NOREPLACE)
         except OSError:
@@ -392,7 +397,7 @@ class Mishaps(threading.Thread):
     def run(self):
         try:
             while self.kinds and time.monotonic() < self.until:
-                time.sleep(self.rand.random() * 1.5)
+                moment(self.rand.random() * 1.5)
                 node, kind = self.rand.choice(self.nodes), self.rand.choice(self.kinds)
                 self.away[node.name] = float("inf")
                 getattr(self, kind)(node)
@@ -405,12 +410,12 @@ class Mishaps(threading.Thread):
 
     def kill(self, node):
         node.kill9()
-        time.sleep(self.rand.choice((0, 0, 0.3, 2)))
+        moment(self.rand.choice((0, 0, 0.3, 2)))
         self.up(node)
 
     def pause(self, node):
         node.cli("pause")
-        time.sleep(self.rand.random() * 2)
+        moment(self.rand.random() * 2)
         node.cli("resume")
 
     def index(self, node):
@@ -444,7 +449,7 @@ class Watcher(threading.Thread):
                 since[n.name] = {d: since[n.name].get(d, now) for d in here} if connected else {}
                 for d, start in since[n.name].items():
                     self.longest[d] = max(self.longest[d], now - start)
-            time.sleep(LOOK)
+            moment(LOOK)
 
 
 def versions_by_size(nodes):

@@ -221,7 +221,7 @@ static void compare_paths(void)
     uint64_t beneath = 0, n = 0, here = 0, conflicts = 0, files = 0, bytes = 0, got, got_bytes;
     for (int64_t p = 1; p <= now.npath; p++) {
         const struct m_entry *w = &now.entry[now.winner[p]];
-        bool file = now.winner[p] && (w->kind == KIND_FILE || w->kind == KIND_SYMLINK);
+        bool file = now.winner[p] && w->kind == KIND_FILE;
         beneath += now.name[p] % 5 == 2;
         here += now.here[p];
         conflicts += now.conflict[p];

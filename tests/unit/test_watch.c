@@ -154,8 +154,9 @@ static void test_moved_out(void)
     EQ_I(was_told("d"), 1);
     EQ_U(watch_count(watch), 1);
     forget();
-    strcat(out, "/a");
-    int fd = open(out, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    char inside[sizeof out + 2];
+    snprintf(inside, sizeof inside, "%s/a", out);
+    int fd = open(inside, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     close(fd);
     watch_drain(watch);
     EQ_U(ntold, 0);

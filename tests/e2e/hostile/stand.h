@@ -18,7 +18,8 @@ struct stand {
     struct vec_stream *claim; size_t nclaim;   /* without the book's own stream */
     bool generate;                       /* claims are true: streams of one entry; tip8 is the incarnation, and they are sorted by sid */
     struct buf replay;                   /* a vector to show instead of our own */
-    void *honest;                        /* where twisted blocks come from */
+    const char *honest_at;               /* a file with the address of a node whose blocks are to be twisted */
+    void *honest;                        /* the connection to it */
     struct id first; uint8_t route_first[16]; size_t routelen_first;
     struct buf heard;                    /* the first HELLO of somebody else */
     unsigned asked_cs, asked_blk, asked_tree, asked_ctl, asked_vec, hellos;
