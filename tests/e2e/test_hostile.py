@@ -343,6 +343,14 @@ def sizes_and_counts_that_lie():
     check()
 
 
+def edits_go_on(name):
+    w = world()
+    for i, (n, other) in enumerate(((w.b, w.a), (w.a, w.b), (w.b, w.a), (w.a, w.b))):
+        data = b"edit %d" % i
+        write(n.folder, name, data)
+        wait_until(lambda: is_file_with(other.folder, name, data), 30, f"edit {i} of {name}")
+
+
 @test
 def an_entry_that_covers_the_future():
     w = world()
