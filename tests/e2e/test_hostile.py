@@ -240,7 +240,7 @@ def a_flood_of_requests_with_bodies(): flood("body")
 def a_flood_of_large_vectors():
     w = world()
     with Memory(w.a), Stand("flood-vectors", w.a) as stand:
-        stand.wait(published=100)
+        stand.wait(published=5000)
         check(60)
 
 
@@ -441,17 +441,6 @@ def a_control_log_that_never_comes_is_taken_from_others():
         online(w.b, "late")              # B has got the new record from A
         online(late, "b")
     late.down()
-    check()
-
-
-@test
-def wrong_blocks_are_taken_from_others():
-    w = world()
-    where = os.path.join(temp_dir("where"), "address")
-    before = w.log(w.a)
-    stand = with_liar_first("wrong-blocks", new_file_of_b(9_000_000, 60, where), where)
-    logs(w.a, "wrong block", before)
-    assert stand.asked["blk"], stand.asked
     check()
 
 
