@@ -118,7 +118,6 @@ int engine_new(const struct engine_config *c, struct engine **out)
 {
     struct engine *e = xcalloc(1, sizeof *e);
     e->c = *c;
-    e->dirty = true;
     e->authored = (struct buf)BUF_INIT(1ull << 30);
     int r = load(e);
     if (r < 0) {
@@ -235,7 +234,6 @@ int engine_commit(struct engine *e, uint64_t wall_ms)
         return r;
     }
     forget_authored(e);
-    e->dirty = true;
     return 0;
 }
 
@@ -272,13 +270,8 @@ int engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct 
     }
     qsort(v.stream, v.nstream, sizeof *v.stream, by_sid);
     buf_clear(blob);
-    int r = vec_encode(blob, &v, e->c.keys);
-    if (r == 0)
-        e->dirty = false;
-    return r;
+    return vec_encode(blob, &v, e->c.keys);
 }
-
-bool engine_dirty(const struct engine *e) { return e->dirty; }
 
 void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes)
 {

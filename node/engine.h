@@ -53,8 +53,6 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
 int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms) MUST_CHECK;
 /* A path that this disk ignores is no longer on it: nobody else hears of that. Should it not be ignored one day, it comes back. */
 int engine_forget(struct engine *e, const char *path, size_t len) MUST_CHECK;
-/* Local change of the stamp only (same content). */
-int engine_touched(struct engine *e, int64_t path, const struct stamp *st, bool settled) MUST_CHECK;
 /* Something lives beneath `path`, but a file or link has won there: makes a directory that supersedes nothing. It wins everywhere, and the
  * file waits as a conflict. 1 when it authored one, 0 when there is no need. */
 int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode, uint64_t wall_ms) MUST_CHECK;
@@ -93,7 +91,6 @@ int  engine_want_missing(struct engine *e) MUST_CHECK;
 
 /* ---- questions ---- */
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
-bool engine_dirty(const struct engine *e);        /* the vector has changed since engine_own_vector was last called */
 /* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */
 size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max);
 /* We have everything they have / they have everything we have, as far as their last vector says. */

@@ -199,17 +199,6 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
     return r == 0 && adopted ? state_update(e, k.path) : r;
 }
 
-int engine_touched(struct engine *e, int64_t path, const struct stamp *st, bool settled)
-{
-    struct ix_local l;
-    int r = index_local_get(e->c.index, path, &l);
-    if (r < 0)
-        return r;
-    l.stamp = *st;
-    l.settled = settled;
-    return index_local_put(e->c.index, &l);
-}
-
 /* ---- gone ---- */
 
 /* Own entries have been seen by their author, also those of this transaction, which `known` does not count yet. */

@@ -11,7 +11,7 @@
 struct stream { struct ix_stream row; };
 /* A stream that is being asked of a peer. */
 struct assignment { struct sid sid; struct id dev; };
-struct peer_vec { struct id dev; struct vec vec; bool have, online; int64_t clock_off_ms; };
+struct peer_vec { struct id dev; struct vec vec; bool have, online; };
 
 /* What a rollback brings back. */
 struct figures { struct id fp; uint64_t files, bytes, hlc; };
@@ -29,7 +29,6 @@ struct engine {
     struct { size_t *len; size_t n, cap; } lens;
     uint64_t authored_first, authored_hlc;
     uint64_t ctr;
-    bool dirty;
 };
 
 /* engine.c */
