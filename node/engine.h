@@ -54,7 +54,7 @@ int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms
 /* A path that this disk ignores is no longer on it: nobody else hears of that. Should it not be ignored one day, it comes back. */
 int engine_forget(struct engine *e, const char *path, size_t len) MUST_CHECK;
 /* Something lives beneath `path`, but a file or link has won there: makes a directory that supersedes nothing. It wins everywhere, and the
- * file waits as a conflict. 1 when it authored one, 0 when there is no need. */
+ * file waits as a conflict. `mode` unless the disk shows a directory. 1 when it authored one, 0 when there is no need. */
 int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode, uint64_t wall_ms) MUST_CHECK;
 /* A new version that settles a conflict: survivor = entry id of one of the heads. */
 int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wall_ms) MUST_CHECK;

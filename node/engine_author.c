@@ -283,11 +283,12 @@ int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode
     r = index_path_each(e->c.index, path, len, true, one_lives, NULL);
     if (r <= 0)
         return r;
-    AUTO(entry_release) struct entry ent = {.kind = KIND_DIR, .path = {(const uint8_t *)path, len}, .mode = mode};
+    bool there = k.have_local && k.local.stamp.kind == STAMP_DIR;
+    AUTO(entry_release) struct entry ent = {.kind = KIND_DIR, .path = {(const uint8_t *)path, len}, .mode = there ? k.local.stamp.mode : mode};
     struct sid self = own_sid(e);
     merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads, k.n);
     r = author(e, &ent, k.path, wall_ms, &id);
-    if (r == 0 && k.have_local && k.local.stamp.kind == STAMP_DIR)
+    if (r == 0 && there)
         r = put_local(&k, id, &k.local.stamp, true);
     if (r == 0)
         r = state_update(e, k.path);

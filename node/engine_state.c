@@ -129,9 +129,20 @@ static int needs_install(struct engine *e, struct versions *vs, const struct ver
 }
 
 static int found(void *arg, const struct ix_kept *k) { (void)k; *(bool *)arg = true; return 1; }
-static int found_local(void *arg, const struct ix_local *l) { (void)l; *(bool *)arg = true; return 1; }
 
-/* A loser whose content is nowhere on this device has to be fetched: losing is not being lost. */
+static int on_disk_at_its_path(struct engine *e, const struct vers *v, bool *here)
+{
+    struct ix_local l;
+    struct ix_entry row;
+    int r = index_local_get(e->c.index, v->row.path, &l);
+    if (r == 0)
+        r = index_entry_get(e->c.index, l.entry, &row, NULL);
+    *here = r == 0 && row.kind == KIND_FILE && id_eq(&row.root, &v->row.root);
+    return r == ERR_NOTFOUND ? 0 : r;
+}
+
+/* A loser whose content is not kept on this device has to be fetched, or copied: losing is not being lost. A file of the same content
+ * at another path does not count: its user may overwrite it at any time. One at its own path does: it is kept when it is displaced. */
 static int needs_keep(struct engine *e, const struct vers *v, bool *needs)
 {
     *needs = false;
@@ -140,7 +151,7 @@ static int needs_keep(struct engine *e, const struct vers *v, bool *needs)
     bool here = false;
     int r = index_kept_by_root(e->c.index, &v->row.root, found, &here);
     if (r >= 0 && !here)
-        r = index_local_by_root(e->c.index, &v->row.root, found_local, &here);
+        r = on_disk_at_its_path(e, v, &here);
     *needs = !here;
     return r < 0 ? r : 0;
 }
