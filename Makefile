@@ -26,7 +26,7 @@ FUZZ    := $(wildcard tests/fuzz/fuzz_*.c)
 obj      = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB     := $(call obj,$(PROTO) $(STORE) $(DISC) $(NODE))
 
-.PHONY: all clean deps demo test unit e2e lint fuzz bench install help
+.PHONY: all clean deps demo test unit sim sim-build e2e lint fuzz bench install help
 all: deps $(BUILD)/lanyard $(BUILD)/lanyardd
 
 $(BUILD)/lanyardd: $(LIB) $(call obj,node/main.c)
@@ -43,6 +43,8 @@ $(BUILD)/tests/e2e/disc_probe: $(BUILD)/tests/e2e/disc_probe.o $(BUILD)/liblanya
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/e2e/liar: $(BUILD)/tests/e2e/liar.o $(call obj,$(wildcard tests/e2e/hostile/*.c)) $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/tests/sim/sim: $(call obj,$(SIM)) $(BUILD)/liblanyard.a
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=keys_sign,--wrap=keys_verify,--wrap=merge_context_edit,--wrap=engine_gone -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/%.o: %.c
@@ -53,6 +55,8 @@ $(BUILD)/%.o: %.c
 deps: ; @sh tests/deps build
 clean: ; rm -rf build build-*
 unit: $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT)) $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ))
+sim-build: $(BUILD)/tests/sim/sim
+sim: sim-build ; $(BUILD)/tests/sim/sim --seeds $(or $(SEEDS),1000000)
 test: ; @sh tests/deps test && tests/run
 demo: all ; @sh tests/deps demo && tests/demo
 bench: all ; @sh tests/deps bench && tests/bench/bench
@@ -62,6 +66,7 @@ help:
 	@echo "make           build lanyard and lanyardd into $(BUILD)/"
 	@echo "make demo      three nodes, real files, everything end to end"
 	@echo "make test      every test; the last line counts them"
+	@echo "make sim       simulated schedules with all kinds of faults (SEEDS=1000000)"
 	@echo "make lint      include rule, function and file lengths, clang-tidy"
 	@echo "make fuzz      coverage-guided fuzzing of every decoder (SECONDS_EACH=60)"
 	@echo "make bench     the speed figures, beside Syncthing and rsync"

@@ -1,0 +1,287 @@
+/* What a version truly supersedes, known from how it came about and not from its context: an edit the version that was on disk and
+ * all that this one superseded; a delete of what was shown, and a settled conflict, everything their author knew to be there. */
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static bool has(const uint64_t *set, size_t i) { return set[i / 64] >> (i % 64) & 1; }
+static void add(uint64_t *set, size_t i) { set[i / 64] |= 1ull << (i % 64); }
+
+static bool dots_equal(const struct dot *a, const struct dot *b) { return a->seq == b->seq && sid_eq(&a->sid, &b->sid); }
+
+/* What is being authored now is known to its author, too. */
+bool model_knows(const struct world *w, int device, const struct version_of *v)
+{
+    const struct device *d = &w->d[device];
+    if (v->author == device && index_in_tx(d->index) && (size_t)(v - w->model.v) >= d->mark)
+        return true;
+    return engine_known_of(d->engine, &v->dot.sid) >= v->dot.seq;
+}
+
+struct view { size_t v[VERSIONS_MAX]; size_t n; };
+
+/* Versions of the path that the device knows, and no version that it knows supersedes. */
+static void heads_at(const struct world *w, int device, int path, struct view *out)
+{
+    const struct model *m = &w->model;
+    uint64_t dead[VERSIONS_MAX / 64] = {0};
+    out->n = 0;
+    for (size_t i = 0; i < m->n; i++)
+        if (m->v[i].path == path && model_knows(w, device, &m->v[i]))
+            for (size_t k = 0; k < VERSIONS_MAX / 64; k++)
+                dead[k] |= m->v[i].supersedes[k];
+    for (size_t i = 0; i < m->n; i++)
+        if (m->v[i].path == path && !has(dead, i) && model_knows(w, device, &m->v[i]))
+            out->v[out->n++] = i;
+}
+
+static bool beats(const struct version_of *a, const struct version_of *b)
+{
+    if ((a->kind == KIND_TOMBSTONE) != (b->kind == KIND_TOMBSTONE))
+        return b->kind == KIND_TOMBSTONE;
+    if ((a->kind == KIND_DIR) != (b->kind == KIND_DIR))
+        return a->kind == KIND_DIR;
+    if (a->hlc != b->hlc)
+        return a->hlc > b->hlc;
+    int c = sid_cmp(&a->dot.sid, &b->dot.sid);
+    return c ? c > 0 : a->dot.seq > b->dot.seq;
+}
+
+static const struct version_of *winner_of(const struct world *w, const struct view *heads)
+{
+    const struct version_of *best = NULL;
+    for (size_t i = 0; i < heads->n; i++) {
+        const struct version_of *v = &w->model.v[heads->v[i]];
+        if (!best || beats(v, best))
+            best = v;
+    }
+    return best;
+}
+
+bool model_winner_is(struct world *w, int device, int path, const struct dot *dot)
+{
+    struct view heads;
+    heads_at(w, device, path, &heads);
+    const struct version_of *v = winner_of(w, &heads);
+    return v && dots_equal(&v->dot, dot);
+}
+
+static int first_id(void *arg, const struct ix_entry *row)
+{
+    *(int64_t *)arg = row->id;
+    return 1;
+}
+
+static void describe(struct world *w, int device, int path, struct version_of *v)
+{
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry row;
+    int64_t id, newest = 0;
+    struct device *d = &w->d[device];
+    MUST(index_path_id(d->index, path_name[path], strlen(path_name[path]), false, &id));
+    MUST(index_entry_each_of_path(d->index, id, first_id, &newest));
+    MUST(engine_entry(d->engine, newest, &raw, &ent, &row));
+    *v = (struct version_of){.dot = ent.v.dot, .author = device, .path = path, .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
+    if (ent.content.type != CONTENT_NONE)
+        v->content = content_by_root(w, &ent.content.root);
+}
+
+static void inherit(struct world *w, struct version_of *v, size_t from)
+{
+    add(v->supersedes, from);
+    for (size_t k = 0; k < VERSIONS_MAX / 64; k++)
+        v->supersedes[k] |= w->model.v[from].supersedes[k];
+}
+
+/* A file made where a deletion was applied descends from that deletion. */
+static void inherit_deletion(struct world *w, struct version_of *v, const struct view *heads)
+{
+    const struct version_of *best = winner_of(w, heads);
+    if (best && best->kind == KIND_TOMBSTONE)
+        inherit(w, v, (size_t)(best - w->model.v));
+}
+
+void model_add(struct world *w, int device, int path, enum based_on how, const struct dot *base)
+{
+    struct model *m = &w->model;
+    struct view heads;
+    if (m->n == VERSIONS_MAX)
+        fail(w, "more versions than the model has room for");
+    heads_at(w, device, path, &heads);
+    struct version_of v;
+    describe(w, device, path, &v);
+    for (size_t i = 0; i < m->n; i++) {
+        const struct version_of *o = &m->v[i];
+        if (dots_equal(&o->dot, &v.dot))
+            fail(w, "d%d: number %llu of a stream is used twice: %s and %s", device, (unsigned long long)v.dot.seq, path_name[o->path],
+                 path_name[path]);
+        if (how == ON_DISK && o->path == path && dots_equal(&o->dot, base))
+            inherit(w, &v, i);
+    }
+    if (how == ON_ALL_HEADS)
+        for (size_t i = 0; i < heads.n; i++)
+            inherit(w, &v, heads.v[i]);
+    if (how == ON_NOTHING && base)
+        inherit_deletion(w, &v, &heads);
+    tell(w, "d%d: version %zu of %s: kind %d content %u (%.4s.. %llu)", device, m->n, path_name[path], v.kind, v.content, "",
+         (unsigned long long)v.dot.seq);
+    m->v[m->n++] = v;
+}
+
+/* ---- the last judgement ---- */
+
+static bool somewhere(const struct world *w, uint32_t content)
+{
+    for (int i = 0; i < w->n; i++)
+        if (disk_has_content(&w->d[i].disk, content))
+            return true;
+    return false;
+}
+
+/* Everybody knows it, or nobody does: which only one can bring about who lost his index before he could announce it. */
+static bool everybody_knows(struct world *w, const struct version_of *v)
+{
+    int n = 0;
+    for (int i = 0; i < w->n; i++)
+        n += model_knows(w, i, v);
+    if (n != w->n && (n != 0 || !w->d[v->author].lost_index))
+        fail(w, "%d of %d know number %llu of d%d, %s", n, w->n, (unsigned long long)v->dot.seq, v->author, path_name[v->path]);
+    return n == w->n;
+}
+
+struct live { struct world *w; int device; size_t n; const struct view *heads; };
+static int check_live(void *arg, const struct ix_entry *row)
+{
+    struct live *l = arg;
+    struct world *w = l->w;
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry again;
+    if (!row->live)
+        return 0;
+    MUST(engine_entry(w->d[l->device].engine, row->id, &raw, &ent, &again));
+    for (size_t i = 0; i < l->heads->n; i++)
+        if (dots_equal(&w->model.v[l->heads->v[i]].dot, &ent.v.dot)) {
+            l->n++;
+            return 0;
+        }
+    fail(w, "d%d: shows a dead version of %.*s", l->device, (int)ent.path.len, (const char *)ent.path.p);
+}
+
+static void judge_path(struct world *w, int i, int path, const struct view *heads)
+{
+    struct device *d = &w->d[i];
+    int64_t id, winner;
+    if (index_path_id(d->index, path_name[path], strlen(path_name[path]), false, &id) < 0) {
+        if (heads->n)
+            fail(w, "d%d: knows nothing of %s", i, path_name[path]);
+        return;
+    }
+    struct live l = {w, i, 0, heads};
+    MUST(index_entry_each_of_path(d->index, id, check_live, &l));
+    if (l.n != heads->n)
+        fail(w, "d%d: %zu live versions of %s, but it should have %zu", i, l.n, path_name[path], heads->n);
+    MUST(index_path_get(d->index, id, NULL, &winner));
+    if (!heads->n)
+        return;
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry row;
+    MUST(engine_entry(d->engine, winner, &raw, &ent, &row));
+    if (!dots_equal(&winner_of(w, heads)->dot, &ent.v.dot))
+        fail(w, "d%d: another winner of %s", i, path_name[path]);
+    for (size_t k = 0; k < heads->n; k++) {
+        const struct version_of *v = &w->model.v[heads->v[k]];
+        if (v->kind == KIND_FILE && v->content % 3 && somewhere(w, v->content) && !disk_has_content(&d->disk, v->content))
+            fail(w, "d%d: lacks content %u of %s, which is there", i, v->content, path_name[path]);
+    }
+}
+
+static bool lives(const struct version_of *const *winner, int path)
+{
+    if (winner[path] && winner[path]->kind != KIND_TOMBSTONE)
+        return true;
+    for (int i = 0; i < PATHS; i++)
+        if (path_parent_of[i] == path && lives(winner, i))
+            return true;
+    return false;
+}
+
+/* A file whose content is nowhere: its author's user has overwritten it before anybody could have it. */
+static bool is_void(const struct world *w, const struct version_of *v)
+{
+    return v && v->kind == KIND_FILE && !somewhere(w, v->content);
+}
+
+static bool void_beneath(const struct world *w, const struct version_of *const *winner, int path)
+{
+    for (int i = 0; i < PATHS; i++)
+        if (path_parent_of[i] == path && (is_void(w, winner[i]) || void_beneath(w, winner, i)))
+            return true;
+    return false;
+}
+
+/* A directory is there while anything lives beneath it; otherwise the winner is. */
+static void judge_disk(struct world *w, int i, const struct version_of *const *winner)
+{
+    for (int p = 0; p < PATHS; p++) {
+        const struct thing *t = &w->d[i].disk.at[p];
+        const struct version_of *v = winner[p];
+        bool gone = !v || v->kind == KIND_TOMBSTONE;
+        enum stamp_kind kind = gone ? lives(winner, p) ? STAMP_DIR : STAMP_ABSENT
+                             : v->kind == KIND_DIR ? STAMP_DIR : v->kind == KIND_FILE ? STAMP_FILE : STAMP_SYMLINK;
+        if (is_void(w, v) || (gone && void_beneath(w, winner, p)))
+            continue;
+        if (t->kind != kind)
+            fail(w, "d%d: kind of %s is %d, expected %d", i, path_name[p], t->kind, kind);
+        if (!gone && v->kind != KIND_DIR && t->content != v->content)
+            fail(w, "d%d: content of %s is %u, expected %u", i, path_name[p], t->content, v->content);
+        if (!gone && v->kind != KIND_SYMLINK && t->mode != v->mode)
+            fail(w, "d%d: mode of %s is %o, expected %o", i, path_name[p], t->mode, v->mode);
+    }
+}
+
+static struct id fingerprint(struct world *w, int i)
+{
+    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+    AUTO(vec_release) struct vec v = {0};
+    MUST(engine_own_vector(w->d[i].engine, device_wall(w, i), 1, &blob));
+    MUST(vec_decode(blob.data, blob.len, &v));
+    return v.fp;
+}
+
+static void tell_disks(const struct world *w)
+{
+    for (int i = 0; i < w->n; i++)
+        for (int p = 0; p < PATHS; p++)
+            if (w->d[i].disk.at[p].kind != STAMP_ABSENT)
+                tell(w, "d%d: on disk %s: kind %d content %u", i, path_name[p], w->d[i].disk.at[p].kind, w->d[i].disk.at[p].content);
+}
+
+void judge(struct world *w)
+{
+    tell_disks(w);
+    for (size_t i = 0; i < w->model.n; i++)
+        (void)everybody_knows(w, &w->model.v[i]);
+    const struct version_of *winner[PATHS];
+    for (int p = 0; p < PATHS; p++) {
+        struct view heads;
+        heads_at(w, 0, p, &heads);
+        winner[p] = winner_of(w, &heads);
+        for (int i = 0; i < w->n; i++)
+            judge_path(w, i, p, &heads);
+    }
+    struct id fp = fingerprint(w, 0);
+    for (int i = 0; i < w->n; i++) {
+        judge_disk(w, i, winner);
+        struct id other = fingerprint(w, i);
+        uint64_t files, bytes, own_files, own_bytes;
+        MUST(index_totals(w->d[i].index, &files, &bytes));
+        engine_totals(w->d[i].engine, &own_files, &own_bytes);
+        if (files != own_files || bytes != own_bytes)
+            fail(w, "d%d: counts %llu files, it has %llu", i, (unsigned long long)own_files, (unsigned long long)files);
+        if (!id_eq(&fp, &other))
+            fail(w, "d%d: another fingerprint", i);
+    }
+}

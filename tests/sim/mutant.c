@@ -1,0 +1,65 @@
+/* Defects made on purpose. The linker hands calls of the product's functions to these (--wrap), so that the product has no trace of
+ * them. */
+#include <sqlite3.h>
+#include <string.h>
+
+#include "store/index_priv.h"
+#include "tests/sim/sim.h"
+
+enum mutant mutant;
+const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan"};
+
+/* The contexts of edits lack their exceptions. */
+void __real_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
+                               const struct version *const *heads, size_t n);
+void __wrap_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
+                               const struct version *const *heads, size_t n);
+void __wrap_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
+                               const struct version *const *heads, size_t n)
+{
+    __real_merge_context_edit(ctx, except, self, base, heads, n);
+    if (mutant == MUTANT_NO_EXCEPT)
+        dots_clear(except);
+}
+
+/* What is not on the disk is a deletion, also when it never was there. */
+int __real_engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms);
+int __wrap_engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms);
+static struct index *index_of_engine;
+
+int __wrap_engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms)
+{
+    struct ix_local l;
+    int64_t id, winner;
+    if (mutant == MUTANT_FIRST_SCAN && index_of_engine && index_path_id(index_of_engine, path, len, false, &id) == 0 &&
+        index_path_get(index_of_engine, id, NULL, &winner) == 0 && winner && index_local_get(index_of_engine, id, &l) < 0) {
+        l = (struct ix_local){.path = id, .entry = winner, .settled = true};
+        if (index_local_put(index_of_engine, &l) < 0)
+            return err_set(ERR_IO, "mutant: the index cannot be written");
+    }
+    return __real_engine_gone(e, path, len, wall_ms);
+}
+
+static sqlite3 *before;
+
+static void copy(struct world *w, sqlite3 *to, sqlite3 *from)
+{
+    sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
+    if (!b || sqlite3_backup_step(b, -1) != SQLITE_DONE || sqlite3_backup_finish(b) != SQLITE_OK)
+        fail(w, "mutant: the index cannot be copied");
+}
+
+void mutant_remember(struct world *w, int i)
+{
+    index_of_engine = w->d[i].index;
+    if (mutant != MUTANT_EARLY)
+        return;
+    if (!before && sqlite3_open(":memory:", &before) != SQLITE_OK)
+        fail(w, "mutant: no second index");
+    copy(w, before, w->d[i].index->db);
+}
+
+void mutant_forget(struct world *w, int i)
+{
+    copy(w, w->d[i].index->db, before);
+}

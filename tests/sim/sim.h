@@ -1,0 +1,137 @@
+/* sim: many engines in one process, under one virtual clock and one seeded scheduler that loses, repeats, delays and reorders messages,
+ * cuts links, crashes devices in the middle of anything, fails their disks, turns their clocks and lets their users work all the
+ * while. Then everything is healed, and when nothing moves any more, all devices must show the same files, which must be those of
+ * a model that knows the true ancestry of every version (model.c), and nothing that counts may be lost.
+ *
+ *   main.c     seeds, options, processes
+ *   world.c    a schedule: which events, how often; healing; the start and the end of devices
+ *   user.c     what users do to their disks
+ *   disk.c     a disk of a few paths, and the files kept beside it
+ *   device.c   the node around an engine, as node/scan and node/pull are around it: looks, requests, batches, announcements
+ *   net.c      messages under way
+ *   model.c    every version ever made, what it truly supersedes, and the last judgement
+ *   crypto.c   signatures that cost little
+ *   mutant.c   deliberate defects, which the simulator must find (--mutants)
+ *
+ * What is real: the engine, the index (SQLite, in memory; a crash rolls back what was not committed), the records and the bodies of
+ * messages. What is modelled: disk, network, time, randomness, signatures. A schedule is a function of its seed alone. */
+#ifndef TESTS_SIM_H
+#define TESTS_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/engine.h"
+
+enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64 };
+#define START_MS 1700000000000ull
+
+/* ---- randomness ---- */
+uint64_t sim_rand(uint64_t *seed);
+struct world;
+uint64_t pick(struct world *w, uint64_t n);               /* 0..n-1 */
+bool chance(struct world *w, unsigned percent);
+
+/* ---- disk: paths are numbered; a content is a number, too, and 0 is none ---- */
+extern const char *const path_name[PATHS];
+extern const int path_parent_of[PATHS];                   /* -1 = the root */
+struct thing { enum stamp_kind kind; uint32_t content, mode; int64_t mtime; uint64_t ino; int64_t ctime; };
+struct disk {
+    struct thing at[PATHS];
+    uint32_t *kept; size_t nkept, kept_cap;               /* contents in kept/ */
+};
+struct stamp stamp_of(const struct thing *t);
+bool disk_has_children(const struct disk *d, int path);
+bool disk_has_content(const struct disk *d, uint32_t content);
+/* All parents are directories, or can be made so; makes them. */
+bool disk_parents(struct world *w, struct disk *d, int path);
+void disk_put(struct world *w, struct disk *d, int path, const struct thing *t);    /* new times and inode */
+void disk_keep(struct disk *d, uint32_t content);
+/* The content record of a number. Every third is inline. */
+struct content_list content_of(uint32_t content);
+uint32_t content_by_root(const struct world *w, const struct id *root);             /* 0 = never made */
+
+/* ---- network ---- */
+enum message_type { M_VEC, M_GET_CS, M_CS, M_GET_BLK, M_BLK };
+/* body: of GET_CS the ranges as they are in memory. */
+struct message { enum message_type type; int from, to; struct buf body; uint32_t content; bool found; };
+struct net { struct message *v; size_t n, cap; bool cut[DEVICES_MAX][DEVICES_MAX]; };
+void net_send(struct world *w, struct message *m);        /* takes m->body */
+void net_deliver(struct world *w, size_t i);              /* the i-th message under way arrives */
+void net_lose(struct world *w, size_t i);
+void net_forget(struct world *w, int device);             /* its connections are gone, with what was on them */
+void net_cut(struct world *w, int a, int b, bool cut);
+
+/* ---- devices ---- */
+struct device {
+    struct device_keys *keys;
+    struct disk disk;
+    struct index *index;                                  /* outlives crashes */
+    struct engine *engine;                                /* NULL while it is down */
+    int64_t clock;                                        /* how wrong, in milliseconds */
+    bool asked[DEVICES_MAX];                              /* change sets, of whom */
+    bool here[CONTENTS_MAX];                              /* contents in tmp/ */
+    unsigned failures[PATHS];
+    size_t mark;                                          /* versions of the model when the transaction began */
+    bool lost_index;
+};
+void device_start(struct world *w, int i);
+void device_crash(struct world *w, int i);
+uint64_t device_wall(const struct world *w, int i);
+void device_look(struct world *w, int i, bool all);       /* at one path, or at all */
+void device_ask(struct world *w, int i);                  /* the next requests for change sets and contents */
+void device_place(struct world *w, int i);                /* a batch of what is ready */
+void device_publish(struct world *w, int i);
+void device_time_out(struct world *w, int i);
+void device_resolve(struct world *w, int i);
+void device_receive(struct world *w, struct message *m);
+
+/* ---- users ---- */
+void user_acts(struct world *w, int i);
+
+/* ---- the model ---- */
+struct version_of { struct dot dot; int author, path; enum kind kind; uint32_t content, mode; uint64_t hlc; uint64_t supersedes[VERSIONS_MAX / 64]; };
+struct model { struct version_of v[VERSIONS_MAX]; size_t n; };
+enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING };
+/* The newest entry of that path at that device has just been authored. base: its dot, with ON_DISK, or NULL. */
+void model_add(struct world *w, int device, int path, enum based_on how, const struct dot *base);
+bool model_winner_is(struct world *w, int device, int path, const struct dot *dot);
+bool model_knows(const struct world *w, int device, const struct version_of *v);
+void judge(struct world *w);                              /* fails the schedule */
+
+/* ---- a schedule ---- */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost; };   /* per cent; 0 = this schedule has none */
+struct world {
+    uint64_t seed, rand, now, tick;
+    struct group group;
+    struct device d[DEVICES_MAX];
+    int n;
+    struct net net;
+    struct model model;
+    uint32_t contents;                                    /* the greatest number in use */
+    struct id root[CONTENTS_MAX];
+    struct faults faults;
+    bool quiet;                                           /* no faults any more */
+    bool progress;                                        /* something has changed in this round */
+    bool trace;
+};
+void world_init(struct world *w);                         /* once a process: keys and group */
+void world_release(struct world *w);
+void world_run(struct world *w, uint64_t seed);
+/* In the middle of what device i does: true when it has crashed there (and is down). */
+bool crashes_here(struct world *w, int i, const char *where);
+bool disk_fails_here(struct world *w, int i, const char *where);
+void tell(const struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The schedule has failed; does not return. */
+void fail(const struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
+#define MUST(call) do { if ((call) < 0) fail(w, "%s: %s", #call, err_text()); } while (0)
+
+/* ---- mutants ---- */
+enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_COUNT };
+extern enum mutant mutant;
+extern const char *const mutant_name[MUTANT_COUNT];
+/* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */
+void mutant_remember(struct world *w, int i);
+void mutant_forget(struct world *w, int i);
+
+#endif
