@@ -299,7 +299,7 @@ static int cat_version(struct session *s, const struct bytes *path, const char *
         r = err_set(ERR_BAD, "%s: is a directory: name a file in it", path_show(h.name, h.len));
     if (r == 0 && p->ent.kind == KIND_TOMBSTONE)
         r = err_set(ERR_NOTFOUND, "%s: is deleted: choose a version that lanyard log shows", path_show(h.name, h.len));
-    struct work *w;
+    struct work *w = NULL;
     if (r == 0)
         r = work_new(s, &h, p, sizeof(struct cat), &w);
     if (r < 0)

@@ -333,7 +333,7 @@ static int fill(const char *home, const struct device_keys *keys, const struct b
 int home_create(const char *path, const struct device_keys *keys, const struct bytes *card, const char *folder,
                 const struct membership *m)
 {
-    int lock, r = make_dirs(path);
+    int lock = -1, r = make_dirs(path);
     if (r == 0)
         r = lock_home(path, &lock);
     if (r < 0)

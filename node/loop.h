@@ -2,7 +2,8 @@
  * descriptors together, level triggered, so that libzmq's edge-triggered ZMQ_FD is never touched) and calls back.
  *
  * Callbacks run one at a time and may add and remove anything, also themselves. Times are milliseconds: loop_now is monotonic,
- * loop_wall is the time of day. `before_sleep` runs before each wait: the place for batched commits. */
+ * loop_wall is the time of day. `before_sleep` runs before each wait: with it tests wait for a
+ * condition. */
 #ifndef NODE_LOOP_H
 #define NODE_LOOP_H
 

@@ -86,7 +86,7 @@ void field_fixed(struct field *f, const char *name, void *out, size_t len)
     struct bytes v = field_bin(f, name, len, len);
     if (f->code)
         memset(out, 0, len);
-    else
+    else if (len)
         memcpy(out, v.p, len);
 }
 

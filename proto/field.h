@@ -4,7 +4,7 @@
  *   field_open(&f, "card", rec, len, 512, 6);         an array of exactly 6 fields, at most 512 bytes
  *   field_format(&f, 1);
  *   field_id(&f, "dev", &c->dev);
- *   c->caps = field_u64(&f, "caps", 0, LIMIT_CAPS);
+ *   c->caps = field_u64(&f, "caps", 0, RECORD_CAPS_MAX);
  *   return field_done(&f);
  *
  * Sticky like proto/mp.h, which it stands on: after the first failure every later call yields zero or empty and changes nothing,

@@ -1,6 +1,6 @@
 /* keys: the secrets of a device and of a group, and what is derived from them (docs/PROTOCOL.md "Identities and keys").
  *
- * Secret structs are meant to live in sodium_malloc memory: keys_new / keys_free do that. Call sodium_init() (err: keys_init)
+ * Secret structs are meant to live in sodium_malloc memory: device_keys_new, group_keys_new and their _free do that. Call sodium_init() (err: keys_init)
  * once before anything here. */
 #ifndef PROTO_KEYS_H
 #define PROTO_KEYS_H

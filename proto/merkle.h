@@ -16,7 +16,7 @@ struct id merkle_leaf(const void *entry, size_t len);
 /* Root over n >= 1 leaf hashes. */
 struct id merkle_root(const struct id *leaf, size_t n);
 
-/* Root from a mix of leaves and pruned runs, given in order; item.count == 1 and !pruned is a leaf. */
+/* Root from a mix of leaves and pruned runs, given in order; an item of count 1 is a leaf. */
 struct merkle_item { uint32_t first, count; struct id hash; };
 /* ERR_BAD when the items do not tile 0..n-1 or a run is not a subtree. */
 int merkle_root_pruned(const struct merkle_item *item, size_t nitems, uint32_t n, struct id *root) MUST_CHECK;

@@ -2,7 +2,8 @@
  *
  * A path is canonical, relative, bytes (UTF-8 or not), components of 1..255 bytes joined by '/', none of them "." or "..", no
  * NUL, at most LIMIT_PATH bytes and LIMIT_PATH_DEPTH components; and its first component is not ".lanyard", which is the
- * node's own, nor that name in capital letters (the folder may lie on a file system that ignores case). Paths are bytes with a length, never C strings, until path_check has passed; after that they hold no NUL. */
+ * node's own, nor that name in capital letters (the folder may lie on a file system that ignores case). Paths are bytes with a
+ * length, never C strings, until path_check has passed; after that they hold no NUL. */
 #ifndef PROTO_PATH_H
 #define PROTO_PATH_H
 

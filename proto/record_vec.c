@@ -116,7 +116,7 @@ int vec_encode(struct buf *out, const struct vec *v, const struct device_keys *k
     assert(id_eq(&v->dev, &k->dev));
     AUTO(buf_release) struct buf rec = BUF_INIT(LIMIT_BODY);
     vec_put(&rec, v);
-    AUTO(vec_release) struct vec again;
+    AUTO(vec_release) struct vec again = { 0 };
     int code = vec_read(rec.data, rec.len, &again);
     return record_sign(out, "vector", VEC_CONTEXT, &rec, code, k);
 }
