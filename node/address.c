@@ -44,6 +44,14 @@ static bool usable(const struct ifaddrs *i, bool loopback, bool v6, char host[st
     return !IN6_IS_ADDR_LINKLOCAL(&a.sin6_addr) && inet_ntop(AF_INET6, &a.sin6_addr, host, INET6_ADDRSTRLEN);
 }
 
+static bool is_listed(const char *text, char out[][64], uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(out[i], text) == 0)
+            return true;
+    return false;
+}
+
 /* IPv4 first: what people have in their networks. */
 static uint32_t collect(const struct ifaddrs *all, bool loopback, bool v6, uint16_t port, char out[static LIMIT_ADDRS][64])
 {
@@ -55,7 +63,7 @@ static uint32_t collect(const struct ifaddrs *all, bool loopback, bool v6, uint1
                 continue;
             address_make(host, port, text);
             size_t len = strlen(text);
-            if (len < sizeof out[0])
+            if (len < sizeof out[0] && !is_listed(text, out, n))
                 memcpy(out[n++], text, len + 1);
         }
     return n;
@@ -83,4 +91,39 @@ uint32_t address_own(const char *listen, char out[static LIMIT_ADDRS][64])
         n = collect(list, true, v6, port, out);
     freeifaddrs(list);
     return n;
+}
+
+static enum address_kind kind_of_v4(const struct in_addr *a)
+{
+    uint32_t ip = ntohl(a->s_addr);
+    if (ip >> 24 == 127)
+        return ADDRESS_LOOPBACK;
+    bool useless = ip >> 24 == 0 || ip >> 24 >= 224 || ip >> 16 == 0xa9fe;
+    return useless ? ADDRESS_USELESS : ADDRESS_PLAIN;
+}
+
+static enum address_kind kind_of_v6(const struct in6_addr *a)
+{
+    if (IN6_IS_ADDR_LOOPBACK(a))
+        return ADDRESS_LOOPBACK;
+    bool useless = IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_MULTICAST(a) || IN6_IS_ADDR_LINKLOCAL(a) || IN6_IS_ADDR_V4MAPPED(a) ||
+                   IN6_IS_ADDR_V4COMPAT(a);
+    return useless ? ADDRESS_USELESS : ADDRESS_PLAIN;
+}
+
+enum address_kind address_kind(const char *address)
+{
+    char plain[ADDRESS_TEXT];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (address_port(address, 0, plain) < 0)
+        return ADDRESS_USELESS;
+    *strrchr(plain, ':') = '\0';
+    if (inet_pton(AF_INET, plain, &v4) == 1)
+        return kind_of_v4(&v4);
+    size_t len = strlen(plain);
+    if (plain[0] != '[' || plain[len - 1] != ']')
+        return ADDRESS_USELESS;
+    plain[len - 1] = '\0';
+    return inet_pton(AF_INET6, plain + 1, &v6) == 1 ? kind_of_v6(&v6) : ADDRESS_USELESS;
 }

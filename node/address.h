@@ -17,5 +17,9 @@ void address_make(const char *host, uint16_t port, char out[static ADDRESS_TEXT]
 /* Where others can dial a node that listens on `listen` (no port 0): itself, or for 0.0.0.0, [::] and * the addresses of all
  * interfaces: loopback only when there is nothing else, link-local never. Returns how many. */
 uint32_t address_own(const char *listen, char out[static LIMIT_ADDRS][64]);
+/* What an address of somebody else's is good for. USELESS: a name, which would have to be looked up; a wildcard, multicast, broadcast;
+ * a link-local address, which needs a zone; an IPv4 address in the disguise of IPv6; no address. */
+enum address_kind { ADDRESS_USELESS, ADDRESS_LOOPBACK, ADDRESS_PLAIN };
+enum address_kind address_kind(const char *address);
 
 #endif

@@ -47,6 +47,7 @@ static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body)
     if (group_of(n)->ctl_n != before) {
         log_info("control log has grown records=%llu", (unsigned long long)group_of(n)->ctl_n);
         greet_retry(n);
+        greet_pex_ask_all(n);
         node_event(n, "members-changed", NULL);
         node_committed(n);
     }
@@ -274,7 +275,6 @@ static void serve_hello(struct node *n, const struct net_from *from, const struc
 
 static void on_request(void *arg, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
 {
-    (void)body;
     struct node *n = arg;
     const struct member *who = group_find(group_of(n), &from->who);
     if (!who || who->revoked)
@@ -295,6 +295,9 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
     case MSG_GET_CS:
         serve_change_sets(n, from, m);
         break;
+    case MSG_PEX:
+        greet_pex_serve(n, from, m, body);
+        break;
     case MSG_GET_TREE:
     case MSG_HAVE:
     case MSG_GET_BLK:
@@ -310,25 +313,39 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
 
 /* ---- peers come and go ---- */
 
-static void remember_address(struct node *n, const struct id *dev, const char *address)
+enum { KEY_SIZE = 16 + ID_HEX };
+
+static const char *key_of(const char *word, const struct id *dev, char key[static KEY_SIZE])
 {
-    char key[8 + ID_HEX] = "address.", hex[ID_HEX];
-    memcpy(key + 8, id_hex(dev, hex), ID_HEX);
+    char hex[ID_HEX];
+    snprintf(key, KEY_SIZE, "%s.%s", word, id_hex(dev, hex));
+    return key;
+}
+
+void greet_remember(struct node *n, const char *word, const struct id *dev, const void *v, size_t len)
+{
+    char key[KEY_SIZE];
     int r = engine_begin(n->engine);
-    if (r == 0 && (r = index_kv_put(n->index, key, address, strlen(address))) == 0)
+    if (r == 0 && (r = index_kv_put(n->index, key_of(word, dev, key), v, len)) == 0)
         r = engine_commit(n->engine, loop_wall());
     else if (r < 0 && index_in_tx(n->index))
         engine_rollback(n->engine);
+    if (r < 0)
+        log_seldom(LOG_WARN, "not remembered what=%s why=\"%s\"", word, err_text());
+}
+
+int greet_recall(struct node *n, const char *word, const struct id *dev, struct buf *v)
+{
+    char key[KEY_SIZE];
+    return index_kv_get(n->index, key_of(word, dev, key), v);
 }
 
 static void add_remembered(struct node *n)
 {
     const struct group *g = group_of(n);
     for (size_t i = 0; i < g->nmember; i++) {
-        char key[8 + ID_HEX] = "address.", hex[ID_HEX];
-        memcpy(key + 8, id_hex(&g->member[i].card.dev, hex), ID_HEX);
         AUTO(buf_release) struct buf v = BUF_INIT(128);
-        if (index_kv_get(n->index, key, &v) < 0)
+        if (greet_recall(n, "address", &g->member[i].card.dev, &v) < 0)
             continue;
         buf_add(&v, "", 1);
         if (buf_ok(&v))
@@ -343,12 +360,13 @@ static void on_up(void *arg, const struct id *dev, struct link *l, const struct 
     log_info("peer online name=%s address=%s", m->card.name, link_address(l));
     node_event(n, "peer-online", "name", m->card.name, "address", link_address(l), NULL);
     engine_online(n->engine, dev, true);
-    remember_address(n, dev, link_address(l));
+    greet_remember(n, "address", dev, link_address(l), strlen(link_address(l)));
     struct vec_request *q = xcalloc(1, sizeof *q);
     *q = (struct vec_request){n, *dev};
     link_request(l, LANE_CONTROL, &(struct msg){.type = MSG_GET_VEC}, REQUEST_MS, on_asked_vector, q);
     if (h->ctl_n > group_of(n)->ctl_n)
         ask_ctl(n, l, false);
+    greet_pex_up(n, dev);
     if (n->pull)
         pull_peer_up(n->pull, dev);
 }
@@ -423,5 +441,6 @@ int greet_start(struct node *n, const char *listen)
     if ((r = peers_new(&pc, &n->peers)) < 0)
         return r;
     add_remembered(n);
+    greet_pex_start(n);
     return start_inviter(n);
 }

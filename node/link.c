@@ -74,8 +74,20 @@ void link_kill(struct link *l, const char *why)
 
 /* ---- requests ---- */
 
-void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t timeout_ms, link_reply_fn fn, void *arg)
+static bool send_request(void *socket, const struct msg *m, const struct buf *body)
 {
+    AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
+    int r = msg_encode(&head, m);
+    assert(r == 0);
+    if (zmq_send(socket, head.data, head.len, ZMQ_DONTWAIT | (body ? ZMQ_SNDMORE : 0)) < 0)
+        return false;
+    return !body || zmq_send(socket, body->data, body->len, ZMQ_DONTWAIT) >= 0;
+}
+
+void link_request_body(struct link *l, enum link_lane lane, struct msg *m, const struct buf *body, uint64_t timeout_ms, link_reply_fn fn,
+                       void *arg)
+{
+    assert(msg_has_body(m->type) == (body != NULL));
     m->req = ++l->next_req;
     struct pending *p = xcalloc(1, sizeof *p);
     *p = (struct pending){.req = m->req, .due = loop_now() + timeout_ms, .fn = fn, .arg = arg, .next = l->pending};
@@ -83,11 +95,13 @@ void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t t
     l->npending++;
     if (l->state == LINK_DEAD)
         return;                      /* on_death calls it back */
-    AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
-    int r = msg_encode(&head, m);
-    assert(r == 0);
-    if (zmq_send(lane == LANE_BULK ? l->bulk : l->ctl, head.data, head.len, ZMQ_DONTWAIT) < 0)
+    if (!send_request(lane == LANE_BULK ? l->bulk : l->ctl, m, body))
         p->due = 0;                  /* not connected at this moment: the next tick calls it back */
+}
+
+void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t timeout_ms, link_reply_fn fn, void *arg)
+{
+    link_request_body(l, lane, m, NULL, timeout_ms, fn, arg);
 }
 
 static struct pending *take_pending(struct link *l, uint64_t req)

@@ -46,8 +46,10 @@ const uint8_t *link_inst(const struct link *l);             /* 8 bytes: which st
 
 typedef void (*link_reply_fn)(void *arg, const struct msg *reply, zmq_msg_t *body);  /* reply NULL = none will come */
 enum link_lane { LANE_CONTROL, LANE_BULK };
-/* m->req is set here. The body of a request is not used by any type. */
+/* m->req is set here. link_request_body: for types that have a body, which is copied. */
 void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t timeout_ms, link_reply_fn fn, void *arg);
+void link_request_body(struct link *l, enum link_lane lane, struct msg *m, const struct buf *body, uint64_t timeout_ms, link_reply_fn fn,
+                       void *arg);
 size_t link_pending(const struct link *l);
 /* Drops the link as if the peer had gone (a wrong answer, a new start of it that was heard of elsewhere). */
 void link_kill(struct link *l, const char *why);

@@ -451,6 +451,7 @@ void node_free(struct node **pn)
     peers_free(&n->peers);               /* requests end here */
     scan_free(&n->scan);
     pull_free(&n->pull);
+    greet_pex_free(n);
     serve_free(&n->serve);
     net_free(&n->net);
     engine_free(&n->engine);

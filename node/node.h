@@ -50,6 +50,7 @@ struct node {
     uint8_t k_disc[32];
     struct loop_timer publish_timer, tick_timer;
     bool publish_soon;
+    struct greet_pex *pex;
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */
 };
 

@@ -10,6 +10,8 @@
 #define TICK_MS 100
 #define PAUSE_MIN_MS 200
 #define PAUSE_MAX_MS 15000
+#define PAUSE_CARD_MS 120000    /* of an address that only a card speaks for: whoever comes back there signs a new card, or dials us */
+#define VAIN_MS 1000
 #define ADDRESSES_MAX 2048      /* a flood of announcements must not become a flood of dials */
 #define DIALS_MAX 64
 
@@ -27,6 +29,7 @@ struct device {
     uint64_t last_seen_ms;
     char address[80]; unsigned sources;
     char heard[80];             /* from where its last greeting came; "" = none that could be dialled */
+    uint32_t nhint; char hint[LIMIT_ADDRS][64];   /* from its card */
 };
 
 struct peers {
@@ -166,7 +169,8 @@ static void on_down(void *arg, struct link *l, const char *why)
     if (!was_up)
         settle(p, a);
     /* Whoever was there a moment ago may be back at once; whoever never answered is asked less and less often. */
-    a->pause = was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : a->pause * 2;
+    uint64_t longest = a->sources == ADDR_CARD ? PAUSE_CARD_MS : PAUSE_MAX_MS;
+    a->pause = was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > longest ? longest : a->pause * 2;
     a->due = loop_now() + a->pause;
     a->link = NULL;
     device_down(p, l);
@@ -188,6 +192,23 @@ static void on_vector(void *arg, struct link *l, const void *blob, size_t len)
 }
 
 /* ---- dialling ---- */
+
+static bool has_hint(const struct device *d, const char *text)
+{
+    for (uint32_t i = 0; i < d->nhint; i++)
+        if (strcmp(d->hint[i], text) == 0)
+            return true;
+    return false;
+}
+
+/* The address stands on a card; with `missed` on that of a device that is not linked. */
+static bool hinted(const struct peers *p, const char *text, bool missed)
+{
+    for (size_t i = 0; i < p->ndev; i++)
+        if (!(missed && p->dev[i].link) && has_hint(&p->dev[i], text))
+            return true;
+    return false;
+}
 
 static bool worth_dialling(const struct peers *p, const struct address *a, uint64_t now)
 {
@@ -214,8 +235,12 @@ static void on_tick(void *arg)
     struct peers *p = arg;
     uint64_t now = loop_now();
     for (size_t i = 0; i < p->naddr && p->dialling < DIALS_MAX && !p->paused; i++)
-        if (worth_dialling(p, p->addr[i], now))
-            dial(p, p->addr[i]);
+        if (worth_dialling(p, p->addr[i], now)) {
+            if (p->addr[i]->sources == ADDR_CARD && !hinted(p, p->addr[i]->text, true))
+                p->addr[i]->due = now + VAIN_MS;     /* those who hint at it are here already */
+            else
+                dial(p, p->addr[i]);
+        }
     loop_timer_set(p->c.loop, &p->tick, TICK_MS, on_tick, p);
 }
 
@@ -248,16 +273,22 @@ void peers_remove(struct peers *p, const char *address, enum addr_source source)
         drop_address(p, a);
 }
 
+/* As peers_remove, and a dial that nothing speaks for any more ends at once. */
+static void take_back(struct peers *p, const char *text, enum addr_source source)
+{
+    const struct address *a = by_text(p, text);
+    if (a && a->sources == (unsigned)source && a->link && link_state(a->link) != LINK_UP)
+        link_kill(a->link, "it is elsewhere now");
+    peers_remove(p, text, source);
+}
+
 /* Only the last address that a device was heard from counts: a member that greets with ever new ports takes nobody's room. */
 static void set_heard(struct peers *p, const struct id *dev, const char *text)
 {
     struct device *d = device_get(p, dev);
     if (strcmp(d->heard, text) == 0)
         return;
-    struct address *old = d->heard[0] ? by_text(p, d->heard) : NULL;
-    if (old && old->sources == ADDR_HEARD && old->link && link_state(old->link) != LINK_UP)
-        link_kill(old->link, "heard from elsewhere");
-    peers_remove(p, d->heard, ADDR_HEARD);
+    take_back(p, d->heard, ADDR_HEARD);
     snprintf(d->heard, sizeof d->heard, "%s", text);
 }
 
@@ -281,6 +312,24 @@ void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[stati
         link_kill(a->link, "to be dialled again");
     a->pause = 0;
     a->due = 0;
+}
+
+void peers_hint(struct peers *p, const struct id *dev, uint32_t n, char (*addr)[64])
+{
+    assert(n <= LIMIT_ADDRS);
+    struct device *d = device_get(p, dev), before = *d;
+    d->nhint = n;
+    if (n)
+        memcpy(d->hint, addr, n * sizeof *addr);
+    for (uint32_t i = 0; i < before.nhint; i++)
+        if (!hinted(p, before.hint[i], false))
+            take_back(p, before.hint[i], ADDR_CARD);
+    for (uint32_t i = 0; i < n; i++) {
+        peers_add(p, addr[i], ADDR_CARD);
+        struct address *a = by_text(p, addr[i]);
+        if (a && !a->link)
+            a->due = a->pause = 0;       /* a new card: perhaps it is there again */
+    }
 }
 
 void peers_pause(struct peers *p, bool paused)

@@ -1,5 +1,5 @@
-/* peers: addresses and the devices behind them. Addresses come from everywhere (mDNS, --peer, the cache, other peers, a greeting
- * that reached us) and prove nothing; each is dialled with a growing pause until a device of the group answers. One link a device
+/* peers: addresses and the devices behind them. Addresses come from everywhere (mDNS, --peer, the cache, address cards, a
+ * greeting that reached us) and prove nothing; each is dialled with a growing pause until a device of the group answers. One link a device
  * is kept; other addresses of a device that is linked wait until it is gone. */
 #ifndef NODE_PEERS_H
 #define NODE_PEERS_H
@@ -8,7 +8,7 @@
 
 struct peers;
 
-enum addr_source { ADDR_STATIC = 1, ADDR_MDNS = 2, ADDR_HEARD = 4, ADDR_CACHE = 8 };  /* a set of bits */
+enum addr_source { ADDR_STATIC = 1, ADDR_MDNS = 2, ADDR_HEARD = 4, ADDR_CACHE = 8, ADDR_CARD = 16 };  /* a set of bits */
 
 struct peers_ops {
     void (*hello)(void *arg, struct msg_hello *h);
@@ -26,6 +26,9 @@ void peers_add(struct peers *p, const char *address, enum addr_source source);
 void peers_remove(struct peers *p, const char *address, enum addr_source source);
 /* A greeting of `dev` reached our listening socket from that address: dial back, at once if it is a new start of it. */
 void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[static 8], const char *ip, uint16_t port);
+/* Where a card of `dev` says that it can be dialled, in place of what the one before said; n = 0: nowhere. At most LIMIT_ADDRS. Only while
+ * `dev` is not linked, and, when nothing else speaks for an address, with pauses that grow longer than others. */
+void peers_hint(struct peers *p, const struct id *dev, uint32_t n, char (*addr)[64]);
 void peers_pause(struct peers *p, bool paused);            /* paused: all links end and none is made */
 struct link *peers_link(const struct peers *p, const struct id *dev);   /* NULL when not online */
 

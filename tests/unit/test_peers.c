@@ -223,6 +223,77 @@ static void test_hopeless_addresses(void)
     EQ_U(peers_online(peers[1]), 0);
 }
 
+static void hint(size_t who, size_t dev, const char *address)
+{
+    char addr[1][64];
+    snprintf(addr[0], sizeof addr[0], "%.63s", address ? address : "");
+    peers_hint(peers[who], &g.dev[dev]->dev, address ? 1 : 0, addr);
+}
+static bool greeted(void *arg) { return ((struct side *)arg)->hellos > 0; }
+
+static void test_hint_of_a_card(void)
+{
+    begin(2);
+    hint(1, 0, side[0].address);
+    until_sees(1, 1);
+    struct peer_info info;
+    peers_info(peers[1], &g.dev[0]->dev, &info);
+    EQ_U(info.source, ADDR_CARD);
+    EQ_S(info.address, side[0].address);
+    /* It stays when another card says otherwise: only who is missed is looked for. */
+    hint(1, 0, NULL);
+    go_on();
+    EQ_U(downs[1], 0);
+    EQ_U(peers_online(peers[1]), 1);
+}
+
+static void test_only_who_is_missed_is_looked_for(void)
+{
+    begin(3);
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    until_sees(1, 1);
+    hint(1, 0, side[2].address);
+    go_on();
+    go_on();
+    EQ_U(side[2].hellos, 0);
+    peers_remove(peers[1], side[0].address, ADDR_STATIC);
+    link_kill(peers_link(peers[1], &g.dev[0]->dev), "test");
+    UNTIL(loop, greeted, &side[2]);
+}
+
+static void test_a_card_replaces_the_one_before(void)
+{
+    begin(3);
+    hint(1, 0, side[0].address);
+    hint(1, 0, side[2].address);
+    until_sees(1, 1);
+    go_on();
+    EQ_U(side[0].hellos, 0);
+    /* What another device's card said once takes nothing away. */
+    peers_pause(peers[1], true);
+    until_sees(1, 0);
+    hint(1, 0, side[0].address);
+    hint(1, 2, side[0].address);
+    hint(1, 2, NULL);
+    peers_pause(peers[1], false);
+    UNTIL(loop, greeted, &side[0]);
+}
+
+static void test_many_cards_of_one_device(void)
+{
+    begin(2);
+    char addr[LIMIT_ADDRS][64];
+    for (int i = 0; i < 1000; i++) {
+        for (int k = 0; k < (int)LIMIT_ADDRS; k++)
+            snprintf(addr[k], sizeof addr[k], "127.%d.%d.%d:1", 1 + k, i / 250, 1 + i % 250);
+        peers_hint(peers[1], &g.dev[2]->dev, LIMIT_ADDRS, addr);
+        if (i % 250 == 0)
+            go_on();
+    }
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    until_sees(1, 1);
+}
+
 static void test_freed_while_dialling(void)
 {
     begin(2);
@@ -245,6 +316,10 @@ int main(void)
     RUN(test_new_start_of_a_peer_ends_the_old_link);
     RUN(test_removed_addresses_are_not_dialled);
     RUN(test_hopeless_addresses);
+    RUN(test_hint_of_a_card);
+    RUN(test_only_who_is_missed_is_looked_for);
+    RUN(test_a_card_replaces_the_one_before);
+    RUN(test_many_cards_of_one_device);
     RUN(test_freed_while_dialling);
     end();
     return t_done();
