@@ -5,7 +5,7 @@ BUILD   ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX  ?= /usr/local
 comma   := ,
 
-# Avahi's client and core export one name with two meanings, so they are loaded at run time, apart from each other (discovery/library.c).
+# Avahi's client and core export one name with two meanings, so they are loaded at run time, apart from each other (discovery/backend.c).
 PKGS    := libzmq libsodium sqlite3
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Werror
 CFLAGS  ?= -O2 -g

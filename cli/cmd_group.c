@@ -3,8 +3,7 @@
 #include <string.h>
 
 #include "cli/args.h"
-#include "cli/cli.h"
-#include "cli/link.h"
+#include "cli/ask.h"
 
 int cmd_devices(struct cli *c, const struct args *a)
 {
@@ -19,16 +18,7 @@ int cmd_devices(struct cli *c, const struct args *a)
     };
     (void)a;
     AUTO(request_release) struct request q = request_new("devices");
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
-    int code = link_ask(&l, c->home, &q, &r);
-    if (code)
-        return code;
-    if (c->json)
-        out_json(c->out.f, r.value);
-    else
-        out_table(&c->out, r.value, columns);
-    return 0;
+    return ask_table(c, &q, columns);
 }
 
 /* One cell of the reply as text for people; valid until `b` changes. */

@@ -3,8 +3,7 @@
 #include <string.h>
 
 #include "cli/args.h"
-#include "cli/cli.h"
-#include "cli/link.h"
+#include "cli/ask.h"
 #include "cli/when.h"
 #include "cli/where.h"
 
@@ -15,14 +14,6 @@ static int file_path(const struct cli *c, const char *typed, struct buf *path)
     if (!code && path->len == 0)
         return usage_error("\"%s\" is the folder itself: name a file in it", typed);
     return code;
-}
-
-static void show_table(const struct cli *c, struct bytes rows, const struct out_column *columns)
-{
-    if (c->json)
-        out_json(c->out.f, rows);
-    else
-        out_table(&c->out, rows, columns);
 }
 
 int cmd_log(struct cli *c, const struct args *a)
@@ -41,8 +32,6 @@ int cmd_log(struct cli *c, const struct args *a)
     };
     AUTO(buf_release) struct buf path = BUF_INIT(LIMIT_CTL_REQUEST);
     AUTO(request_release) struct request q = request_new("log");
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
     uint64_t limit = 0;
     int code = args_number(a, "limit", LIMIT_OBJECTS, &limit);
     if (!code && args_word(a, 0))
@@ -52,10 +41,7 @@ int cmd_log(struct cli *c, const struct args *a)
     request_path(&q, "path", path.len ? (const char *)path.data : NULL); /* the folder itself: all of it */
     if (args_has(a, "limit"))
         request_u64(&q, "limit", limit);
-    code = link_ask(&l, c->home, &q, &r);
-    if (!code)
-        show_table(c, r.value, columns);
-    return code;
+    return ask_table(c, &q, columns);
 }
 
 int cmd_cat(struct cli *c, const struct args *a)
@@ -92,7 +78,7 @@ static int parse_at(const char *text, struct request *q)
     return 0;
 }
 
-static void show_restored(const struct cli *c, struct bytes v)
+int cmd_restore(struct cli *c, const struct args *a)
 {
     static const struct out_column columns[] = {
         { "path", "restored", OUT_TEXT, NULL, NULL },
@@ -100,18 +86,8 @@ static void show_restored(const struct cli *c, struct bytes v)
         { "device", "of device", OUT_TEXT, NULL, NULL },
         { 0 },
     };
-    if (c->json)
-        out_json(c->out.f, v);
-    else
-        out_rows(&c->out, v, columns);
-}
-
-int cmd_restore(struct cli *c, const struct args *a)
-{
     AUTO(buf_release) struct buf path = BUF_INIT(LIMIT_CTL_REQUEST), to = BUF_INIT(LIMIT_CTL_REQUEST);
     AUTO(request_release) struct request q = request_new("restore");
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
     const char *version = args_value(a, "version"), *at = args_value(a, "at"), *dest = args_value(a, "to");
     if (version && at)
         return usage_error("--version and --at both say which version: give one of them");
@@ -125,10 +101,7 @@ int cmd_restore(struct cli *c, const struct args *a)
     request_path(&q, "path", (const char *)path.data);
     request_str(&q, "version", version);
     request_path(&q, "to", dest ? (const char *)to.data : NULL);
-    code = link_ask(&l, c->home, &q, &r);
-    if (!code)
-        show_restored(c, r.value);
-    return code;
+    return ask_rows(c, &q, columns);
 }
 
 /* The conflicts as rows of one table: each current version, then the ones that lost against it. */
@@ -173,10 +146,14 @@ int cmd_conflicts(struct cli *c, const struct args *a)
     int code = link_ask(&l, c->home, &q, &r);
     if (code)
         return code;
+    if (c->json) {
+        out_json(c->out.f, r.value);
+        return 0;
+    }
     uint32_t n = flatten(r.value, &rows);
     mp_put_array(&table, n);
     buf_add(&table, rows.data, rows.len);
-    show_table(c, c->json ? r.value : (struct bytes){ table.data, table.len }, columns);
+    out_table(&c->out, (struct bytes){ table.data, table.len }, columns);
     return 0;
 }
 
@@ -184,8 +161,6 @@ int cmd_resolve(struct cli *c, const struct args *a)
 {
     AUTO(buf_release) struct buf path = BUF_INIT(LIMIT_CTL_REQUEST);
     AUTO(request_release) struct request q = request_new("resolve");
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
     if (!args_has(a, "keep"))
         return usage_error("resolve: which version shall stay? give --keep ID, as lanyard conflicts shows it");
     int code = file_path(c, args_word(a, 0), &path);
@@ -193,8 +168,5 @@ int cmd_resolve(struct cli *c, const struct args *a)
         return code;
     request_path(&q, "path", (const char *)path.data);
     request_str(&q, "keep", args_value(a, "keep"));
-    code = link_ask(&l, c->home, &q, &r);
-    if (!code && c->json)
-        out_json(c->out.f, r.value);
-    return code;
+    return ask_quietly(c, &q);
 }

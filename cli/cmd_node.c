@@ -25,7 +25,7 @@ static int check_address(const char *option, const char *text)
     const char *colon = strrchr(text, ':');
     size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
     bool bare_v6 = colon && text[0] != '[' && strchr(text, ':') != colon;
-    if (!colon || colon == text || digits == 0 || digits > 5 || colon[1 + digits] || atol(colon + 1) > 65535 || bare_v6)
+    if (!colon || colon == text || digits == 0 || digits > 5 || colon[1 + digits] || strtol(colon + 1, NULL, 10) > 65535 || bare_v6)
         return usage_error("--%s: \"%s\" is no address: write HOST:PORT, 192.0.2.1:7447 or [2001:db8::1]:7447", option, text);
     return 0;
 }

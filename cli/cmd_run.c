@@ -7,22 +7,10 @@
 #include <sodium.h>
 
 #include "cli/args.h"
-#include "cli/cli.h"
-#include "cli/link.h"
+#include "cli/ask.h"
 #include "proto/msg.h"
 
 #define DOWN_MS 60000
-
-/* Asks, and shows the one reply only as JSON. */
-static int ask_quietly(struct cli *c, const struct request *q)
-{
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
-    int code = link_ask(&l, c->home, q, &r);
-    if (!code && c->json)
-        out_json(c->out.f, r.value);
-    return code;
-}
 
 int cmd_wait(struct cli *c, const struct args *a)
 {
@@ -51,16 +39,7 @@ int cmd_scan(struct cli *c, const struct args *a)
     };
     (void)a;
     AUTO(request_release) struct request q = request_new("scan");
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
-    int code = link_ask(&l, c->home, &q, &r);
-    if (code)
-        return code;
-    if (c->json)
-        out_json(c->out.f, r.value);
-    else
-        out_rows(&c->out, r.value, columns);
-    return 0;
+    return ask_rows(c, &q, columns);
 }
 
 int cmd_pause(struct cli *c, const struct args *a)

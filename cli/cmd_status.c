@@ -229,7 +229,7 @@ static void append_line(const struct out *o, struct watch *w, struct bytes v)
         buf_add_str(&b, ", ");
         progress_put(p, 0, &b);
     }
-    if (b.len == w->last.len && memcmp(b.data, w->last.data, b.len) == 0)
+    if (b.len == 0 || (b.len == w->last.len && memcmp(b.data, w->last.data, b.len) == 0))
         return;
     fprintf(o->f, "%.*s\n", (int)b.len, (const char *)b.data);
     buf_clear(&w->last);

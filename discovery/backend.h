@@ -1,11 +1,13 @@
-/* backend: the little that discovery needs of mDNS, made by avahi-client (client.c) and by avahi-core (embedded.c).
+/* backend: the little that discovery needs of mDNS, made by avahi-client (client.c) and by avahi-core (embedded.c). The backend_ops
+ * are the calls of either library; the backend_ functions are what is made of them, the same for both.
  *
  * A backend lives on the AvahiPoll it is opened on and is touched by that poll's thread only. What it learns it reports through
  * the discovery_on_ functions, from inside Avahi's callbacks: they take notes and never call the backend. Everything else is
- * called between two rounds of the poll, where freeing is allowed. Reports may come from inside backend_open already, so the
- * state is in the struct before anything else happens.
+ * called between two rounds of the poll, where freeing is allowed. Changes of state may be reported from inside `open` already,
+ * before there is a handle.
  *
- *   open -> browse once it is READY -> publish, update, withdraw, resolve, unresolve ... -> close (frees all of these too)
+ *   ops->open -> backend_browse once it is READY -> publish, update, withdraw, resolve, resolver_free ... -> ops->close, which
+ *   frees all of these too
  *
  * The two libraries must not be linked, only loaded, each into a scope of its own: both define avahi_entry_group_free, with
  * different arguments, and where both are visible one of them calls the other's. So a backend calls through a table of the
@@ -24,7 +26,7 @@
 #include <stdint.h>
 
 #include "discovery/discovery.h"
-#include "discovery/peers.h"
+#include "discovery/instances.h"
 
 #define SERVICE_TYPE "_lanyard._tcp"
 #define IFACES_MAX 16
@@ -59,18 +61,34 @@ struct backend_ops {
     const char *name;
     int  (*open)(struct backend *b, const AvahiPoll *poll) MUST_CHECK;
     void (*close)(struct backend *b);
-    int  (*browse)(struct backend *b) MUST_CHECK;
-    void *(*resolve)(struct backend *b, const char *instance, struct where w);      /* NULL = it could not, now */
-    void (*unresolve)(struct backend *b, void *resolver);
-    int  (*publish)(struct backend *b, const struct publication *p) MUST_CHECK;     /* starts; `published` tells how it goes on */
-    int  (*update)(struct backend *b, const struct publication *p) MUST_CHECK;      /* of the TXT record */
-    void (*withdraw)(struct backend *b);
-    void (*tick)(struct backend *b);        /* every few seconds while something is published; may be NULL */
+    int  (*error)(const struct backend *b);         /* Avahi's, of the call that failed last */
+    void (*tick)(struct backend *b);                /* every few seconds while something is published; may be NULL */
+
+    /* What makes something returns NULL, what does something an error of Avahi's, when it cannot, now. */
+    void *(*browser_new)(struct backend *b);
+    void *(*resolver_new)(struct backend *b, const char *instance, struct where w);
+    void (*resolver_free)(struct backend *b, void *resolver);
+    void *(*group_new)(struct backend *b);
+    void (*group_free)(struct backend *b);
+    int  (*group_add)(struct backend *b, const struct publication *p, int iface, AvahiStringList *txt) MUST_CHECK;
+    int  (*group_update)(struct backend *b, const struct publication *p, int iface, AvahiStringList *txt) MUST_CHECK;
+    int  (*group_commit)(struct backend *b) MUST_CHECK;
 };
 
 extern const struct backend_ops CLIENT_BACKEND, EMBEDDED_BACKEND;
 
-/* Loads a library and makes b->calls, an array of the addresses of the named functions, unless that was done before. */
+int   backend_browse(struct backend *b) MUST_CHECK;
+void *backend_resolve(struct backend *b, const char *instance, struct where w);     /* NULL = it could not, now */
+int   backend_publish(struct backend *b, const struct publication *p) MUST_CHECK;   /* starts; `published` tells how it goes on */
+int   backend_update(struct backend *b, const struct publication *p) MUST_CHECK;    /* of the TXT record */
+void  backend_withdraw(struct backend *b);                                          /* also after a publish that failed */
+
+/* For the backends: what Avahi's callbacks say. */
+void backend_on_browse(struct backend *b, AvahiBrowserEvent event, const char *instance, struct where w);
+void backend_on_resolve(struct backend *b, AvahiResolverEvent event, const char *instance, struct where w, const AvahiAddress *a,
+                        uint16_t port, AvahiStringList *txt);
+/* For the backends: loads a library and makes b->calls, an array of the addresses of the named functions, unless that was done
+ * before. */
 int backend_load(struct backend *b, const char *soname, const char *const *names, size_t n) MUST_CHECK;
 
 /* What a backend reports. */

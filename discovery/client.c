@@ -8,8 +8,8 @@
 
 /* The functions of the library, as X(name). */
 #define CALLS \
-    X(avahi_client_errno) X(avahi_client_new) X(avahi_client_free) X(avahi_service_browser_get_client) \
-    X(avahi_service_browser_new) X(avahi_service_resolver_new) X(avahi_service_resolver_free) X(avahi_entry_group_free) \
+    X(avahi_client_errno) X(avahi_client_new) X(avahi_client_free) X(avahi_service_browser_new) \
+    X(avahi_service_resolver_new) X(avahi_service_resolver_free) X(avahi_entry_group_free) \
     X(avahi_entry_group_new) X(avahi_entry_group_add_service_strlst) X(avahi_entry_group_commit) \
     X(avahi_entry_group_update_service_txt_strlst)
 
@@ -72,36 +72,22 @@ static void client_close(struct backend *b)
     b->state = BACKEND_DOWN;
 }
 
-/* A call that got no answer would be followed by others that wait as long: be done with such a daemon. */
-static int failed(struct backend *b, const char *what)
+static int client_error(const struct backend *b)
 {
-    b->error = lib(b)->avahi_client_errno(b->handle);
-    if (b->error == AVAHI_ERR_DBUS_ERROR || b->error == AVAHI_ERR_TIMEOUT || b->error == AVAHI_ERR_DISCONNECTED)
-        b->state = BACKEND_DOWN;
-    return err_set(ERR_IO, "avahi-daemon: %s: %s", what, avahi_strerror(b->error));
+    return lib(b)->avahi_client_errno(b->handle);
 }
 
 static void on_browse(AvahiServiceBrowser *browser, AvahiIfIndex ifindex, AvahiProtocol proto, AvahiBrowserEvent event,
                       const char *name, const char *type, const char *domain, AvahiLookupResultFlags flags, void *arg)
 {
-    (void)type, (void)domain, (void)flags;
-    struct backend *b = arg;
-    struct where w = { ifindex, proto };
-    if (event == AVAHI_BROWSER_NEW) {
-        discovery_on_seen(b->owner, name, w);
-    } else if (event == AVAHI_BROWSER_REMOVE) {
-        discovery_on_gone(b->owner, name, w);
-    } else if (event == AVAHI_BROWSER_FAILURE) {
-        b->error = lib(b)->avahi_client_errno(lib(b)->avahi_service_browser_get_client(browser));
-        b->state = BACKEND_DOWN;
-    }
+    (void)browser, (void)type, (void)domain, (void)flags;
+    backend_on_browse(arg, event, name, (struct where){ ifindex, proto });
 }
 
-static int client_browse(struct backend *b)
+static void *client_browser_new(struct backend *b)
 {
-    b->browser = lib(b)->avahi_service_browser_new(b->handle, AVAHI_IF_UNSPEC, AVAHI_PROTO_UNSPEC, SERVICE_TYPE, NULL,
-                                                   AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
-    return b->browser ? 0 : failed(b, "cannot browse");
+    return lib(b)->avahi_service_browser_new(b->handle, AVAHI_IF_UNSPEC, AVAHI_PROTO_UNSPEC, SERVICE_TYPE, NULL,
+                                             AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
 }
 
 static void on_resolve(AvahiServiceResolver *r, AvahiIfIndex ifindex, AvahiProtocol proto, AvahiResolverEvent event,
@@ -109,25 +95,17 @@ static void on_resolve(AvahiServiceResolver *r, AvahiIfIndex ifindex, AvahiProto
                        uint16_t port, AvahiStringList *txt, AvahiLookupResultFlags flags, void *arg)
 {
     (void)r, (void)type, (void)domain, (void)host, (void)flags;
-    struct backend *b = arg;
-    struct where w = { ifindex, proto };
-    if (event == AVAHI_RESOLVER_FOUND && a)
-        discovery_on_resolved(b->owner, name, w, a, port, txt);
-    else
-        discovery_on_unresolved(b->owner, name, w);
+    backend_on_resolve(arg, event, name, (struct where){ ifindex, proto }, a, port, txt);
 }
 
 /* The address is asked for in the family of the transport: one answer for each sighting, and always the same one. */
-static void *client_resolve(struct backend *b, const char *instance, struct where w)
+static void *client_resolver_new(struct backend *b, const char *instance, struct where w)
 {
-    void *r = lib(b)->avahi_service_resolver_new(b->handle, w.ifindex, w.proto, instance, SERVICE_TYPE, NULL, w.proto,
-                                                 AVAHI_LOOKUP_USE_MULTICAST, on_resolve, b);
-    if (!r)
-        (void)failed(b, "cannot resolve");
-    return r;
+    return lib(b)->avahi_service_resolver_new(b->handle, w.ifindex, w.proto, instance, SERVICE_TYPE, NULL, w.proto,
+                                              AVAHI_LOOKUP_USE_MULTICAST, on_resolve, b);
 }
 
-static void client_unresolve(struct backend *b, void *resolver)
+static void client_resolver_free(struct backend *b, void *resolver)
 {
     lib(b)->avahi_service_resolver_free(resolver);
 }
@@ -139,48 +117,44 @@ static void on_group(AvahiEntryGroup *g, AvahiEntryGroupState state, void *arg)
     b->published = state;
 }
 
-static void client_withdraw(struct backend *b)
+static void *client_group_new(struct backend *b)
 {
-    if (b->group)
-        lib(b)->avahi_entry_group_free(b->group);
-    b->group = NULL;
+    return lib(b)->avahi_entry_group_new(b->handle, on_group, b);
 }
 
-static int client_publish(struct backend *b, const struct publication *p)
+static void client_group_free(struct backend *b)
 {
-    b->group = lib(b)->avahi_entry_group_new(b->handle, on_group, b);
-    if (!b->group)
-        return failed(b, "cannot publish");
-    AvahiStringList *txt = txt_make(p->txt);
-    int rc = 0;
-    for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_entry_group_add_service_strlst(b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance,
-                                                          SERVICE_TYPE, NULL, NULL, p->port, txt);
-    avahi_string_list_free(txt);
-    if (rc == 0)
-        rc = lib(b)->avahi_entry_group_commit(b->group);
-    return rc == 0 ? 0 : failed(b, "cannot publish");
+    lib(b)->avahi_entry_group_free(b->group);
 }
 
-static int client_update(struct backend *b, const struct publication *p)
+static int client_group_add(struct backend *b, const struct publication *p, int iface, AvahiStringList *txt)
 {
-    AvahiStringList *txt = txt_make(p->txt);
-    int rc = 0;
-    for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_entry_group_update_service_txt_strlst(b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance,
-                                                                 SERVICE_TYPE, NULL, txt);
-    avahi_string_list_free(txt);
-    return rc == 0 ? 0 : failed(b, "cannot change the TXT record");
+    return lib(b)->avahi_entry_group_add_service_strlst(b->group, iface, AVAHI_PROTO_UNSPEC, 0, p->instance, SERVICE_TYPE, NULL,
+                                                        NULL, p->port, txt);
+}
+
+static int client_group_update(struct backend *b, const struct publication *p, int iface, AvahiStringList *txt)
+{
+    return lib(b)->avahi_entry_group_update_service_txt_strlst(b->group, iface, AVAHI_PROTO_UNSPEC, 0, p->instance, SERVICE_TYPE,
+                                                               NULL, txt);
+}
+
+static int client_group_commit(struct backend *b)
+{
+    return lib(b)->avahi_entry_group_commit(b->group);
 }
 
 const struct backend_ops CLIENT_BACKEND = {
     .name = "avahi-daemon",
     .open = client_open,
     .close = client_close,
-    .browse = client_browse,
-    .resolve = client_resolve,
-    .unresolve = client_unresolve,
-    .publish = client_publish,
-    .update = client_update,
-    .withdraw = client_withdraw,
+    .error = client_error,
+    .browser_new = client_browser_new,
+    .resolver_new = client_resolver_new,
+    .resolver_free = client_resolver_free,
+    .group_new = client_group_new,
+    .group_free = client_group_free,
+    .group_add = client_group_add,
+    .group_update = client_group_update,
+    .group_commit = client_group_commit,
 };

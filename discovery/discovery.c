@@ -38,7 +38,7 @@ bool discovery_allows(const struct discovery *d, const char *ifname)
 
 void discovery_unlock(struct discovery *d)
 {
-    if (peers_changed(&d->peers))
+    if (instances_changed(&d->instances))
         eventfd_write(d->event_fd, 1);
     pthread_mutex_unlock(&d->lock);
 }
@@ -51,21 +51,21 @@ void discovery_on_seen(struct discovery *d, const char *instance, struct where w
     if (strcmp(instance, d->instance) == 0)
         return;
     pthread_mutex_lock(&d->lock);
-    (void)peers_see(&d->peers, instance, w);
+    (void)instances_see(&d->instances, instance, w);
     discovery_unlock(d);
 }
 
 void discovery_on_gone(struct discovery *d, const char *instance, struct where w)
 {
     pthread_mutex_lock(&d->lock);
-    peers_lose(&d->peers, instance, w);
+    instances_lose(&d->instances, instance, w);
     discovery_unlock(d);
 }
 
 void discovery_on_unresolved(struct discovery *d, const char *instance, struct where w)
 {
     pthread_mutex_lock(&d->lock);
-    peers_unresolve(&d->peers, instance, w);
+    instances_unresolve(&d->instances, instance, w);
     discovery_unlock(d);
 }
 
@@ -91,7 +91,7 @@ void discovery_on_resolved(struct discovery *d, const char *instance, struct whe
     }
     bool ours = d->has_key && tag_is_ours(t.tag, d->k_disc, instance, time(NULL));
     pthread_mutex_lock(&d->lock);
-    peers_resolve(&d->peers, instance, w, addr, port, &t, ours);
+    instances_resolve(&d->instances, instance, w, addr, port, &t, ours);
     discovery_unlock(d);
 }
 
@@ -125,7 +125,7 @@ static bool must_quit(struct discovery *d)
 
 static void release(struct discovery *d)
 {
-    peers_release(&d->peers);
+    instances_release(&d->instances);
     free(d->dropped.v);
     free(d->client.calls);
     free(d->embedded.calls);
@@ -188,8 +188,8 @@ static struct discovery *new_discovery(const struct discovery_config *c)
     if (c->k_disc)
         memcpy(d->k_disc, c->k_disc, sizeof d->k_disc);
     pthread_mutex_init(&d->lock, NULL);
-    d->peers.drop = drop_resolver;
-    d->peers.arg = d;
+    d->instances.drop = drop_resolver;
+    d->instances.arg = d;
     d->client = (struct backend){ .ops = &CLIENT_BACKEND, .owner = d };
     d->embedded = (struct backend){ .ops = &EMBEDDED_BACKEND, .owner = d };
     d->at_work = DISC_STARTING;
@@ -261,7 +261,7 @@ int discovery_fd(const struct discovery *d)
 bool discovery_next(struct discovery *d, struct disc_event *out)
 {
     pthread_mutex_lock(&d->lock);
-    bool any = peers_next(&d->peers, out);
+    bool any = instances_next(&d->instances, out);
     if (!any) {
         eventfd_t count;
         eventfd_read(d->event_fd, &count);

@@ -115,31 +115,22 @@ static void embedded_close(struct backend *b)
     b->state = BACKEND_DOWN;
 }
 
-static int failed(struct backend *b, const char *what)
+static int embedded_error(const struct backend *b)
 {
-    b->error = lib(b)->avahi_server_errno(b->handle);
-    return err_set(ERR_IO, "embedded mDNS: %s: %s", what, avahi_strerror(b->error));
+    return lib(b)->avahi_server_errno(b->handle);
 }
 
 static void on_browse(AvahiSServiceBrowser *browser, AvahiIfIndex ifindex, AvahiProtocol proto, AvahiBrowserEvent event,
                       const char *name, const char *type, const char *domain, AvahiLookupResultFlags flags, void *arg)
 {
     (void)browser, (void)type, (void)domain, (void)flags;
-    struct backend *b = arg;
-    struct where w = { ifindex, proto };
-    if (event == AVAHI_BROWSER_NEW)
-        discovery_on_seen(b->owner, name, w);
-    else if (event == AVAHI_BROWSER_REMOVE)
-        discovery_on_gone(b->owner, name, w);
-    else if (event == AVAHI_BROWSER_FAILURE)
-        b->state = BACKEND_DOWN;
+    backend_on_browse(arg, event, name, (struct where){ ifindex, proto });
 }
 
-static int embedded_browse(struct backend *b)
+static void *embedded_browser_new(struct backend *b)
 {
-    b->browser = lib(b)->avahi_s_service_browser_new(b->handle, AVAHI_IF_UNSPEC, AVAHI_PROTO_UNSPEC, SERVICE_TYPE, NULL,
-                                                     AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
-    return b->browser ? 0 : failed(b, "cannot browse");
+    return lib(b)->avahi_s_service_browser_new(b->handle, AVAHI_IF_UNSPEC, AVAHI_PROTO_UNSPEC, SERVICE_TYPE, NULL,
+                                               AVAHI_LOOKUP_USE_MULTICAST, on_browse, b);
 }
 
 static void on_resolve(AvahiSServiceResolver *r, AvahiIfIndex ifindex, AvahiProtocol proto, AvahiResolverEvent event,
@@ -147,21 +138,16 @@ static void on_resolve(AvahiSServiceResolver *r, AvahiIfIndex ifindex, AvahiProt
                        uint16_t port, AvahiStringList *txt, AvahiLookupResultFlags flags, void *arg)
 {
     (void)r, (void)type, (void)domain, (void)host, (void)flags;
-    struct backend *b = arg;
-    struct where w = { ifindex, proto };
-    if (event == AVAHI_RESOLVER_FOUND && a)
-        discovery_on_resolved(b->owner, name, w, a, port, txt);
-    else
-        discovery_on_unresolved(b->owner, name, w);
+    backend_on_resolve(arg, event, name, (struct where){ ifindex, proto }, a, port, txt);
 }
 
-static void *embedded_resolve(struct backend *b, const char *instance, struct where w)
+static void *embedded_resolver_new(struct backend *b, const char *instance, struct where w)
 {
     return lib(b)->avahi_s_service_resolver_new(b->handle, w.ifindex, w.proto, instance, SERVICE_TYPE, NULL, w.proto,
                                                 AVAHI_LOOKUP_USE_MULTICAST, on_resolve, b);
 }
 
-static void embedded_unresolve(struct backend *b, void *resolver)
+static void embedded_resolver_free(struct backend *b, void *resolver)
 {
     lib(b)->avahi_s_service_resolver_free(resolver);
 }
@@ -173,39 +159,34 @@ static void on_group(AvahiServer *s, AvahiSEntryGroup *g, AvahiEntryGroupState s
     b->published = state;
 }
 
-static void embedded_withdraw(struct backend *b)
+static void *embedded_group_new(struct backend *b)
 {
-    if (b->group)
-        lib(b)->avahi_s_entry_group_free(b->group);
-    b->group = NULL;
+    return lib(b)->avahi_s_entry_group_new(b->handle, on_group, b);
 }
 
-static int embedded_publish(struct backend *b, const struct publication *p)
+static void embedded_group_free(struct backend *b)
 {
-    b->group = lib(b)->avahi_s_entry_group_new(b->handle, on_group, b);
-    if (!b->group)
-        return failed(b, "cannot publish");
-    AvahiStringList *txt = txt_make(p->txt);
-    int rc = 0;
-    for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_server_add_service_strlst(b->handle, b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0, p->instance,
-                                                     SERVICE_TYPE, NULL, NULL, p->port, txt);
-    avahi_string_list_free(txt);
-    if (rc == 0)
-        rc = lib(b)->avahi_s_entry_group_commit(b->group);
-    return rc == 0 ? 0 : failed(b, "cannot publish");
+    lib(b)->avahi_s_entry_group_free(b->group);
 }
 
-static int embedded_update(struct backend *b, const struct publication *p)
+static int embedded_group_add(struct backend *b, const struct publication *p, int iface, AvahiStringList *txt)
 {
-    AvahiStringList *txt = txt_make(p->txt);
-    int rc = 0;
-    for (int i = 0; i < p->nifaces && rc == 0; i++)
-        rc = lib(b)->avahi_server_update_service_txt_strlst(b->handle, b->group, p->iface[i], AVAHI_PROTO_UNSPEC, 0,
-                                                            p->instance, SERVICE_TYPE, NULL, txt);
-    avahi_string_list_free(txt);
-    return rc == 0 ? 0 : failed(b, "cannot change the TXT record");
+    return lib(b)->avahi_server_add_service_strlst(b->handle, b->group, iface, AVAHI_PROTO_UNSPEC, 0, p->instance, SERVICE_TYPE,
+                                                   NULL, NULL, p->port, txt);
 }
+
+static int embedded_group_update(struct backend *b, const struct publication *p, int iface, AvahiStringList *txt)
+{
+    return lib(b)->avahi_server_update_service_txt_strlst(b->handle, b->group, iface, AVAHI_PROTO_UNSPEC, 0, p->instance,
+                                                          SERVICE_TYPE, NULL, txt);
+}
+
+static int embedded_group_commit(struct backend *b)
+{
+    return lib(b)->avahi_s_entry_group_commit(b->group);
+}
+
+/* ---- addresses of the own host ---- */
 
 static void on_address(AvahiServer *s, AvahiSEntryGroup *g, AvahiEntryGroupState state, void *arg)
 {
@@ -301,14 +282,17 @@ static void embedded_tick(struct backend *b)
 }
 
 const struct backend_ops EMBEDDED_BACKEND = {
-    .name = "embedded",
+    .name = "embedded mDNS",
     .open = embedded_open,
     .close = embedded_close,
-    .browse = embedded_browse,
-    .resolve = embedded_resolve,
-    .unresolve = embedded_unresolve,
-    .publish = embedded_publish,
-    .update = embedded_update,
-    .withdraw = embedded_withdraw,
+    .error = embedded_error,
     .tick = embedded_tick,
+    .browser_new = embedded_browser_new,
+    .resolver_new = embedded_resolver_new,
+    .resolver_free = embedded_resolver_free,
+    .group_new = embedded_group_new,
+    .group_free = embedded_group_free,
+    .group_add = embedded_group_add,
+    .group_update = embedded_group_update,
+    .group_commit = embedded_group_commit,
 };

@@ -37,7 +37,7 @@ static void wake_no_later(struct discovery *d, int64_t when)
 static void leave(struct discovery *d, int64_t now)
 {
     pthread_mutex_lock(&d->lock);
-    peers_abandon(&d->peers, now + KEEP);
+    instances_abandon(&d->instances, now + KEEP);
     pthread_mutex_unlock(&d->lock);
     d->dropped.n = 0;               /* the backend frees them with itself */
     d->active->ops->close(d->active);
@@ -75,7 +75,7 @@ static void open_client(struct discovery *d, int64_t now)
 
 static void use_client(struct discovery *d, int64_t now)
 {
-    if (d->client.ops->browse(&d->client) < 0) {
+    if (backend_browse(&d->client) < 0) {
         d->client.state = BACKEND_DOWN;
         wake_no_later(d, now);
         return;
@@ -92,7 +92,7 @@ static void use_embedded(struct discovery *d, int64_t now)
         wake_no_later(d, d->embedded_at);
         return;
     }
-    if (b->ops->open(b, avahi_simple_poll_get(d->poll)) == 0 && b->ops->browse(b) == 0) {
+    if (b->ops->open(b, avahi_simple_poll_get(d->poll)) == 0 && backend_browse(b) == 0) {
         d->active = b;
         return;
     }
@@ -164,7 +164,7 @@ static struct publication publication(const struct discovery *d)
 static void withdraw(struct discovery *d)
 {
     if (d->published)
-        d->active->ops->withdraw(d->active);
+        backend_withdraw(d->active);
     d->published = false;
 }
 
@@ -188,7 +188,7 @@ static void publish_anew(struct discovery *d, int64_t now)
     d->active->published = AVAHI_ENTRY_GROUP_UNCOMMITED;
     d->published = true;            /* also after a failure there may be a group to free */
     d->published_at = now;
-    if (d->active->ops->publish(d->active, &p) < 0)
+    if (backend_publish(d->active, &p) < 0)
         publish_later(d, now);
     else
         wake_no_later(d, now + PATIENCE);
@@ -209,7 +209,7 @@ static void publish_changes(struct discovery *d, int64_t now)
         return;
     d->txt = t;
     struct publication p = publication(d);
-    if (d->active->ops->update(d->active, &p) < 0)
+    if (backend_update(d->active, &p) < 0)
         publish_later(d, now);
 }
 
@@ -268,7 +268,7 @@ static bool take_pending(struct discovery *d, int64_t now, char instance[static 
 {
     const char *name = NULL;
     pthread_mutex_lock(&d->lock);
-    struct sighting *s = peers_pending(&d->peers, now, &name);
+    struct sighting *s = instances_pending(&d->instances, now, &name);
     if (s) {
         s->resolve_at = now + RETRY;
         snprintf(instance, INSTANCE_TEXT, "%s", name);
@@ -284,9 +284,9 @@ static void resolve_pending(struct discovery *d, int64_t now)
     char instance[INSTANCE_TEXT];
     struct where w;
     while (d->active && d->active->state != BACKEND_DOWN && take_pending(d, now, instance, &w)) {
-        void *resolver = d->active->ops->resolve(d->active, instance, w);
+        void *resolver = backend_resolve(d->active, instance, w);
         pthread_mutex_lock(&d->lock);
-        struct sighting *s = peers_find(&d->peers, instance, w);
+        struct sighting *s = instances_find(&d->instances, instance, w);
         assert(s && !s->resolver);
         s->resolver = resolver;     /* kept open until the sighting goes: browsing does not report changes of addresses */
         pthread_mutex_unlock(&d->lock);
@@ -296,14 +296,14 @@ static void resolve_pending(struct discovery *d, int64_t now)
 static void free_dropped(struct discovery *d)
 {
     while (d->dropped.n)
-        d->active->ops->unresolve(d->active, d->dropped.v[--d->dropped.n]);
+        d->active->ops->resolver_free(d->active, d->dropped.v[--d->dropped.n]);
 }
 
 static void expire(struct discovery *d, int64_t now)
 {
     pthread_mutex_lock(&d->lock);
-    int64_t next = peers_expire(&d->peers, now);
-    peers_sweep(&d->peers);
+    int64_t next = instances_expire(&d->instances, now);
+    instances_sweep(&d->instances);
     discovery_unlock(d);
     if (next)
         wake_no_later(d, next);

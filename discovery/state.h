@@ -20,8 +20,8 @@ struct discovery {
     int event_fd, wake_fd, done_fd;
     pthread_t thread;
 
-    pthread_mutex_t lock;           /* guards this part; the structure of peers is changed by the thread only */
-    struct peers peers;
+    pthread_mutex_t lock;           /* guards this part; the structure of instances is changed by the thread only */
+    struct instances instances;
     char hint[HINT_TEXT];
     bool quit, done, orphan;        /* orphan: the thread frees everything itself */
     enum disc_backend at_work;
@@ -43,7 +43,7 @@ struct discovery {
 };
 
 int64_t discovery_now(void);                    /* milliseconds of the steady clock */
-void discovery_unlock(struct discovery *d);     /* after a change of peers: the descriptor becomes readable if there is news */
+void discovery_unlock(struct discovery *d);     /* after a change of instances: the descriptor becomes readable if there is news */
 void discovery_step(struct discovery *d);       /* everything that is due; sets wake_at, when to call it at the latest */
 
 #endif

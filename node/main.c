@@ -17,15 +17,9 @@
 
 static const char usage[] =
     "usage: lanyardd [--home DIR] run [--listen ADDR:PORT] [--no-mdns] [--peer HOST:PORT]... [--log-file FILE]\n"
-    "       lanyardd [--home DIR] init [--name DEVICE] [--json] [FOLDER]\n"
-    "       lanyardd [--home DIR] join [--name DEVICE] [--at HOST:PORT] [--json] CODE [FOLDER]\n"
+    "       lanyardd [--home DIR] init [--name DEVICE] [--json] FOLDER\n"
+    "       lanyardd [--home DIR] join [--name DEVICE] [--at HOST:PORT] [--json] CODE FOLDER\n"
     "       lanyardd [--home DIR] config list|get KEY|set KEY VALUE [--json]\n";
-
-static int fail(int err)
-{
-    fprintf(stderr, "lanyard: %s\n", err_text());
-    return ctl_exit_code(err);
-}
 
 /* ---- signals ---- */
 
@@ -140,7 +134,7 @@ static int run(const char *home, int argc, char **argv)
         first = false;
         o.listen = address;
     }
-    return r < 0 ? fail(r) : EXIT_DONE;
+    return r < 0 ? setup_failed(r) : EXIT_DONE;
 }
 
 int main(int argc, char **argv)
@@ -157,7 +151,7 @@ int main(int argc, char **argv)
     char home[4096];
     int r = ctl_home(given, home, sizeof home);
     if (r < 0)
-        return fail(r);
+        return setup_failed(r);
     for (size_t i = 0; at < argc && i < sizeof command / sizeof *command; i++)
         if (strcmp(argv[at], command[i].name) == 0)
             return command[i].fn(home, argc - at, argv + at);

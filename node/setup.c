@@ -21,10 +21,10 @@
 
 struct args { const char *name, *at; bool json; int words; char **word; };
 
-static int failed(int r)
+int setup_failed(int err)
 {
     fprintf(stderr, "lanyard: %s\n", err_text());
-    return (int)ctl_exit_code(r);
+    return (int)ctl_exit_code(err);
 }
 
 static int take(struct args *a, int option, const char *command, const char *word)
@@ -190,7 +190,7 @@ int setup_init(const char *home, int argc, char **argv)
         r = found(home, name, folder);
     if (r == 0)
         r = show(home, folder, a.json, true);
-    return r < 0 ? failed(r) : 0;
+    return r < 0 ? setup_failed(r) : 0;
 }
 
 /* ---- join ---- */
@@ -213,7 +213,7 @@ int setup_join(const char *home, int argc, char **argv)
         r = joiner_run(&(struct joiner_request){.home = home, .folder = folder, .name = name, .code = code, .at = a.at});
     if (r == 0)
         r = show(home, folder, a.json, false);
-    return r < 0 ? failed(r) : 0;
+    return r < 0 ? setup_failed(r) : 0;
 }
 
 /* ---- config ---- */
@@ -296,9 +296,5 @@ int setup_config(const char *home, int argc, char **argv)
     int r = config_run(home, argc, argv);
     if (r == 0 && fflush(stdout) != 0)
         r = err_set(ERR_IO, "standard output: %m");
-    return r < 0 ? failed(r) : 0;
+    return r < 0 ? setup_failed(r) : 0;
 }
-
-const struct setup_command setup_commands[] = {
-    {"init", setup_init}, {"join", setup_join}, {"config", setup_config}, {0},
-};

@@ -13,7 +13,7 @@ int setup_init(const char *home, int argc, char **argv);
 int setup_join(const char *home, int argc, char **argv);
 int setup_config(const char *home, int argc, char **argv);
 
-struct setup_command { const char *name; int (*run)(const char *home, int argc, char **argv); };
-extern const struct setup_command setup_commands[];      /* ends with name NULL */
+/* Prints why, err_text(), in that form. Returns the exit code for the error. */
+int setup_failed(int err);
 
 #endif

@@ -80,6 +80,73 @@ def tests_in_the_text_exist():
     assert not wrong, wrong
 
 
+def section(title):
+    """What stands in ARCHITECTURE.md beneath a heading, up to the next one of any level."""
+    return re.search(rf"^#+ {title}.*?\n(.*?)(?=^#+ |\Z)", text_of("docs/ARCHITECTURE.md"), re.M | re.S)[1]
+
+
+@test
+def every_invariant_names_tests_that_run():
+    wrong, items = [], re.split(r"^(\d+)\. ", section("Invariants"), flags=re.M)[1:]
+    for number, text in zip(items[::2], items[1::2]):
+        named = re.findall(r"`(test_\w+)\.(c|py): (\w+)`", text)
+        if not named:
+            wrong.append(f"{number}: no test")
+        for name, extension, function in named:
+            path = f"tests/unit/{name}.c" if extension == "c" else f"tests/e2e/{name}.py"
+            runs = rf"\bRUN\({function}\)" if extension == "c" else rf"^@test\ndef {function}\(\)"
+            if not os.path.exists(os.path.join(ROOT, path)) or not re.search(runs, text_of(path), re.M):
+                wrong.append(f"{number}: {path}: {function}")
+    assert len(items) > 20 and not wrong, (items[::2], wrong)
+
+
+@test
+def the_tour_names_every_source_file():
+    wrong = []
+    for folder in ("proto", "store", "discovery", "node", "cli"):
+        named = set(re.findall(r"`(\w+\.[ch])`", section(f"{folder}: ")))
+        there = set(glob.glob("*.[ch]", root_dir=os.path.join(ROOT, folder)))
+        wrong += [f"{folder}/{name} is not in the tour" for name in there if not {name[:-1] + "c", name[:-1] + "h"} & named]
+        wrong += [f"{folder}/{name} does not exist" for name in named - there]
+    assert not wrong, sorted(wrong)
+
+
+@test
+def programs_of_tests_in_the_text_exist():
+    names = [f"{path.split('/')[1]}/{os.path.basename(path).rsplit('.', 1)[0]}"
+             for kind in ("unit/test_*.c", "fuzz/fuzz_*.c", "e2e/test_*.py") for path in glob.glob(f"tests/{kind}", root_dir=ROOT)]
+    patterns = [(path, p) for path, text in texts()
+                for words in re.findall(r"^(?:[A-Z_]+=\S+ )*tests/run ([^#\n]+)", text, re.M) for p in words.split()]
+    wrong = [f"{path}: tests/run {p}" for path, p in patterns if not any(p in name for name in names)]
+    assert patterns and not wrong, wrong
+
+
+# What the table of SECURITY.md says, and where the program has it.
+FIGURES = {
+    r"open invites \| (\d+); (\d+) tries": ("node/inviter.h", r"INVITES (\d+)", r"INVITE_TRIES (\d+)"),
+    r"dialled \| (\S+); (\d+) at once": ("node/peers.c", r"ADDRESSES_MAX (\d+)", r"DIALS_MAX (\d+)"),
+    r"kept from multicast \| (\d+);": ("discovery/instances.h", r"INSTANCES_MAX (\d+) "),
+    r"do not end \| (\d+) s": ("node/net.c", r"ZMQ_HANDSHAKE_IVL, (\d+)000\}"),
+    r"control log \| (\d+) MiB": ("store/control.c", r"CONTROL_BYTES \((\d+)u"),
+    r"looks at something else \| (\d+)": ("node/net.c", r"MESSAGES_A_TURN = (\d+)"),
+    r"does not read them \| (\d+) MiB; (\d+) on": ("node/net.h node/net.c", r"NET_WAITING_MAX \((\d+)u << 20", r"REPLIES_WAITING (\d+)"),
+    r"of one device \| (\d+), and (\d+) MiB": ("node/serve.c", r"JOBS_MAX = (\d+)", r"BYTES_MAX = (\d+) << 20"),
+    r"at once \| more than a quarter, and over (\d+):": ("node/scan_see.c", r"BRAKE_MIN = (\d+), BRAKE_PART = 4\b"),
+}
+
+
+@test
+def figures_of_the_security_text_are_those_of_the_program():
+    table, wrong = text_of("docs/SECURITY.md"), []
+    for row, (paths, *code) in FIGURES.items():
+        stated = re.search(row, table)
+        source = "".join(map(text_of, paths.split()))
+        real = [m[1] if (m := re.search(c, source)) else f"no {c}" for c in code]
+        if not stated or [n.replace(",", "") for n in stated.groups()] != real:
+            wrong.append((row, stated and stated.groups(), real))
+    assert not wrong, wrong
+
+
 @test
 def make_targets_in_the_text_exist():
     makefile = text_of("Makefile")

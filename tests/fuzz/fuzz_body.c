@@ -2,28 +2,13 @@
  * signed blobs, 6 the items of one change set (behind two bytes, its number of leaves), for which a header is signed here: a fuzzer
  * cannot guess a root and a signature. */
 #include <assert.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/msg.h"
+#include "tests/fuzz/alice.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* The key of the test vectors' alice; made once. */
-static const struct device_keys *key(void)
-{
-    static struct device_keys *k;
-    if (!k) {
-        uint8_t seed[32];
-        int bad = keys_init();
-        assert(bad == 0);
-        memset(seed, 1, sizeof seed);
-        k = device_keys_empty();
-        crypto_sign_seed_keypair(k->dev.b, k->sign_sk, seed);
-    }
-    return k;
-}
 
 /* Every item of a verified change set is inside it, and entries decode or are refused. */
 static void read_items(const struct cs *cs, const struct header *h)
@@ -159,13 +144,13 @@ static void try_items(const uint8_t *p, size_t n)
     struct cs cs = { .items = { p + 2, n - 2 }, .nitems = mp_array(&m, LIMIT_CS_COUNT) };
     if (m.failed || cs.nitems == 0)
         return;
-    h.dev = key()->dev;
+    h.dev = alice()->dev;
     h.group = id_hash("group", 5);
     h.root = h.group;
     int shape = items_root(&cs, h.count, &h.root);
     AUTO(buf_release) struct buf hdr = BUF_INIT(LIMIT_HEAD);
     uint8_t sig[SIG_LEN];
-    int code = header_encode(&hdr, sig, &h, key());
+    int code = header_encode(&hdr, sig, &h, alice());
     assert(code == 0);
     cs.hdr = (struct bytes){ hdr.data, hdr.len };
     cs.sig = sig;
@@ -179,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const kinds[])(const uint8_t *p, size_t n) = { try_cs, try_live, try_tree, try_hist, try_fork, try_blobs, try_items };
     if (size > 0 && size <= LIMIT_BODY && data[0] < sizeof kinds / sizeof *kinds) {
-        (void)key();
+        (void)alice();
         kinds[data[0]](data + 1, size - 1);
     }
     return 0;

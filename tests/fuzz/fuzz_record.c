@@ -2,34 +2,20 @@
  * The rest is the record, which is signed here with a fixed key, for a fuzzer cannot guess a signature; with 8 added it is the
  * signed blob itself. What a decoder accepts must come out the same when it is encoded and decoded again. */
 #include <assert.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/path.h"
 #include "proto/record.h"
+#include "tests/fuzz/alice.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The key of the test vectors' alice; made once. */
-static const struct device_keys *key(void)
-{
-    static struct device_keys *k;
-    if (!k) {
-        uint8_t seed[32];
-        int bad = keys_init();
-        assert(bad == 0);
-        memset(seed, 1, sizeof seed);
-        k = device_keys_empty();
-        crypto_sign_seed_keypair(k->dev.b, k->sign_sk, seed);
-    }
-    return k;
-}
-
 static bool ours(const struct id *dev)
 {
-    return id_eq(dev, &key()->dev);
+    return id_eq(dev, &alice()->dev);
 }
+
 /* Two encodings of the same must be equal. */
 static void same(int code, const struct buf *x, const struct buf *y)
 {
@@ -42,9 +28,9 @@ static void try_card(const uint8_t *p, size_t n)
     if (card_decode(p, n, &c) != 0 || !ours(&c.dev))
         return;
     AUTO(buf_release) struct buf x = BUF_INIT(LIMIT_BODY), y = BUF_INIT(LIMIT_BODY);
-    int code = card_encode(&x, &c, key());
+    int code = card_encode(&x, &c, alice());
     assert(code == 0 && card_decode(x.data, x.len, &d) == 0 && memcmp(&c, &d, sizeof c) == 0);
-    same(card_encode(&y, &d, key()), &x, &y);
+    same(card_encode(&y, &d, alice()), &x, &y);
     assert(device_name_check(c.name) == 0);
 }
 
@@ -86,12 +72,12 @@ static void try_ctl(const uint8_t *p, size_t n)
     }
     assert(mp_done(&m, "ops") == 0);
     AUTO(buf_release) struct buf x = BUF_INIT(LIMIT_BODY), y = BUF_INIT(LIMIT_BODY);
-    int code = ctl_encode(&x, &c, op, c.nops, key());
+    int code = ctl_encode(&x, &c, op, c.nops, alice());
     assert(code == 0 && ctl_decode(x.data, x.len, &d) == 0 && d.n == c.n && d.nops == c.nops && id_eq(&d.prev, &c.prev));
     m = ctl_ops(&d);
     for (uint32_t i = 0; i < d.nops; i++)
         ctl_op_next(&m, &op[i]);
-    same(ctl_encode(&y, &d, op, d.nops, key()), &x, &y);
+    same(ctl_encode(&y, &d, op, d.nops, alice()), &x, &y);
 }
 
 static void try_header(const uint8_t *p, size_t n, const uint8_t *sig)
@@ -102,7 +88,7 @@ static void try_header(const uint8_t *p, size_t n, const uint8_t *sig)
         return;
     assert(h.first >= 1 && h.count >= 1 && h.first + h.count <= LIMIT_SEQ && (h.first == 1) == id_is_none(&h.prev));
     AUTO(buf_release) struct buf x = BUF_INIT(LIMIT_BODY);
-    int code = header_encode(&x, again, &h, key());
+    int code = header_encode(&x, again, &h, alice());
     assert(code == 0 && header_decode(x.data, x.len, again, &d) == 0);
     d.hash = h.hash;                             /* numbers may have been written longer than necessary */
     assert(memcmp(&h, &d, sizeof h) == 0);
@@ -137,9 +123,9 @@ static void try_vec(const uint8_t *p, size_t n)
     for (size_t i = 0; i < v.nstream; i++)
         assert(vec_find(&v, &v.stream[i].sid) == &v.stream[i] && v.stream[i].content <= v.stream[i].known);
     AUTO(buf_release) struct buf x = BUF_INIT(LIMIT_BODY), y = BUF_INIT(LIMIT_BODY);
-    int code = vec_encode(&x, &v, key());
+    int code = vec_encode(&x, &v, alice());
     assert(code == 0 && vec_decode(x.data, x.len, &d) == 0 && d.nstream == v.nstream);
-    same(vec_encode(&y, &d, key()), &x, &y);
+    same(vec_encode(&y, &d, alice()), &x, &y);
 }
 
 static void try_addr(const uint8_t *p, size_t n)
@@ -150,7 +136,7 @@ static void try_addr(const uint8_t *p, size_t n)
     for (uint32_t i = 0; i < a.naddr; i++)
         assert(addr_check(a.addr[i], strlen(a.addr[i])) == 0);
     AUTO(buf_release) struct buf x = BUF_INIT(LIMIT_BODY);
-    int code = addr_card_encode(&x, &a, key());
+    int code = addr_card_encode(&x, &a, alice());
     assert(code == 0 && addr_card_decode(x.data, x.len, &d) == 0 && memcmp(&a, &d, sizeof a) == 0);
 }
 
@@ -171,14 +157,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_entry(data, size);
     } else if (kind == 3) {
         if (!raw)
-            keys_sign(sig, kinds[kind].context, data, size, key());
+            keys_sign(sig, kinds[kind].context, data, size, alice());
         try_header(data, size, sig);
     } else if (raw) {
-        (void)key();
+        (void)alice();
         kinds[kind].blob(data, size);
     } else {
         AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
-        signed_put(&blob, kinds[kind].context, data, size, key());
+        signed_put(&blob, kinds[kind].context, data, size, alice());
         kinds[kind].blob(blob.data, blob.len);
     }
     return 0;

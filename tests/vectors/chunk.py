@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Expected cuts of the chunker, computed slowly and independently of store/chunk.c: `tests/vectors/chunk.py > tests/vectors/chunk.txt`.
+"""Expected cuts of the chunker, computed slowly and independently of store/chunk.c: `chunk.py` writes chunk.txt beside it,
+`chunk.py --check` compares it with what it would write.
 
 FastCDC as in the paper (Xia et al., USENIX ATC 2016, algorithm 1): one byte at a time, sub-minimum skipping, two masks. The
 gear table is keyed as store/chunk.h says. The data is a splitmix64 stream from a fixed seed, with a run of zeros and a repeated
 part in it, so that chunks of the minimum and the maximum size occur.
 """
 import hashlib
+import os
 import struct
+import sys
 
 KEY = bytes(range(32))
 SEED = 20160622
@@ -63,19 +66,31 @@ def cut(table, data, start, minimum, average, maximum, bits):
     return n
 
 
-def main():
+def vectors():
     table, data = gear_table(KEY), test_data()
-    print("# cuts by tests/vectors/chunk.py: class, then the lengths of its chunks; first the table's ends and the data's hash")
-    print("gear %016x %016x" % (table[0], table[255]))
-    print("data %d %s" % (len(data), hashlib.blake2b(data, digest_size=32).hexdigest()))
+    yield "# cuts by tests/vectors/chunk.py: class, then the lengths of its chunks; first the table's ends and the data's hash"
+    yield "gear %016x %016x" % (table[0], table[255])
+    yield "data %d %s" % (len(data), hashlib.blake2b(data, digest_size=32).hexdigest())
     for number, (minimum, average, maximum, bits) in enumerate(CLASSES):
         start, lengths = 0, []
         while start < len(data):
             lengths.append(cut(table, data, start, minimum, average, maximum, bits))
             start += lengths[-1]
-        print("class %d %d" % (number, len(lengths)))
-        for length in lengths:
-            print(length)
+        yield "class %d %d" % (number, len(lengths))
+        yield from map(str, lengths)
 
 
-main()
+def main():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "chunk.txt")
+    text = "".join(line + "\n" for line in vectors())
+    if sys.argv[1:] != ["--check"]:
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        return 0
+    same = os.path.exists(path) and open(path, encoding="utf-8").read() == text
+    print(f"{'' if same else 'not '}ok 1 - vectors: chunk.txt\n1..1")
+    return not same
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-#include "discovery/peers.h"
+#include "discovery/instances.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -44,15 +44,15 @@ int addr_cmp(const char *a, const char *b)
     return c ? c : strcmp(a, b);
 }
 
-static struct peer *find_peer(struct peers *p, const char *instance)
+static struct instance *find_instance(struct instances *p, const char *instance)
 {
     for (uint32_t i = 0; i < p->n; i++)
-        if (strcmp(p->v[i]->instance, instance) == 0)
+        if (strcmp(p->v[i]->name, instance) == 0)
             return p->v[i];
     return NULL;
 }
 
-static struct sighting *find_sighting(struct peer *q, struct where w)
+static struct sighting *find_sighting(struct instance *q, struct where w)
 {
     for (uint32_t i = 0; i < q->n; i++)
         if (q->s[i].where.ifindex == w.ifindex && q->s[i].where.proto == w.proto)
@@ -60,7 +60,7 @@ static struct sighting *find_sighting(struct peer *q, struct where w)
     return NULL;
 }
 
-static bool is_present(const struct peer *q)
+static bool is_present(const struct instance *q)
 {
     for (uint32_t i = 0; i < q->n; i++)
         if (q->s[i].resolved)
@@ -68,7 +68,7 @@ static bool is_present(const struct peer *q)
     return false;
 }
 
-static void remove_sighting(struct peers *p, struct peer *q, struct sighting *s)
+static void remove_sighting(struct instances *p, struct instance *q, struct sighting *s)
 {
     if (s->resolver)
         p->drop(p->arg, s->resolver);
@@ -76,14 +76,14 @@ static void remove_sighting(struct peers *p, struct peer *q, struct sighting *s)
     q->dirty = true;
 }
 
-void peers_release(struct peers *p)
+void instances_release(struct instances *p)
 {
     for (uint32_t i = 0; i < p->n; i++)
         free(p->v[i]);
     p->n = 0;
 }
 
-static uint32_t count_seen(const struct peers *p)
+static uint32_t count_seen(const struct instances *p)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->n; i++)
@@ -91,10 +91,10 @@ static uint32_t count_seen(const struct peers *p)
     return n;
 }
 
-static bool turn_out_stranger(struct peers *p)
+static bool turn_out_stranger(struct instances *p)
 {
     for (uint32_t i = 0; i < p->n; i++) {
-        struct peer *q = p->v[p->victim++ % p->n];
+        struct instance *q = p->v[p->victim++ % p->n];
         if (q->n == 0 || q->ours || q->txt.hint[0])
             continue;
         while (q->n)
@@ -104,26 +104,26 @@ static bool turn_out_stranger(struct peers *p)
     return false;
 }
 
-static struct peer *add_peer(struct peers *p, const char *instance)
+static struct instance *add_instance(struct instances *p, const char *instance)
 {
-    if (count_seen(p) >= PEERS_MAX && !turn_out_stranger(p))
+    if (count_seen(p) >= INSTANCES_MAX && !turn_out_stranger(p))
         return NULL;
-    peers_sweep(p);
-    if (p->n == PEERS_TABLE)
+    instances_sweep(p);
+    if (p->n == INSTANCES_TABLE)
         return NULL;
-    struct peer *q = xcalloc(1, sizeof *q);
-    memcpy(q->instance, instance, strlen(instance));
+    struct instance *q = xcalloc(1, sizeof *q);
+    memcpy(q->name, instance, strlen(instance));
     return p->v[p->n++] = q;
 }
 
-struct sighting *peers_see(struct peers *p, const char *instance, struct where w)
+struct sighting *instances_see(struct instances *p, const char *instance, struct where w)
 {
     size_t len = strlen(instance);
     if (len == 0 || len >= INSTANCE_TEXT)
         return NULL;
-    struct peer *q = find_peer(p, instance);
+    struct instance *q = find_instance(p, instance);
     if (!q)
-        q = add_peer(p, instance);
+        q = add_instance(p, instance);
     if (!q)
         return NULL;
     struct sighting *s = find_sighting(q, w);
@@ -137,37 +137,37 @@ struct sighting *peers_see(struct peers *p, const char *instance, struct where w
     return s;
 }
 
-struct sighting *peers_find(struct peers *p, const char *instance, struct where w)
+struct sighting *instances_find(struct instances *p, const char *instance, struct where w)
 {
-    struct peer *q = find_peer(p, instance);
+    struct instance *q = find_instance(p, instance);
     return q ? find_sighting(q, w) : NULL;
 }
 
-struct sighting *peers_pending(struct peers *p, int64_t now, const char **instance)
+struct sighting *instances_pending(struct instances *p, int64_t now, const char **instance)
 {
     for (uint32_t i = 0; i < p->n; i++)
         for (uint32_t k = 0; k < p->v[i]->n; k++) {
             struct sighting *s = &p->v[i]->s[k];
             if (s->resolver || s->expires || s->resolve_at > now)
                 continue;
-            *instance = p->v[i]->instance;
+            *instance = p->v[i]->name;
             return s;
         }
     return NULL;
 }
 
-void peers_lose(struct peers *p, const char *instance, struct where w)
+void instances_lose(struct instances *p, const char *instance, struct where w)
 {
-    struct peer *q = find_peer(p, instance);
+    struct instance *q = find_instance(p, instance);
     struct sighting *s = q ? find_sighting(q, w) : NULL;
     if (s)
         remove_sighting(p, q, s);
 }
 
-void peers_resolve(struct peers *p, const char *instance, struct where w, const char *addr, uint16_t port, const struct txt *t,
-                   bool ours)
+void instances_resolve(struct instances *p, const char *instance, struct where w, const char *addr, uint16_t port,
+                       const struct txt *t, bool ours)
 {
-    struct peer *q = find_peer(p, instance);
+    struct instance *q = find_instance(p, instance);
     struct sighting *s = q ? find_sighting(q, w) : NULL;
     if (!s)
         return;
@@ -180,9 +180,9 @@ void peers_resolve(struct peers *p, const char *instance, struct where w, const 
     q->dirty = true;
 }
 
-void peers_unresolve(struct peers *p, const char *instance, struct where w)
+void instances_unresolve(struct instances *p, const char *instance, struct where w)
 {
-    struct peer *q = find_peer(p, instance);
+    struct instance *q = find_instance(p, instance);
     struct sighting *s = q ? find_sighting(q, w) : NULL;
     if (!s)
         return;
@@ -190,7 +190,7 @@ void peers_unresolve(struct peers *p, const char *instance, struct where w)
     q->dirty = true;
 }
 
-void peers_abandon(struct peers *p, int64_t until)
+void instances_abandon(struct instances *p, int64_t until)
 {
     for (uint32_t i = 0; i < p->n; i++)
         for (uint32_t k = 0; k < p->v[i]->n; k++) {
@@ -202,11 +202,11 @@ void peers_abandon(struct peers *p, int64_t until)
         }
 }
 
-int64_t peers_expire(struct peers *p, int64_t now)
+int64_t instances_expire(struct instances *p, int64_t now)
 {
     int64_t next = 0;
     for (uint32_t i = 0; i < p->n; i++) {
-        struct peer *q = p->v[i];
+        struct instance *q = p->v[i];
         for (uint32_t k = 0; k < q->n;) {
             struct sighting *s = &q->s[k];
             if (s->expires && s->expires <= now) {
@@ -221,7 +221,7 @@ int64_t peers_expire(struct peers *p, int64_t now)
     return next;
 }
 
-void peers_sweep(struct peers *p)
+void instances_sweep(struct instances *p)
 {
     for (uint32_t i = 0; i < p->n;) {
         if (p->v[i]->n || p->v[i]->known) {
@@ -233,7 +233,7 @@ void peers_sweep(struct peers *p)
     }
 }
 
-bool peers_changed(const struct peers *p)
+bool instances_changed(const struct instances *p)
 {
     for (uint32_t i = 0; i < p->n; i++)
         if (p->v[i]->dirty)
@@ -247,7 +247,7 @@ static int text_cmp(const void *a, const void *b)
 }
 
 /* Best first, each once, at most LIMIT_ADDRS. */
-static void merge_addresses(const struct peer *q, struct disc_event *e)
+static void merge_addresses(const struct instance *q, struct disc_event *e)
 {
     char all[SIGHTINGS_MAX][ADDR_TEXT];
     uint32_t n = 0;
@@ -260,10 +260,10 @@ static void merge_addresses(const struct peer *q, struct disc_event *e)
             memcpy(e->addr[e->naddr++], all[i], ADDR_TEXT);
 }
 
-static struct disc_event event_of(const struct peer *q)
+static struct disc_event event_of(const struct instance *q)
 {
     struct disc_event e = { .type = is_present(q) ? DISC_FOUND : DISC_LOST };
-    memcpy(e.instance, q->instance, sizeof e.instance);
+    memcpy(e.instance, q->name, sizeof e.instance);
     if (e.type == DISC_LOST)
         return e;
     e.ours = q->ours;
@@ -286,7 +286,7 @@ static bool same_event(const struct disc_event *a, const struct disc_event *b)
 }
 
 /* Whether the user must be told about q; if so, he is. */
-static bool tell(struct peer *q, struct disc_event *out)
+static bool tell(struct instance *q, struct disc_event *out)
 {
     q->dirty = false;
     *out = event_of(q);
@@ -300,10 +300,10 @@ static bool tell(struct peer *q, struct disc_event *out)
     return true;
 }
 
-bool peers_next(struct peers *p, struct disc_event *out)
+bool instances_next(struct instances *p, struct disc_event *out)
 {
     for (uint32_t i = 0; i < p->n; i++) {
-        struct peer *q = p->v[p->turn++ % p->n];
+        struct instance *q = p->v[p->turn++ % p->n];
         if (q->dirty && tell(q, out))
             return true;
     }

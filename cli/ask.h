@@ -1,0 +1,13 @@
+/* ask: a request with one reply, and what is shown of it: its value as JSON with --json, else as `columns` say. All return exit
+ * codes. */
+#ifndef CLI_ASK_H
+#define CLI_ASK_H
+
+#include "cli/cli.h"
+#include "cli/link.h"
+
+int ask_table(const struct cli *c, const struct request *q, const struct out_column *columns);     /* an array of maps: out_table */
+int ask_rows(const struct cli *c, const struct request *q, const struct out_column *columns);      /* one map: out_rows */
+int ask_quietly(const struct cli *c, const struct request *q);                                     /* nothing for people */
+
+#endif
