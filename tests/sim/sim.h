@@ -7,7 +7,8 @@
  *   world.c    a schedule: which events, how often; healing; the start and the end of devices
  *   user.c     what users do to their disks
  *   disk.c     a disk of a few paths, and the files kept beside it
- *   device.c   the node around an engine, as node/scan and node/pull are around it: looks, requests, batches, announcements
+ *   device.c   the node around an engine: transactions, announcements, looks, messages
+ *   place.c    what is wanted and put on the disk, as node/pull does it
  *   net.c      messages under way
  *   model.c    every version ever made, what it truly supersedes, and the last judgement
  *   crypto.c   signatures that cost little
@@ -85,6 +86,12 @@ void device_publish(struct world *w, int i);
 void device_time_out(struct world *w, int i);
 void device_resolve(struct world *w, int i);
 void device_receive(struct world *w, struct message *m);
+/* Shared by device.c and place.c. */
+int  device_of(const struct world *w, const struct id *dev);
+void device_begin(struct world *w, int i);
+bool device_commit(struct world *w, int i, bool news);    /* false: it came to nothing, or the device is no more */
+bool device_local(struct world *w, int i, int path, struct ix_local *l);
+int  device_look_at(struct world *w, int i, int path);
 
 /* ---- users ---- */
 void user_acts(struct world *w, int i);
