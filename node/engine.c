@@ -8,30 +8,43 @@
 
 /* ---- streams ---- */
 
+static int cmp_id(const void *key, const void *slot)
+{
+    int64_t a = *(const int64_t *)key, b = (*(struct stream *const *)slot)->row.id;
+    return a < b ? -1 : a > b;
+}
+
 struct stream *engine_stream(struct engine *e, int64_t id)
 {
-    for (size_t i = 0; i < e->nstream; i++)
-        if (e->stream[i].row.id == id)
-            return &e->stream[i];
-    return NULL;
+    struct stream **s = e->nstream ? bsearch(&id, e->stream, e->nstream, sizeof *e->stream, cmp_id) : NULL;
+    return s ? *s : NULL;
 }
 
 struct stream *engine_stream_by_sid(struct engine *e, const struct sid *sid)
 {
-    for (size_t i = 0; i < e->nstream; i++)
-        if (sid_eq(&e->stream[i].row.sid, sid))
-            return &e->stream[i];
-    return NULL;
+    return sidmap_get(&e->by_sid, sid);
 }
 
 static struct stream *remember(struct engine *e, const struct ix_stream *row)
 {
     if (e->nstream == e->stream_cap) {
         e->stream_cap = e->stream_cap ? 2 * e->stream_cap : 8;
-        e->stream = xrealloc(e->stream, e->stream_cap, sizeof *e->stream);
+        e->stream = xrealloc(e->stream, e->stream_cap, sizeof(struct stream *));
     }
-    e->stream[e->nstream] = (struct stream){.row = *row};
-    return &e->stream[e->nstream++];
+    assert(e->nstream == 0 || e->stream[e->nstream - 1]->row.id < row->id);
+    struct stream *s = xcalloc(1, sizeof *s);
+    s->row = *row;
+    e->stream[e->nstream++] = s;
+    sidmap_put(&e->by_sid, &row->sid, s);
+    return s;
+}
+
+static void forget_streams(struct engine *e)
+{
+    sidmap_clear(&e->by_sid);
+    for (size_t i = 0; i < e->nstream; i++)
+        free(e->stream[i]);
+    e->nstream = 0;
 }
 
 int engine_stream_add(struct engine *e, const struct id *dev, const uint8_t inc[static 8], struct stream **out)
@@ -75,7 +88,7 @@ static void find_own(struct engine *e)
 
 int engine_reload(struct engine *e)
 {
-    e->nstream = 0;
+    forget_streams(e);
     int r = index_stream_each(e->c.index, load_stream, e);
     if (r == 0)
         find_own(e);
@@ -133,12 +146,14 @@ void engine_free(struct engine **pe)
     struct engine *e = *pe;
     if (!e)
         return;
-    for (size_t i = 0; i < e->npeer; i++)
+    for (size_t i = 0; i < e->npeer; i++) {
         vec_release(&e->peer[i].vec);
+        sidmap_clear(&e->peer[i].asked);
+        sidmap_clear(&e->peer[i].refused);
+    }
     free(e->peer);
+    forget_streams(e);
     free(e->stream);
-    free(e->assigned);
-    free(e->refused);
     free(e->lens.len);
     buf_release(&e->authored);
     free(e);
@@ -262,9 +277,9 @@ int engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct 
     memcpy(v.inst, e->c.inst, sizeof v.inst);
     v.stream = xcalloc(e->nstream + 1, sizeof *v.stream);
     for (size_t i = 0; i < e->nstream; i++) {
-        if (e->stream[i].row.known == 0)
+        if (e->stream[i]->row.known == 0)
             continue;
-        int r = vector_stream(e, &e->stream[i], &v.stream[v.nstream++]);
+        int r = vector_stream(e, e->stream[i], &v.stream[v.nstream++]);
         if (r < 0)
             return r;
     }

@@ -45,7 +45,8 @@ void engine_rollback(struct engine *e);
 
 /* ---- the disk ---- */
 /* A stable look at a path: what it is and its content (files: content; symlinks: inline target; directories: NULL). Becomes a new
- * entry unless it is what we already know to be there; content equal to a head of the path adopts that head instead.
+ * entry unless it is what we already know to be there; content equal to a head of the path adopts that head instead, and just what a
+ * version says that was not on this disk before is taken for an install that a crash left unrecorded.
  * Returns 1 when it authored an entry, 0 when not. settled as in ix_local. */
 int engine_seen(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
                 bool settled, uint64_t wall_ms) MUST_CHECK;

@@ -160,6 +160,32 @@ static struct vers *known_as(struct look *k, const struct entry *ent, const stru
     return NULL;
 }
 
+static int is_install(void *arg, const struct ix_want *w) { (void)arg; return w->role == WANT_INSTALL; }
+
+/* Whether `v` may be on this disk without a record of it: it is newer than what was recorded last, or nothing was and what is to be there
+ * has not been put there yet. */
+static bool may_be_unrecorded(const struct look *k, const struct vers *v)
+{
+    if (!k->have_local)
+        return index_want_of_path(k->e->c.index, k->path, is_install, NULL) == 1;
+    for (size_t i = 0; i < k->vs.n; i++)
+        if (k->vs.v[i].row.id == k->local.entry)
+            return v != &k->vs.v[i] && v->row.kind != KIND_DIR && !merge_supersedes(&k->vs.v[i].ent.v, &v->ent.v);
+    return false;
+}
+
+/* A version that was put in place here but not recorded, because the node was killed, and a newer one has come since: were it taken for an
+ * edit, it would win over that one. An old version that the disk has shown before is one that the user has brought back. */
+static struct vers *placed_unrecorded(struct look *k, const struct entry *ent)
+{
+    for (size_t i = 0; i < k->vs.n; i++) {
+        struct vers *v = &k->vs.v[i];
+        if (entry_same(&v->ent, ent) && same_time(&v->ent, ent) && may_be_unrecorded(k, v))
+            return v;
+    }
+    return NULL;
+}
+
 /* What a reader does to its copy stays on its disk: nobody would accept it. */
 static bool may_write(const struct engine *e)
 {
@@ -192,6 +218,8 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
         return r;
     AUTO(entry_release) struct entry ent = entry_of(path, len, st, content);
     struct vers *v = known_as(&k, &ent, st);
+    if (!v)
+        v = placed_unrecorded(&k, &ent);
     if (!v)
         return may_write(e) ? new_version(&k, &ent, st, settled, wall_ms) : 0;
     bool adopted = !k.have_local || k.local.entry != v->row.id;

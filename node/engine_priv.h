@@ -7,23 +7,27 @@
 #define NODE_ENGINE_PRIV_H
 
 #include "node/engine.h"
+#include "node/sidmap.h"
 
 struct stream { struct ix_stream row; };
-/* A stream that is being asked of a peer. */
-struct assignment { struct sid sid; struct id dev; };
-struct peer_vec { struct id dev; struct vec vec; bool have, online; };
+struct peer_vec {
+    struct id dev;
+    struct vec vec;
+    bool have, online;
+    struct sidmap asked;             /* streams that it is being asked for: no other peer is meanwhile */
+    struct sidmap refused;           /* streams not to be asked of it until engine_forgive */
+};
 
 /* What a rollback brings back. */
 struct figures { struct id fp; uint64_t files, bytes, hlc; };
 
 struct engine {
     struct engine_config c;
-    struct stream *stream; size_t nstream, stream_cap;
+    struct stream **stream; size_t nstream, stream_cap;  /* by id, which grows with every new one */
+    struct sidmap by_sid;                                /* the same streams */
     int64_t own;                     /* index id of the own stream of this incarnation; 0 = not begun */
     uint8_t inc[8];
     struct peer_vec *peer; size_t npeer;
-    struct assignment *assigned; size_t nassigned;
-    struct assignment *refused; size_t nrefused;   /* not to be asked of that peer until engine_forgive */
     struct figures now, saved;
     struct buf authored;             /* raw entries of this transaction, one behind the other */
     struct { size_t *len; size_t n, cap; } lens;
@@ -31,7 +35,7 @@ struct engine {
     uint64_t ctr;
 };
 
-/* engine.c */
+/* engine.c; a stream stays where it is until engine_reload */
 struct stream *engine_stream(struct engine *e, int64_t id);
 struct stream *engine_stream_by_sid(struct engine *e, const struct sid *sid);
 int  engine_stream_add(struct engine *e, const struct id *dev, const uint8_t inc[static 8], struct stream **out) MUST_CHECK;

@@ -108,14 +108,15 @@ static int as_on_disk(const struct vers *w, const struct ix_local *l, const stru
            (w->row.kind == KIND_DIR || l->stamp.mtime_ns == w->ent.mtime_ns);
 }
 
-/* Whether the winner must still be put in place; adopts it when the disk already shows just that. */
-static int needs_install(struct engine *e, struct versions *vs, const struct vers *w, bool *needs)
+/* Whether the winner must still be put in place; adopts it when the disk already shows just that. What was to be put in place may be
+ * there although nothing is recorded (the node was killed in between): until somebody has looked, its removal is not done. */
+static int needs_install(struct engine *e, struct versions *vs, const struct vers *w, bool unsure, bool *needs)
 {
     struct ix_local l;
     *needs = false;
     int r = index_local_get(e->c.index, w->row.path, &l);
     if (r == ERR_NOTFOUND) {
-        *needs = w->row.kind != KIND_TOMBSTONE;
+        *needs = unsure || w->row.kind != KIND_TOMBSTONE;
         return 0;
     }
     if (r < 0 || l.entry == w->row.id)
@@ -156,17 +157,19 @@ static int needs_keep(struct engine *e, const struct vers *v, bool *needs)
     return r < 0 ? r : 0;
 }
 
-struct wants_seen { int64_t entry[64]; size_t n; };
+struct wants_seen { int64_t entry[64]; size_t n; bool installs; };
 static int collect_want(void *arg, const struct ix_want *w)
 {
     struct wants_seen *s = arg;
     s->entry[s->n++] = w->entry;
+    s->installs |= w->role == WANT_INSTALL;
     return s->n == 64;
 }
 
-static int drop_wants(struct engine *e, int64_t path)
+/* *installs: something was to be put in place. */
+static int drop_wants(struct engine *e, int64_t path, bool *installs)
 {
-    struct wants_seen s;
+    struct wants_seen s = {.installs = false};
     do {
         s.n = 0;
         int r = index_want_of_path(e->c.index, path, collect_want, &s);
@@ -176,6 +179,7 @@ static int drop_wants(struct engine *e, int64_t path)
             if ((r = index_want_del(e->c.index, s.entry[i])) < 0)
                 return r;
     } while (s.n == 64);
+    *installs = s.installs;
     return 0;
 }
 
@@ -185,10 +189,10 @@ static int put_want(struct engine *e, const struct vers *v, enum want_role role)
     return index_want_put(e->c.index, &w);
 }
 
-static int update_wants(struct engine *e, struct versions *vs, struct vers **head, size_t n, const struct vers *w)
+static int update_wants(struct engine *e, struct versions *vs, struct vers **head, size_t n, const struct vers *w, bool unsure)
 {
     bool needs, conflict = false;
-    int r = needs_install(e, vs, w, &needs);
+    int r = needs_install(e, vs, w, unsure, &needs);
     if (r == 0 && needs)
         r = put_want(e, w, WANT_INSTALL);
     for (size_t i = 0; r == 0 && i < n; i++) {
@@ -236,6 +240,7 @@ static int update_path(struct engine *e, int64_t path, struct versions *vs, cons
     }
     struct vers *w = of[merge_winner(heads, n)];
     int64_t old;
+    bool unsure = false;
     int r = index_path_get(e->c.index, path, NULL, &old);
     if (r == 0)
         r = update_live(e, vs, of, n);
@@ -245,8 +250,8 @@ static int update_path(struct engine *e, int64_t path, struct versions *vs, cons
         r = index_path_set_winner(e->c.index, path, w->row.id);
     }
     if (r == 0 && old)
-        r = drop_wants(e, path);
-    return r < 0 ? r : update_wants(e, vs, of, n, w);
+        r = drop_wants(e, path, &unsure);
+    return r < 0 ? r : update_wants(e, vs, of, n, w, unsure);
 }
 
 int state_update(struct engine *e, int64_t path)

@@ -106,8 +106,9 @@ bool engine_has_all_of_us(struct engine *e, const struct id *dev)
     if (!p || !p->have)
         return false;
     for (size_t i = 0; i < e->nstream; i++) {
-        const struct vec_stream *s = vec_find(&p->vec, &e->stream[i].row.sid);
-        if (e->stream[i].row.known && (!s || s->content < e->stream[i].row.known))
+        const struct ix_stream *row = &e->stream[i]->row;
+        const struct vec_stream *s = vec_find(&p->vec, &row->sid);
+        if (row->known && (!s || s->content < row->known))
             return false;
     }
     return true;
@@ -118,9 +119,10 @@ uint64_t engine_missing_at(struct engine *e, const struct id *dev)
     const struct peer_vec *p = peer_find(e, dev);
     uint64_t n = 0;
     for (size_t i = 0; i < e->nstream; i++) {
-        const struct vec_stream *s = p && p->have ? vec_find(&p->vec, &e->stream[i].row.sid) : NULL;
+        const struct ix_stream *row = &e->stream[i]->row;
+        const struct vec_stream *s = p && p->have ? vec_find(&p->vec, &row->sid) : NULL;
         uint64_t has = s ? s->content : 0;
-        n += e->stream[i].row.known > has ? e->stream[i].row.known - has : 0;
+        n += row->known > has ? row->known - has : 0;
     }
     return n;
 }
@@ -138,86 +140,73 @@ size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure,
     return n;
 }
 
-/* ---- streams that a peer has sent something wrong of are not asked of it again for a while ---- */
-
-static size_t count_refused(const struct engine *e, const struct id *from)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < e->nrefused; i++)
-        n += id_eq(&e->refused[i].dev, from);
-    return n;
-}
-
-/* Beyond REFUSED_MAX the peer is asked for nothing at all: it may claim 65,536 streams that it does not have. */
-static void refuse_stream(struct engine *e, const struct sid *sid, const struct id *from)
-{
-    if (count_refused(e, from) >= REFUSED_MAX)
-        return;
-    e->refused = xrealloc(e->refused, e->nrefused + 1, sizeof *e->refused);
-    e->refused[e->nrefused++] = (struct assignment){*sid, *from};
-}
-
-void engine_forgive(struct engine *e) { e->nrefused = 0; }
-
-static bool is_refused(const struct engine *e, const struct sid *sid, const struct id *from)
-{
-    for (size_t i = 0; i < e->nrefused; i++)
-        if (sid_eq(&e->refused[i].sid, sid) && id_eq(&e->refused[i].dev, from))
-            return true;
-    return false;
-}
-
 /* ---- asking for change sets ---- */
 
-static bool is_assigned(const struct engine *e, const struct sid *sid, const struct id *dev)
+/* Streams that a peer has sent something wrong of are not asked of it again for a while. Beyond REFUSED_MAX the peer is asked for
+ * nothing at all: it may claim 65,536 streams that it does not have. */
+static bool refuse_stream(struct peer_vec *p, const struct sid *sid)
 {
-    for (size_t i = 0; i < e->nassigned; i++)
-        if ((sid && sid_eq(&e->assigned[i].sid, sid)) || (dev && id_eq(&e->assigned[i].dev, dev)))
-            return true;
-    return false;
+    if (sidmap_has(&p->refused, sid))
+        return false;
+    if (p->refused.n < REFUSED_MAX)
+        sidmap_put(&p->refused, sid, NULL);
+    return true;
+}
+
+void engine_forgive(struct engine *e)
+{
+    for (size_t i = 0; i < e->npeer; i++)
+        sidmap_clear(&e->peer[i].refused);
 }
 
 void engine_fetch_done(struct engine *e, const struct id *dev)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < e->nassigned; i++)
-        if (!id_eq(&e->assigned[i].dev, dev))
-            e->assigned[n++] = e->assigned[i];
-    e->nassigned = n;
+    struct peer_vec *p = peer_find(e, dev);
+    if (p)
+        sidmap_clear(&p->asked);
+}
+
+static void refuse_asked(void *arg, const struct sid *sid, void *value)
+{
+    (void)value;
+    refuse_stream(arg, sid);
 }
 
 void engine_fetch_failed(struct engine *e, const struct id *dev)
 {
-    for (size_t i = 0; i < e->nassigned; i++)
-        if (id_eq(&e->assigned[i].dev, dev) && !is_refused(e, &e->assigned[i].sid, dev))
-            refuse_stream(e, &e->assigned[i].sid, dev);
-    engine_fetch_done(e, dev);
+    struct peer_vec *p = peer_find(e, dev);
+    if (!p)
+        return;
+    sidmap_each(&p->asked, refuse_asked, p);
+    sidmap_clear(&p->asked);
 }
 
-static void assign(struct engine *e, const struct sid *sid, const struct id *dev)
+static bool is_asked(const struct engine *e, const struct sid *sid)
 {
-    e->assigned = xrealloc(e->assigned, e->nassigned + 1, sizeof *e->assigned);
-    e->assigned[e->nassigned++] = (struct assignment){*sid, *dev};
+    for (size_t i = 0; i < e->npeer; i++)
+        if (sidmap_has(&e->peer[i].asked, sid))
+            return true;
+    return false;
 }
 
-static void fetch_from(struct engine *e, const struct peer_vec *p, struct fetch *out)
+static void fetch_from(struct engine *e, struct peer_vec *p, struct fetch *out)
 {
     *out = (struct fetch){.dev = p->dev};
     for (size_t i = 0; i < p->vec.nstream && out->n < MSG_RANGES; i++) {
         const struct vec_stream *s = &p->vec.stream[i];
         uint64_t known = engine_known_of(e, &s->sid);
-        if (s->known <= known || is_assigned(e, &s->sid, NULL) || is_refused(e, &s->sid, &p->dev))
+        if (s->known <= known || is_asked(e, &s->sid) || sidmap_has(&p->refused, &s->sid))
             continue;
         out->range[out->n++] = (struct msg_range){.sid = s->sid, .from = known + 1, .to = s->known};
-        assign(e, &s->sid, &p->dev);
+        sidmap_put(&p->asked, &s->sid, NULL);
     }
 }
 
 bool engine_next_fetch(struct engine *e, struct fetch *out)
 {
     for (size_t i = 0; i < e->npeer; i++) {
-        const struct peer_vec *p = &e->peer[i];
-        if (!p->online || !p->have || is_assigned(e, NULL, &p->dev) || count_refused(e, &p->dev) >= REFUSED_MAX)
+        struct peer_vec *p = &e->peer[i];
+        if (!p->online || !p->have || p->asked.n || p->refused.n >= REFUSED_MAX)
             continue;
         fetch_from(e, p, out);
         if (out->n)
@@ -375,10 +364,8 @@ int engine_change_sets(struct engine *e, const struct id *from, const void *body
         int good = check_one(e, &cs, &h, wall_ms);
         if (good > 0 && (r = take_one(e, &cs, &h)) == 0)
             total += (int)h.count;
-        if (good < 0 && !is_refused(e, &h.sid, from)) {
+        if (good < 0 && refuse_stream(peer_get(e, from), &h.sid))
             wrong = good;
-            refuse_stream(e, &h.sid, from);
-        }
     }
     if (r >= 0)
         r = mp_done(&m, "change sets");

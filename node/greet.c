@@ -9,6 +9,7 @@
 #include "node/node_priv.h"
 
 #define REQUEST_MS 20000
+#define SILENT_MS 5000
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
 
@@ -88,7 +89,9 @@ static void serve_ctl(struct node *n, const struct net_from *from, const struct 
 
 /* ---- change sets ---- */
 
-struct cs_request { struct node *n; struct id dev; };
+/* A stream is asked of one peer at a time. When nothing has come for SILENT_MS the request is late: others are asked for its streams, but
+ * its answer is good at any time. */
+struct cs_request { struct node *n; struct id dev; struct loop_timer silence; bool late; };
 
 static void fetch_change_sets(struct node *n);
 
@@ -106,23 +109,41 @@ static int take_change_sets(struct node *n, const struct id *from, zmq_msg_t *bo
     return r < 0 ? r : taken;
 }
 
+static void on_silence(void *arg)
+{
+    struct cs_request *q = arg;
+    q->late = true;
+    engine_fetch_failed(q->n->engine, &q->dev);
+    fetch_change_sets(q->n);
+}
+
+/* What the engine is to make of it. */
+static void end_fetch(struct cs_request *q, const struct link *l, int r)
+{
+    struct engine *e = q->n->engine;
+    if (!l || link_state(l) == LINK_DEAD)
+        engine_online(e, &q->dev, false);      /* nothing is asked of it any more; it may be good when it comes back */
+    else if (q->late && r > 0)
+        engine_forgive(e);                     /* it is slow, and goes on */
+    else if (!q->late && r > 0)
+        engine_fetch_done(e, &q->dev);
+    else if (!q->late)
+        engine_fetch_failed(e, &q->dev);
+}
+
 static void on_change_sets(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     struct cs_request *q = arg;
     struct node *n = q->n;
     struct link *l = peers_link(n->peers, &q->dev);
+    loop_timer_clear(n->loop, &q->silence);
     int r = m && m->type == MSG_CS ? take_change_sets(n, &q->dev, body) : ERR_CLOSED;
     if (m && r < 0) {
         log_seldom(LOG_WARN, "change sets refused why=\"%s\"", err_text());
         if (l && r == ERR_AGAIN)
             ask_ctl(n, l, false);
     }
-    if (!l || link_state(l) == LINK_DEAD)
-        engine_online(n->engine, &q->dev, false);      /* nothing is asked of it any more; it may be good when it comes back */
-    else if (r > 0)
-        engine_fetch_done(n->engine, &q->dev);
-    else
-        engine_fetch_failed(n->engine, &q->dev);
+    end_fetch(q, l, r);
     if (r > 0)
         node_committed(n);
     fetch_change_sets(n);
@@ -139,7 +160,8 @@ static void fetch_change_sets(struct node *n)
             continue;
         }
         struct cs_request *q = xcalloc(1, sizeof *q);
-        *q = (struct cs_request){n, f.dev};
+        *q = (struct cs_request){.n = n, .dev = f.dev};
+        loop_timer_set(n->loop, &q->silence, SILENT_MS, on_silence, q);
         struct msg m = {.type = MSG_GET_CS, .get_cs = {.n = f.n, .credit = LIMIT_CS_REPLY}};
         memcpy(m.get_cs.range, f.range, f.n * sizeof *f.range);
         link_request(l, LANE_CONTROL, &m, REQUEST_MS, on_change_sets, q);

@@ -48,18 +48,19 @@ static void grow(struct pathset *s)
     free(old.slot);
 }
 
-void pathset_put(struct pathset *s, const char *path, size_t len, uint32_t value)
+const char *pathset_put(struct pathset *s, const char *path, size_t len, uint32_t value)
 {
     struct pathset_slot *have = find(s, path, len);
     if (have) {
         have->value = value;
-        return;
+        return have->path;
     }
     if (2 * (s->used + 1) > s->cap)
         grow(s);
     char *copy = xcalloc(len + 1, 1);
     memcpy(copy, path, len);
     insert(s, (struct pathset_slot){copy, (uint32_t)len, value});
+    return copy;
 }
 
 bool pathset_get(const struct pathset *s, const char *path, size_t len, uint32_t *value)

@@ -8,7 +8,7 @@
 #include "node/pull_priv.h"
 #include "proto/path.h"
 
-enum { RETRY_MS = 400, FAILED_MS = 2000, SOURCELESS_MS = 1000 };
+enum { RETRY_MS = 400, FAILED_MS = 2000, SHELVE_MS = 1000, SHELVE_MAX = 512 };
 
 /* ---- lists ---- */
 
@@ -34,12 +34,22 @@ bool item_known(const struct pull *p, int64_t entry) { return pathset_get(&p->en
 void item_claim(struct pull *p, int64_t entry) { pathset_put(&p->entries, (const char *)&entry, sizeof entry, 0); }
 void item_unclaim(struct pull *p, int64_t entry) { pathset_del(&p->entries, (const char *)&entry, sizeof entry); }
 
+/* A content as an entry describes it: others may describe the same root otherwise, and wait for what will never be. */
+struct root_key { struct id root; uint32_t nblocks; uint64_t size; } __attribute__((packed));
+
+static struct root_key root_key(const struct item *it)
+{
+    return (struct root_key){it->ent.content.root, it->ent.content.nblocks, it->ent.size};
+}
+
 /* ---- life of an item ---- */
 
 void item_state(struct pull *p, struct item *it, enum item_state s)
 {
     p->ready -= it->state == ITEM_READY;
     it->state = s;
+    if (it->late && s != ITEM_LIST && s != ITEM_BLOCKS)
+        sources_forget(p, it);
     p->ready += s == ITEM_READY;
 }
 
@@ -57,11 +67,15 @@ static void reset(struct pull *p, struct item *it)
     it->offset = NULL;
     it->from = NULL;
     it->missing = it->next = 0;
+    it->futile = 0;
+    it->list_looked = false;
+    list_drop(p, it);
     if (it->from_entry)
         item_unclaim(p, it->from_entry);
     it->from_entry = 0;
+    struct root_key key = root_key(it);
     if (it->way == WAY_FETCH)
-        pathset_del(&p->roots, (const char *)&it->ent.content.root, ID_LEN);
+        pathset_del(&p->roots, (const char *)&key, sizeof key);
     it->way = WAY_PLAIN;
 }
 
@@ -80,7 +94,6 @@ static void destroy(struct pull *p, struct item *it)
     items_del(&p->all, it);
     entry_release(&it->ent);
     buf_release(&it->raw);
-    buf_release(&it->list);
     free(it->path);
     free(it);
 }
@@ -109,6 +122,32 @@ void item_fail(struct pull *p, struct item *it, uint64_t in_ms)
     pull_wake(p, in_ms);
 }
 
+void item_set_aside(struct pull *p, struct item *it, uint64_t for_ms)
+{
+    item_fail(p, it, for_ms);
+    assert(it->refs == 0);
+    reset(p, it);
+}
+
+/* Items that nobody serves leave their places to other wants. They come again when the wants are gone through anew. */
+static void shelve(struct pull *p)
+{
+    unsigned n = 0;
+    pull_wake(p, SHELVE_MS);
+    if (loop_now() < p->shelved + SHELVE_MS)
+        return;
+    p->shelved = loop_now();
+    for (struct item *it = p->all.head, *next; it && n < SHELVE_MAX; it = next) {
+        next = it->next_item;
+        if (!item_unserved(p, it))
+            continue;
+        item_state(p, it, ITEM_DELAYED);
+        it->tmp[0] = '\0';               /* its download stays */
+        destroy(p, it);
+        n++;
+    }
+}
+
 /* ---- beginning ---- */
 
 /* Whether only mode and time differ from what lies there. */
@@ -134,22 +173,23 @@ static void begin_content(struct pull *p, struct item *it)
     if (!it->tried_copy && local_copy(p, it))
         return;
     /* The same content is being fetched for another path: afterwards it can be copied. */
-    if (pathset_get(&p->roots, (const char *)&it->ent.content.root, ID_LEN, NULL)) {
+    struct root_key key = root_key(it);
+    if (pathset_get(&p->roots, (const char *)&key, sizeof key, NULL)) {
         it->tried_copy = false;
         item_fail(p, it, RETRY_MS);
         return;
     }
-    pathset_put(&p->roots, (const char *)&it->ent.content.root, ID_LEN, 0);
+    pathset_put(&p->roots, (const char *)&key, sizeof key, 0);
     it->way = WAY_FETCH;
     if (it->ent.content.nblocks == 1) {
         snprintf(it->tmp, sizeof it->tmp, "f-%llx", (unsigned long long)it->want.entry);
         it->missing = 1;
+        it->have = xcalloc(1, 1);
+        it->asked = xcalloc(1, 1);
         item_state(p, it, ITEM_BLOCKS);
         return;
     }
     item_state(p, it, ITEM_LIST);
-    if (index_tree_get(p->c.index, &it->ent.content.root, &it->list) == 0)
-        local_prepare(p, it);
 }
 
 static void begin(struct pull *p, struct item *it)
@@ -236,10 +276,15 @@ static void fill(struct pull *p)
             log_warn("index: %s", err_text());
             return;
         }
-        if (ws.n < sizeof ws.v / sizeof *ws.v)
-            p->more = false;
         start_items(p, &ws);
+        if (ws.n == sizeof ws.v / sizeof *ws.v)
+            continue;
+        p->more = p->again;
+        p->again = false;
+        p->cursor = 0;
     }
+    if (p->more)
+        shelve(p);
 }
 
 /* ---- going on ---- */
@@ -278,6 +323,7 @@ static void pump(void *arg)
     fill(p);
     fetch_pump(p);
     place_pump(p);
+    kept_pump(p);
 }
 
 void pull_wake(struct pull *p, uint64_t in_ms)
@@ -288,7 +334,7 @@ void pull_wake(struct pull *p, uint64_t in_ms)
 
 void pull_kick(struct pull *p)
 {
-    p->cursor = 0;
+    p->again = p->more;
     p->more = true;
     pull_wake(p, 0);
 }
@@ -309,6 +355,7 @@ int pull_new(const struct pull_config *c, struct pull **out)
 {
     struct pull *p = xcalloc(1, sizeof *p);
     p->c = *c;
+    p->lists_max = PULL_LISTS_BYTES;
     int r = place_clean_up(p);
     if (r < 0) {
         pull_free(&p);

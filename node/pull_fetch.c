@@ -1,4 +1,4 @@
-/* Content from peers. */
+/* Blocks from peers. A block may be asked of several sources, when one of them is late; it is taken from the first that sends it. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,73 +10,15 @@
 #include "proto/path.h"
 #include "store/sys.h"
 
-#define WINDOW_MIN (4ull << 20)
-#define WINDOW_MAX (32ull << 20)
 #define REQUEST_BYTES (1u << 20)      /* small blocks are asked for together up to this much */
-#define TIMEOUT_MS 30000
 #define SOURCELESS_MS 1000
-#define REST_MIN_MS 100
-#define REST_MAX_MS 10000
+#define SILENT_REST_MS 10000
 /* Requests at a source at once: the sending side drops replies beyond 256, and learns of those read in steps of 128. */
-enum { STRIKES = 3, SOURCES_MAX = 64, LIST_LEAVES = 24, REQUESTS_MAX = 96 };
+enum { REQUESTS_MAX = 96 };
 
-/* ---- sources ---- */
-
-static struct source *source_find(struct pull *p, const struct id *dev)
-{
-    for (size_t i = 0; i < p->nsource; i++)
-        if (id_eq(&p->source[i].dev, dev))
-            return &p->source[i];
-    return NULL;
-}
-
-void pull_peer_up(struct pull *p, const struct id *dev)
-{
-    if (!source_find(p, dev)) {
-        p->source = xrealloc(p->source, p->nsource + 1, sizeof *p->source);
-        p->source[p->nsource++] = (struct source){.dev = *dev, .window = WINDOW_MIN};
-    }
-    pull_kick(p);
-}
-
-static void strike(struct pull *p, const struct id *dev)
-{
-    struct source *s = source_find(p, dev);
-    if (s)
-        s->bad = ++s->strikes >= STRIKES;
-}
-
-static bool denied(const struct item *it, const struct id *dev)
-{
-    for (unsigned i = 0; i < it->ndenied; i++)
-        if (id_eq(&it->denied[i], dev))
-            return true;
-    return false;
-}
-
-static void deny(struct item *it, const struct id *dev)
-{
-    if (denied(it, dev))
-        return;
-    if (it->ndenied == ITEM_DENIED_MAX)
-        it->ndenied = 0;             /* all have said no: ask them all again, later */
-    it->denied[it->ndenied++] = *dev;
-}
-
-/* Peers that may be asked for this item, surest first. */
-static size_t sources_of(struct pull *p, const struct item *it, struct id *dev)
-{
-    size_t n = engine_sources(p->c.engine, it->want.stream, it->want.seq, true, dev, SOURCES_MAX);
-    if (n == 0 || it->ndenied)
-        n += engine_sources(p->c.engine, it->want.stream, it->want.seq, false, dev + n, SOURCES_MAX - n);
-    size_t k = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct source *s = source_find(p, &dev[i]);
-        if (s && !s->bad && !denied(it, &dev[i]) && peers_link(p->c.peers, &dev[i]))
-            dev[k++] = dev[i];
-    }
-    return k;
-}
+static bool bit(const uint8_t *bits, uint32_t i) { return bits[i / 8] >> (i % 8) & 1; }
+static void bit_set(uint8_t *bits, uint32_t i) { bits[i / 8] |= (uint8_t)(1u << (i % 8)); }
+static void bit_clear(uint8_t *bits, uint32_t i) { bits[i / 8] &= (uint8_t)~(1u << (i % 8)); }
 
 static bool may_ask(struct pull *p, const struct item *it, const struct id *dev)
 {
@@ -88,89 +30,77 @@ static bool may_ask(struct pull *p, const struct item *it, const struct id *dev)
     return false;
 }
 
-/* ---- block lists ---- */
+/* ---- requests ---- */
 
-struct list_request { struct pull *p; struct item *it; struct id dev; };
-
-static int take_list(struct pull *p, struct item *it, const struct msg *m, zmq_msg_t *body)
-{
-    uint32_t first = (uint32_t)(it->list.len / BLOCK_REF);
-    if (m->tree.first != first || !m->tree.count || zmq_msg_size(body) != (size_t)m->tree.count * BLOCK_REF ||
-        first + m->tree.count > it->ent.content.nblocks ||
-        (m->tree.count % LIMIT_TREE_LEAF && first + m->tree.count != it->ent.content.nblocks))
-        return err_set(ERR_BAD, "block list: not what was asked for");
-    buf_add(&it->list, zmq_msg_data(body), zmq_msg_size(body));
-    if (!buf_ok(&it->list))
-        return err_set(ERR_FULL, "block list: no memory");
-    if (it->list.len < (size_t)it->ent.content.nblocks * BLOCK_REF)
-        return 0;
-    int r = block_list_check(it->list.data, it->ent.content.nblocks, &it->ent.content.root, it->ent.size);
-    if (r == 0 && (r = engine_begin(p->c.engine)) == 0) {
-        r = index_tree_put(p->c.index, &it->ent.content.root, it->list.data, it->ent.content.nblocks);
-        if (r == 0)
-            r = engine_commit(p->c.engine, loop_wall());
-        else
-            engine_rollback(p->c.engine);
-    }
-    return r;
-}
-
-static void on_list(void *arg, const struct msg *m, zmq_msg_t *body)
-{
-    struct list_request *q = arg;
-    struct pull *p = q->p;
-    struct item *it = q->it;
-    p->fetching--;
-    if (!it->cancelled && !p->freeing) {
-        int r = !m || m->type != MSG_TREE ? ERR_NOTFOUND : take_list(p, it, m, body);
-        if (r < 0) {
-            if (r == ERR_BAD)
-                strike(p, &q->dev);
-            buf_clear(&it->list);
-            deny(it, &q->dev);
-        }
-        if (r == 0 && it->list.len == (size_t)it->ent.content.nblocks * BLOCK_REF)
-            local_prepare(p, it);
-    }
-    item_unref(p, it);
-    free(q);
-    pull_wake(p, 0);
-}
-
-static void ask_list(struct pull *p, struct item *it, const struct id *dev)
-{
-    uint32_t first = (uint32_t)(it->list.len / BLOCK_REF), left = it->ent.content.nblocks - first;
-    uint32_t most = LIST_LEAVES * LIMIT_TREE_LEAF;
-    struct msg m = {.type = MSG_GET_TREE, .get_tree = {.root = it->ent.content.root, .nblocks = it->ent.content.nblocks,
-                                                       .first = first, .count = left < most ? left : most}};
-    struct list_request *q = xcalloc(1, sizeof *q);
-    *q = (struct list_request){p, it, *dev};
-    it->refs++;
-    p->fetching++;
-    link_request(peers_link(p->c.peers, dev), LANE_BULK, &m, TIMEOUT_MS, on_list, q);
-}
-
-/* ---- blocks ---- */
-
+/* code: 1 = to be written, from then on 0 or why it was not; ERR_CLOSED = there is nothing to be done about it any more. The item is NULL
+ * once a late request has let go of it. */
 struct piece { struct item *it; uint32_t idx, len, off; uint64_t at; struct id id; int code; };
-struct block_request { struct job job; struct pull *p; struct id dev; uint64_t bytes; uint32_t n; struct piece v[LIMIT_GET_BLK]; zmq_msg_t body; };
+struct block_request { struct request r; struct job job; uint64_t bytes; uint32_t n; struct piece v[LIMIT_GET_BLK]; zmq_msg_t body; };
 
+static struct block_request *of_job(struct job *j) { return (struct block_request *)((char *)j - offsetof(struct block_request, job)); }
+static bool alive(const struct piece *v) { return v->it && !v->it->cancelled && v->it->state == ITEM_BLOCKS; }
+
+/* Somebody is to be asked for it, unless it has come. */
 static void give_back(struct piece *v)
 {
-    struct item *it = v->it;
-    if (it->asked) {
-        it->asked[v->idx / 8] &= (uint8_t)~(1u << (v->idx % 8));
-        it->next = v->idx < it->next ? v->idx : it->next;
-    } else {
-        it->next = 0;
+    if (bit(v->it->have, v->idx))
+        return;
+    bit_clear(v->it->asked, v->idx);
+    v->it->next = v->idx < v->it->next ? v->idx : v->it->next;
+}
+
+static void blocks_forget(struct request *r, const struct item *it)
+{
+    struct block_request *q = (struct block_request *)r;
+    for (uint32_t i = 0; i < q->n; i++) {
+        struct item *old = q->v[i].it;
+        if (!old || (it && it != old))
+            continue;
+        q->v[i].it = NULL;
+        old->late--;
+        item_unref(r->p, old);
     }
+}
+
+static void piece_turn(struct request *r, struct piece *v, bool late)
+{
+    v->it->late += late ? 1u : (unsigned)-1;
+    if (!alive(v))
+        return;
+    if (!late) {
+        bit_set(v->it->asked, v->idx);
+        return;
+    }
+    give_back(v);
+    if (r->overtaken)
+        deny(v->it, &r->dev);
+}
+
+static void blocks_turn(struct request *r, bool late)
+{
+    struct block_request *q = (struct block_request *)r;
+    r->p->fetching += late ? (size_t)-1 : 1;
+    for (uint32_t i = 0; i < q->n; i++)
+        if (q->v[i].it)
+            piece_turn(r, &q->v[i], late);
+    for (uint32_t i = 0; late && i < q->n; i++)
+        if (q->v[i].it && !alive(&q->v[i]))
+            blocks_forget(r, q->v[i].it);
+    pull_wake(r->p, 0);
+}
+
+/* ---- writing ---- */
+
+static bool is_block(const uint8_t *data, size_t len, const struct id *id)
+{
+    struct id have = id_hash(data, len);
+    return id_eq(&have, id);
 }
 
 static void write_one(const struct pull *p, const struct block_request *q, struct piece *v)
 {
     const uint8_t *data = (const uint8_t *)zmq_msg_data((zmq_msg_t *)&q->body) + v->off;
-    struct id have = id_hash(data, v->len);
-    if (!id_eq(&have, &v->id)) {
+    if (!is_block(data, v->len, &v->id)) {
         v->code = err_set(ERR_CORRUPT, "block: not what its id says");
         return;
     }
@@ -187,10 +117,10 @@ static void write_one(const struct pull *p, const struct block_request *q, struc
 
 static void write_run(struct job *job)
 {
-    struct block_request *q = (struct block_request *)job;
+    struct block_request *q = of_job(job);
     for (uint32_t i = 0; i < q->n; i++)
         if (q->v[i].code > 0)
-            write_one(q->p, q, &q->v[i]);
+            write_one(q->r.p, q, &q->v[i]);
 }
 
 static void written(struct pull *p, struct block_request *q, struct piece *v)
@@ -198,10 +128,9 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
     struct item *it = v->it;
     if (v->code == 0) {
         it->troubled = false;
+        it->futile = 0;
         p->figures.blocks++;
         p->figures.bytes += v->len;
-        if (it->have)
-            it->have[v->idx / 8] |= (uint8_t)(1u << (v->idx % 8));
         if (--it->missing == 0) {
             if (it->fd >= 0)
                 close(it->fd);
@@ -210,11 +139,12 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
         }
         return;
     }
+    bit_clear(it->have, v->idx);
     give_back(v);
     if (v->code == ERR_CORRUPT) {
-        log_warn("wrong block from a peer path=%s", path_show(it->path, it->len));
-        strike(p, &q->dev);
-        deny(it, &q->dev);
+        it->futile++;
+        strike(p, &q->r.dev, "a block is not what its id says");
+        deny(it, &q->r.dev);
     } else if (v->code == ERR_FULL || v->code == ERR_IO) {
         it->troubled = true;
         pull_set_failed(p, "the disk of the folder is full or cannot be written");
@@ -225,121 +155,158 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
 /* What was asked for counts against the credit until it is on disk: a slow disk slows the asking. */
 static void request_end(struct block_request *q)
 {
-    struct source *s = source_find(q->p, &q->dev);
+    struct pull *p = q->r.p;
+    struct source *s = source_find(p, &q->r.dev);
     s->outstanding -= q->bytes;
     s->requests--;
+    p->fetching--;
     for (uint32_t i = 0; i < q->n; i++)
-        item_unref(q->p, q->v[i].it);
-    pull_wake(q->p, 0);
+        if (q->v[i].it)
+            item_unref(p, q->v[i].it);
+    pull_wake(p, 0);
     free(q);
 }
 
 static void write_done(struct job *job)
 {
-    struct block_request *q = (struct block_request *)job;
-    q->p->fetching--;
+    struct block_request *q = of_job(job);
     for (uint32_t i = 0; i < q->n; i++)
-        if (!q->v[i].it->cancelled && q->v[i].it->state == ITEM_BLOCKS && q->v[i].code <= 0)
-            written(q->p, q, &q->v[i]);
+        if (alive(&q->v[i]) && q->v[i].code <= 0 && q->v[i].code != ERR_CLOSED)
+            written(q->r.p, q, &q->v[i]);
     zmq_msg_close(&q->body);
     request_end(q);
 }
 
+/* ---- answers ---- */
+
 /* Which pieces of the body are whose: lengths as asked for, in the order of the reply. code 1 = to be written. */
-static int sort_reply(struct block_request *q, const struct msg *m, size_t len)
+static int sort_reply(struct block_request *q, const struct msg *m, zmq_msg_t *body)
 {
-    uint32_t off = 0;
+    const uint8_t *data = zmq_msg_data(body);
+    size_t off = 0, len = zmq_msg_size(body);
     for (uint32_t i = 0; i < m->blk.n; i++) {
         const struct msg_blk_item *b = &m->blk.item[i];
-        if (b->item >= q->n || (b->status == BLK_OK && (b->len != q->v[b->item].len || off + b->len > len)))
+        if (b->item >= q->n || (b->status == BLK_OK && b->len > len - off))
             return err_set(ERR_BAD, "blocks: not what was asked for");
         struct piece *v = &q->v[b->item];
+        if (b->status == BLK_OK && b->len != v->len) {
+            if (!is_block(data + off, b->len, &v->id))
+                return err_set(ERR_BAD, "blocks: not what was asked for");
+            off += b->len;               /* the entry says something else of it, and is wrong: it stays ERR_NOTFOUND */
+            continue;
+        }
         v->code = b->status == BLK_OK ? 1 : b->status == BLK_BUSY ? ERR_AGAIN : ERR_NOTFOUND;
-        v->off = off;
+        v->off = (uint32_t)off;
         off += b->status == BLK_OK ? b->len : 0;
     }
     return off == len ? 0 : err_set(ERR_BAD, "blocks: more than was asked for");
 }
 
-/* A source that is busy is left alone for as long as it asks, within reason. */
-static void rest(struct pull *p, struct source *s, uint64_t ms)
-{
-    ms = ms < REST_MIN_MS ? REST_MIN_MS : ms > REST_MAX_MS ? REST_MAX_MS : ms;
-    s->busy_until = loop_now() + ms;
-    pull_wake(p, ms);
-}
-
-static void give_back_missing(struct block_request *q, bool answered)
+/* What has not come. If the request was late, others have been asked for it since. */
+static void missing(struct block_request *q, const struct msg *m, bool late)
 {
     for (uint32_t i = 0; i < q->n; i++) {
         struct piece *v = &q->v[i];
-        if (v->code > 0 || v->it->cancelled || v->it->state != ITEM_BLOCKS)
+        if (v->code > 0)
             continue;
-        give_back(v);
-        if (v->code == ERR_NOTFOUND)
-            deny(v->it, &q->dev);
-        if (v->code == ERR_AGAIN && answered)
-            rest(q->p, source_find(q->p, &q->dev), REST_MIN_MS);
+        if (alive(v) && !late)
+            give_back(v);
+        if (alive(v) && v->code == ERR_NOTFOUND)
+            deny(v->it, &q->r.dev);
+        if (alive(v) && v->code == ERR_AGAIN && m && m->type == MSG_BLK)
+            rest(q->r.p, source_find(q->r.p, &q->r.dev), 0);
+        if (alive(v) && m && (i == 0 || q->v[i - 1].it != v->it))
+            v->it->futile++;
         v->code = ERR_CLOSED;
     }
 }
 
-/* No answer in all that time: others are asked for these blocks. That does not go for a link that has died: it may be back at once. */
-static void silent(struct pull *p, struct block_request *q)
+/* Each block is written once, by whoever has it first: to be written counts as had. */
+static void claim(struct block_request *q)
 {
-    const struct link *l = peers_link(p->c.peers, &q->dev);
+    for (uint32_t i = 0; i < q->n; i++) {
+        struct piece *v = &q->v[i];
+        if (v->code <= 0)
+            continue;
+        if (!alive(v) || bit(v->it->have, v->idx)) {
+            v->code = ERR_CLOSED;
+            continue;
+        }
+        bit_set(v->it->have, v->idx);
+        bit_set(v->it->asked, v->idx);
+    }
+}
+
+/* No answer at all. It is different with a link that has died: it may be back at once. */
+static void unanswered(struct block_request *q)
+{
+    struct pull *p = q->r.p;
+    const struct link *l = peers_link(p->c.peers, &q->r.dev);
     if (p->freeing || !l || link_state(l) == LINK_DEAD)
         return;
     for (uint32_t i = 0; i < q->n; i++)
-        deny(q->v[i].it, &q->dev);
-    rest(p, source_find(p, &q->dev), REST_MAX_MS);
+        if (alive(&q->v[i]))
+            deny(q->v[i].it, &q->r.dev);
+    rest(p, source_find(p, &q->r.dev), SILENT_REST_MS);
 }
 
-static void move_window(struct source *s, uint64_t bytes, bool ok)
+/* Takes the request from those that are unanswered. Returns whether it was late. */
+static bool request_over(struct block_request *q, struct source *s, bool answered)
 {
-    s->good = ok ? s->good + bytes : 0;
-    if (!ok)
-        s->window = s->window / 2 < WINDOW_MIN ? WINDOW_MIN : s->window / 2;
-    if (s->good < s->window || s->window >= WINDOW_MAX)
-        return;
-    s->window *= 2;
-    s->good = 0;
+    bool late = q->r.late;
+    if (answered)
+        source_heard(s, &q->r, loop_now());
+    else
+        source_gave_up(s, &q->r);
+    if (!late)
+        return false;
+    q->r.late = false;
+    q->r.p->fetching++;
+    for (uint32_t i = 0; i < q->n; i++)
+        if (q->v[i].it)
+            q->v[i].it->late--;
+    return true;
 }
 
 static void on_blocks(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     struct block_request *q = arg;
-    struct pull *p = q->p;
-    bool ok = m && m->type == MSG_BLK && sort_reply(q, m, zmq_msg_size(body)) == 0;
+    struct pull *p = q->r.p;
+    struct source *s = source_find(p, &q->r.dev);
+    bool late = request_over(q, s, m != NULL);
+    bool ok = m && m->type == MSG_BLK && sort_reply(q, m, body) == 0;
     if (!ok && m && m->type != MSG_ERR)
-        strike(p, &q->dev);
+        strike(p, &q->r.dev, "not what was asked for");
     if (m && m->type == MSG_ERR)
-        rest(p, source_find(p, &q->dev), m->err.retry_ms);
+        rest(p, s, m->err.retry_ms);
     if (!m)
-        silent(p, q);
-    move_window(source_find(p, &q->dev), q->bytes, ok);
-    if (!ok)
-        for (uint32_t i = 0; i < q->n; i++)
-            q->v[i].code = ERR_AGAIN;
-    give_back_missing(q, ok);
+        unanswered(q);
+    source_move_window(s, q->bytes, ok);
+    for (uint32_t i = 0; !ok && i < q->n; i++)
+        q->v[i].code = ERR_AGAIN;
+    missing(q, m, late);
     if (!ok || p->freeing) {
-        p->fetching--;
         request_end(q);
         return;
     }
+    claim(q);
     zmq_msg_init(&q->body);
     zmq_msg_move(&q->body, body);
     pool_submit(p->c.pool, &q->job);
     pull_wake(p, 0);
 }
 
+/* ---- asking ---- */
+
 /* The next block of an item that nobody was asked for yet; false when all were. */
 static bool next_block(struct item *it, struct piece *v)
 {
     uint32_t n = it->ent.content.nblocks;
-    while (it->asked && it->next < n && (it->asked[it->next / 8] >> (it->next % 8) & 1))
+    if (it->state != ITEM_BLOCKS || it->cancelled)
+        return false;
+    while (it->next < n && bit(it->asked, it->next))
         it->next++;
-    if (it->state != ITEM_BLOCKS || it->cancelled || it->next >= n)
+    if (it->next >= n)
         return false;
     *v = (struct piece){.it = it, .idx = it->next, .len = (uint32_t)it->ent.size, .id = it->ent.content.root};
     if (n > 1) {
@@ -352,23 +319,17 @@ static bool next_block(struct item *it, struct piece *v)
     return true;
 }
 
-static void mark_asked(struct item *it)
-{
-    if (it->asked)
-        it->asked[it->next / 8] |= (uint8_t)(1u << (it->next % 8));
-    it->next++;
-}
-
 static void send_request(struct pull *p, struct block_request *q)
 {
     struct msg m = {.type = MSG_GET_BLK, .get_blk = {.n = q->n}};
     for (uint32_t i = 0; i < q->n; i++)
         m.get_blk.want[i] = (struct msg_blk_want){.root = q->v[i].it->ent.content.root, .idx = q->v[i].idx, .id = q->v[i].id};
-    struct source *s = source_find(p, &q->dev);
+    struct source *s = source_find(p, &q->r.dev);
     s->outstanding += q->bytes;
     s->requests++;
     p->fetching++;
-    link_request(peers_link(p->c.peers, &q->dev), LANE_BULK, &m, TIMEOUT_MS, on_blocks, q);
+    source_sent(s, &q->r, loop_now());
+    link_request(peers_link(p->c.peers, &q->r.dev), LANE_BULK, &m, source_patience(s), on_blocks, q);
 }
 
 static void add_piece(struct block_request *q, const struct piece *v)
@@ -377,23 +338,33 @@ static void add_piece(struct block_request *q, const struct piece *v)
     q->v[q->n++].code = ERR_NOTFOUND;
     q->bytes += v->len;
     v->it->refs++;
+    bit_set(v->it->asked, v->idx);
+}
+
+/* Entries may describe one content in different ways; a block is asked for once in a request. */
+static bool asks_for(const struct block_request *q, const struct item *it)
+{
+    for (uint32_t i = 0; i < q->n; i++)
+        if (q->v[i].it != it && id_eq(&q->v[i].it->ent.content.root, &it->ent.content.root))
+            return true;
+    return false;
 }
 
 /* Fills one request for a source from the items that wait, oldest first. NULL when there is nothing to ask it for. */
 static struct block_request *gather(struct pull *p, const struct id *dev)
 {
     struct block_request *q = xcalloc(1, sizeof *q);
-    *q = (struct block_request){.job = {.run = write_run, .done = write_done}, .p = p, .dev = *dev};
+    *q = (struct block_request){.r = {.p = p, .dev = *dev, .turn = blocks_turn, .forget = blocks_forget},
+                                .job = {.run = write_run, .done = write_done}};
     bool full = false;
     for (struct item *it = p->all.head; it && !full; it = it->next_item) {
         struct piece v;
-        if (!next_block(it, &v) || !may_ask(p, it, dev))
+        if (!next_block(it, &v) || asks_for(q, it) || !may_ask(p, it, dev))
             continue;
         do {
             full = q->n == LIMIT_GET_BLK || (q->n && q->bytes + v.len > REQUEST_BYTES);
             if (full)
                 break;
-            mark_asked(it);
             add_piece(q, &v);
         } while (next_block(it, &v));
     }
@@ -403,26 +374,20 @@ static struct block_request *gather(struct pull *p, const struct id *dev)
     return NULL;
 }
 
-static void ask_lists(struct pull *p)
-{
-    for (struct item *it = p->all.head; it; it = it->next_item) {
-        struct id dev[SOURCES_MAX];
-        if (it->state != ITEM_LIST || it->refs || it->cancelled)
-            continue;
-        if (sources_of(p, it, dev))
-            ask_list(p, it, &dev[0]);
-    }
-}
-
-/* Items that nobody can serve now: whoever said no may have it later. */
+/* Items that nobody can serve now: whoever said no may have it later. Or nobody wants them any more. */
 static void forgive(struct pull *p)
 {
     bool waiting = false;
-    for (struct item *it = p->all.head; it; it = it->next_item)
-        if ((it->state == ITEM_BLOCKS || it->state == ITEM_LIST) && !it->refs) {
-            it->ndenied = 0;
-            waiting = true;
-        }
+    struct ix_want now;
+    for (struct item *it = p->all.head, *n; it; it = n) {
+        n = it->next_item;
+        if ((it->state != ITEM_BLOCKS && it->state != ITEM_LIST) || it->cancelled || it->refs != it->late)
+            continue;
+        it->ndenied = 0;
+        waiting = true;
+        if (index_want_get(p->c.index, it->want.entry, &now) == ERR_NOTFOUND)
+            item_done(p, it);
+    }
     if (waiting)
         pull_wake(p, SOURCELESS_MS);
 }
@@ -430,7 +395,9 @@ static void forgive(struct pull *p)
 static bool ask_blocks(struct pull *p, size_t i)
 {
     const struct source *s = &p->source[i];
-    if (s->bad || s->busy_until > loop_now() || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window || !peers_link(p->c.peers, &s->dev))
+    uint64_t now = loop_now();
+    if (s->silent || source_bad(s, now) || s->busy_until > now || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window ||
+        !peers_link(p->c.peers, &s->dev))
         return false;
     struct block_request *q = gather(p, &s->dev);
     if (q)
@@ -438,9 +405,20 @@ static bool ask_blocks(struct pull *p, size_t i)
     return q != NULL;
 }
 
+static void watch(struct pull *p)
+{
+    uint64_t now = loop_now(), next = UINT64_MAX;
+    for (size_t i = 0; i < p->nsource; i++) {
+        uint64_t due = source_watch(&p->source[i], now);
+        next = due < next ? due : next;
+    }
+    if (next != UINT64_MAX)
+        pull_wake(p, next - now);
+}
+
 void fetch_pump(struct pull *p)
 {
-    ask_lists(p);
+    list_pump(p);
     bool asked = true;
     while (asked) {
         asked = false;
@@ -449,6 +427,7 @@ void fetch_pump(struct pull *p)
     }
     if (!p->fetching && !p->ready && !p->placing)
         forgive(p);
+    watch(p);
 }
 
 void fetch_release(struct pull *p) { free(p->source); }

@@ -156,7 +156,9 @@ static bool list_of(struct pull *p, struct item *it, struct content_list *c)
                                .root = it->ent.content.root, .size = it->ent.size};
     if (c->nblocks < 2)
         return true;
-    if (index_tree_get(p->c.index, &c->root, &it->list) < 0)
+    /* Its entry may say what it likes about a content that we have. */
+    if (index_tree_get(p->c.index, &c->root, &it->list) < 0 || it->list.len != (size_t)c->nblocks * BLOCK_REF ||
+        block_list_check(it->list.data, c->nblocks, &c->root, c->size) < 0)
         return false;
     size_t len;
     c->refs = buf_steal(&it->list, &len);

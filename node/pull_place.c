@@ -14,7 +14,7 @@
 #include "proto/path.h"
 #include "store/sys.h"
 
-enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5 };
+enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5, CLOCK_BACK_MS = 2000 };
 
 struct place { struct item *it; struct ix_local local; bool have_local; struct id old_root; uint64_t old_size; char tmp[TMP_NAME], kept[TMP_NAME]; int code; };
 struct batch { struct job job; struct pull *p; size_t n; struct place *v; struct change *c; int code; char text[200]; };
@@ -122,16 +122,17 @@ static int stage(const struct folder *f, const struct place *v)
     return ent->kind == KIND_FILE && ent->content.type == CONTENT_INLINE ? write_inline(f, v) : 0;
 }
 
-/* Whoever has a file open for writing would go on writing to it in kept/, and never see that he does. */
-static int in_use(const struct folder *f, const struct change *c)
+/* What lies there may have been edited in the very moment in which it was looked at: to be displaced it must have been read again, or the
+ * edit would pass for the version before it. Where that will not be soon (no right to read it, a clock that was set back) it is as settled
+ * as can be. */
+static int unsettled(const struct folder *f, const struct place *v, const struct change *c)
 {
-    bool displaces = c->op != CHANGE_MOVE && c->op != CHANGE_META && c->expected.kind == STAMP_FILE;
+    bool displaces = v->have_local && !v->local.settled && c->op != CHANGE_META && c->expected.kind == STAMP_FILE;
     int fd;
-    if (!displaces || folder_open_file(f, c->path, c->len, &fd) < 0)
+    if (!displaces || c->expected.ctime_ns / 1000000 > (int64_t)loop_wall() + CLOCK_BACK_MS || folder_open_file(f, c->path, c->len, &fd) < 0)
         return 0;                       /* folder_apply says what is the matter */
-    int r = folder_quiet(fd);
     close(fd);
-    return r == ERR_AGAIN ? err_set(ERR_CHANGED, "somebody has it open for writing") : 0;
+    return err_set(ERR_CHANGED, "it was written a moment ago, and is to be read again first");
 }
 
 static int make_ready(const struct folder *f, const struct place *v, const struct change *c)
@@ -139,7 +140,7 @@ static int make_ready(const struct folder *f, const struct place *v, const struc
     int r = stage(f, v);
     if (r < 0)
         return r;
-    return v->it->want.role == WANT_KEEP ? folder_kept_adopt(f, v->tmp, v->kept) : in_use(f, c);
+    return v->it->want.role == WANT_KEEP ? folder_kept_adopt(f, v->tmp, v->kept) : unsettled(f, v, c);
 }
 
 static void batch_run(struct job *job)
@@ -179,6 +180,7 @@ static int record_displaced(struct pull *p, const struct place *v, const struct 
     if (!c->was_kept)
         return 0;
     bool known = v->have_local && v->code == 0;
+    p->nameless |= !known;
     return engine_kept(p->c.engine, v->it->want.path, known ? v->local.entry : 0, known ? &v->old_root : &ID_NONE,
                        known ? v->old_size : c->expected.size, v->kept, wall);
 }
@@ -393,7 +395,7 @@ static int64_t displaced_by_crash(struct pull *p, const char *name, struct ix_en
     if (r < 0 || index_entry_get(p->c.index, (int64_t)was, row, NULL) < 0 || index_local_get(p->c.index, row->path, &l) < 0)
         return 0;
     stamp_from(&now, &sx);
-    return l.entry == row->id && stamp_same_file(&l.stamp, &now) ? row->id : 0;
+    return l.entry == row->id && l.settled && stamp_same_file(&l.stamp, &now) ? row->id : 0;
 }
 
 /* A file in kept/ that the index does not know was on its way in or out when the node was killed. It may be the user's: it stays. */
@@ -419,6 +421,7 @@ int place_clean_up(struct pull *p)
     if (r < 0 || (r = engine_begin(p->c.engine)) < 0)
         return r;
     r = folder_kept_list(p->c.folder, adopt_orphan, &o);
+    p->nameless = true;
     if (r == 0)
         return engine_commit(p->c.engine, loop_wall());
     engine_rollback(p->c.engine);

@@ -1,8 +1,11 @@
 /* pull_priv: the insides of pull.
  *   pull.c         items: from want to READY
  *   pull_local.c   content that is already on this disk: copies, blocks of the replaced version, resumed downloads
- *   pull_fetch.c   content from peers: block lists, credit, requests, verified writing
- *   pull_place.c   batches: from READY to the folder and the index */
+ *   pull_source.c  the peers that content comes from: whom to ask, what silence and lies lead to
+ *   pull_list.c    block lists from peers, and the memory for them
+ *   pull_fetch.c   blocks from peers: credit, requests, verified writing
+ *   pull_place.c   batches: from READY to the folder and the index
+ *   pull_kept.c    kept files of unknown content: read, so that versions find them */
 #ifndef NODE_PULL_PRIV_H
 #define NODE_PULL_PRIV_H
 
@@ -18,7 +21,7 @@ enum item_state {
     ITEM_DELAYED,     /* failed; from `due` on it is begun anew */
 };
 enum item_way { WAY_PLAIN, WAY_MOVE, WAY_COPY, WAY_FETCH };
-enum { ITEM_DENIED_MAX = 8, TMP_NAME = 64, ITEMS_MAX = 4096 };
+enum { ITEM_DENIED_MAX = 8, TMP_NAME = 64, ITEMS_MAX = 4096, SOURCES_MAX = 64 };
 
 struct item {
     struct ix_want want;
@@ -29,14 +32,19 @@ struct item {
     bool tried_move, tried_copy, cancelled, placed;
     bool troubled;                       /* the disk was full or failed when it was tried last */
     unsigned refs;                       /* requests and jobs that point here */
+    unsigned late;                       /* those of them that belong to late requests */
     unsigned failures;
+    unsigned futile;                     /* answers one after the other without a block of it */
     uint64_t due;
     /* WAY_MOVE: the tombstone's want, and the path */
     int64_t from_entry; char *from; size_t fromlen; struct stamp from_stamp; bool from_settled;
     char tmp[TMP_NAME];
     int fd;                              /* of tmp while blocks come in (several blocks), else -1 */
-    struct buf list;                     /* block references (several blocks) */
-    uint8_t *have, *asked;               /* bitmaps (several blocks) */
+    struct buf list;                     /* block references (several blocks), or as many as have come */
+    struct id list_from;                 /* who sent those: only the whole can be checked, and somebody must have been wrong */
+    bool list_looked;                    /* it is not in the index */
+    uint64_t room;                       /* bytes taken of the memory for lists */
+    uint8_t *have, *asked;               /* bitmaps: written, or about to be; asked for of somebody who is not late */
     uint32_t missing, next;              /* blocks not written yet; where to look for the next to ask for */
     struct id denied[ITEM_DENIED_MAX]; unsigned ndenied;   /* peers that said they do not have it */
     uint64_t *offset;                    /* of each block (several blocks) */
@@ -46,26 +54,50 @@ struct items { struct item *head, *tail; size_t n; };
 void items_add(struct items *l, struct item *it);
 void items_del(struct items *l, struct item *it);
 
-struct source { struct id dev; uint64_t outstanding, window, good; unsigned requests, strikes; bool bad; uint64_t busy_until; };
+/* A request that has not been answered yet. Late: it is taken for lost, and others may be asked for the same; its answer, should it
+ * come, is as good as any. */
+struct request {
+    struct pull *p;
+    struct id dev;
+    uint64_t sent;
+    bool late, overtaken;
+    void (*turn)(struct request *r, bool late);                          /* becomes late; or is not taken to be any more */
+    void (*forget)(struct request *r, const struct item *it);            /* lets go of the item (NULL = of all), uncounted from late */
+    struct request *next;
+};
+struct source {
+    struct id dev; uint8_t inst[8];      /* of which start of it the following holds */
+    uint64_t outstanding, window, good;
+    unsigned requests;                   /* for blocks, until they are written */
+    unsigned strikes; uint64_t bad_until;
+    uint64_t busy_until;
+    struct request *first;               /* unanswered ones, in the order in which they were sent */
+    uint64_t heard, patience; bool silent;
+};
 
 struct pull {
     struct pull_config c;
     struct items all;                    /* every item */
     struct pathset entries;              /* keys: entry ids of items (8 bytes) */
-    struct pathset roots;                /* keys: roots that are being fetched */
-    int64_t cursor; bool more;           /* where to go on in the wants */
+    struct pathset roots;                /* keys: contents that are being fetched (pull.c) */
+    int64_t cursor; bool more, again;    /* where to go on in the wants; and then from the beginning */
+    uint64_t shelved;                    /* when items had to make room for other wants */
     struct source *source; size_t nsource;
     bool placing, failed, freeing;
+    bool nameless, naming; int64_t named;   /* kept files to be read; a job does; the last one that was tried */
     struct pathset busy;
     struct loop_timer timer;
     struct pull_figures figures;
-    size_t ready, fetching;
+    size_t ready, fetching;              /* fetching: requests that are not late, and jobs of theirs */
+    uint64_t lists_max, lists, large;    /* memory that lists may take and take, and the one that is longer */
+    uint64_t evicted;                    /* when somebody had to make room for them */
 };
 
 /* pull.c */
 void item_state(struct pull *p, struct item *it, enum item_state s);
 void item_done(struct pull *p, struct item *it);                         /* its want is fulfilled or gone: freed when nothing refers to it */
 void item_fail(struct pull *p, struct item *it, uint64_t in_ms);         /* begun anew later */
+void item_set_aside(struct pull *p, struct item *it, uint64_t for_ms);   /* the same, and gives up its memory; nothing may be under way */
 void item_unref(struct pull *p, struct item *it);
 void pull_wake(struct pull *p, uint64_t in_ms);
 void pull_set_failed(struct pull *p, const char *text);
@@ -76,11 +108,33 @@ void item_unclaim(struct pull *p, int64_t entry);
 bool local_move(struct pull *p, struct item *it);                        /* found a file to rename: READY */
 bool local_copy(struct pull *p, struct item *it);                        /* found content to copy: a job has begun */
 void local_prepare(struct pull *p, struct item *it);                     /* opens tmp, finds blocks that are here; then BLOCKS or READY */
+/* pull_source.c */
+struct source *source_find(const struct pull *p, const struct id *dev);
+void source_start(struct source *s, const uint8_t inst[static 8]);       /* a new start of it: a new beginning */
+bool source_strike(struct source *s, uint64_t now);                      /* true = from now on it is bad */
+bool source_bad(const struct source *s, uint64_t now);
+void source_sent(struct source *s, struct request *r, uint64_t now);
+void source_heard(struct source *s, struct request *r, uint64_t now);    /* r has its answer */
+void source_gave_up(struct source *s, struct request *r);                /* r will have none */
+uint64_t source_watch(struct source *s, uint64_t now);                   /* turns its requests late; when to look again, or UINT64_MAX */
+void source_move_window(struct source *s, uint64_t bytes, bool ok);
+uint64_t source_patience(const struct source *s);                        /* for one request more, after all that was asked of it */
+size_t sources_of(struct pull *p, const struct item *it, struct id *dev); /* who may be asked for it, surest first; SOURCES_MAX */
+bool item_unserved(struct pull *p, const struct item *it);                 /* it waits for content that nobody gives */
+void deny(struct item *it, const struct id *dev);
+void strike(struct pull *p, const struct id *dev, const char *what);     /* it sent something wrong */
+void rest(struct pull *p, struct source *s, uint64_t ms);                /* it is left alone for as long as it asks, within reason */
+void sources_forget(struct pull *p, const struct item *it);              /* late requests let go of it */
+/* pull_list.c */
+void list_pump(struct pull *p);
+void list_drop(struct pull *p, struct item *it);                         /* frees the list and its room */
 /* pull_fetch.c */
 void fetch_pump(struct pull *p);
 void fetch_release(struct pull *p);
 /* pull_place.c */
 void place_pump(struct pull *p);
 int  place_clean_up(struct pull *p) MUST_CHECK;
+/* pull_kept.c */
+void kept_pump(struct pull *p);
 
 #endif

@@ -213,18 +213,24 @@ static void on_timer(void *arg)
         scan_wake(s, s->next_full - loop_now());
 }
 
-static void forget_look(struct scan *s)
+void scan_forget_look(struct scan *s)
 {
     for (size_t i = 0; i < s->nfresh; i++)
         free(s->fresh[i].path);
     for (size_t i = 0; i < s->nmissing; i++)
         free(s->missing[i].path);
-    s->nfresh = s->nmissing = 0;
+    free(s->fresh);
+    free(s->missing);
+    free(s->inodes);
+    s->fresh = NULL;
+    s->missing = NULL;
+    s->inodes = NULL;
+    s->nfresh = s->fresh_cap = s->nmissing = s->missing_cap = 0;
 }
 
 static void look_failed(struct scan *s, const struct look *l)
 {
-    forget_look(s);
+    scan_forget_look(s);
     s->root_bad = true;
     s->full_wanted = true;
     s->c.ops.failed(s->c.ops.arg, l->text);
@@ -238,7 +244,7 @@ void scan_on_look_done(struct scan *s, struct look *l)
     if (l->watch_full)
         log_seldom(LOG_WARN, "%s; until then the whole folder is looked at every minute", l->watch_text);
     if (s->stopped) {
-        forget_look(s);
+        scan_forget_look(s);
         return;
     }
     if (l->code < 0) {
@@ -265,7 +271,7 @@ void scan_on_look_done(struct scan *s, struct look *l)
 bool scan_idle(struct scan *s)
 {
     watch_drain(s->watch);
-    return !s->looking && !s->soon.n && !s->full_wanted && !s->hashing && s->queue_at == s->nqueue && !s->nfact;
+    return !s->looking && !s->soon.n && !s->full_wanted && !s->hashing && !s->queue && !s->nfact;
 }
 
 bool scan_first_done(const struct scan *s) { return s->first_done; }
@@ -317,13 +323,11 @@ void scan_free(struct scan **ps)
     loop_timer_clear(s->c.loop, &s->timer);
     watch_free(&s->watch);
     take_release(s);
-    forget_look(s);
+    scan_forget_look(s);
     hints_release(&s->soon);
     hints_release(&s->later);
     hints_release(&s->unreadable);
     ignore_free(&s->ignore);
-    free(s->missing);
-    free(s->fresh);
     free(s->seen);
     free(s);
     *ps = NULL;

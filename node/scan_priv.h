@@ -36,8 +36,9 @@ void scan_on_look_done(struct scan *s, struct look *l);
 
 /* A path that waits to become a fact. */
 enum fact_kind { FACT_SEEN, FACT_GONE, FACT_FORGET };   /* FORGET: gone, but ignored */
-struct fact { enum fact_kind kind; char *path; size_t len; struct stamp st; struct content_list content; bool settled; };
-struct candidate { char *path; size_t len; struct stamp st; int class; };
+struct fact { enum fact_kind kind; char *path; size_t len; struct stamp st; struct content_list *content; bool settled; };
+struct candidate { char *path; size_t len; struct stamp st; };
+struct hash_job;                 /* some files that are to be hashed by one worker */
 struct missing { char *path; size_t len; struct ix_local local; bool matched; };
 
 struct scan {
@@ -53,12 +54,13 @@ struct scan {
     uint8_t *seen; size_t seen_bits;
     struct missing *missing; size_t nmissing, missing_cap;
     struct candidate *fresh; size_t nfresh, fresh_cap;              /* perhaps renamed, else to be hashed */
+    uint8_t *inodes; unsigned inode_bits;                           /* of files on record: see may_be_renamed */
     struct hints unreadable;
     struct scan_figures counting, last;
     /* hashing */
-    struct candidate *queue; size_t queue_at, nqueue, queue_cap;
+    struct hash_job *queue, *queue_last;                             /* not started */
     size_t hashing;
-    struct pathset in_hash;                                          /* value: 1 = look again afterwards */
+    struct pathset in_hash;                                          /* queued or hashed now; value: 1 = look again afterwards */
     struct pathset backoff;                                          /* value: milliseconds */
     struct fact *fact; size_t nfact, fact_cap;
     struct pathset told;                                             /* troubles already said; value: the look that met it last */
@@ -66,12 +68,14 @@ struct scan {
     bool braked, accept; uint64_t brake_files;
 };
 
-void take_file(struct scan *s, const char *path, size_t len, const struct stamp *st, int class);
+void take_file(struct scan *s, const char *path, size_t len, uint64_t size, int class);
 void take_fact(struct scan *s, struct fact f);                        /* owns f.path and f.content */
 void take_pump(struct scan *s);                                       /* starts hash jobs, flushes facts */
+void take_relieve(struct scan *s);                                    /* flushes facts when there are many */
 bool take_flush(struct scan *s);                                      /* facts so far become entries; false: tried again later */
 void take_release(struct scan *s);
 void scan_later(struct scan *s, const char *path, size_t len, uint64_t in_ms);
 void scan_wake(struct scan *s, uint64_t in_ms);
+void scan_forget_look(struct scan *s);                                /* frees what one look has gathered */
 
 #endif

@@ -10,7 +10,7 @@
 #include "node/scan_priv.h"
 #include "proto/path.h"
 
-enum { BUSY_MS = 40, BRAKE_MIN = 100, BRAKE_PART = 4 };
+enum { BUSY_MS = 40, BRAKE_MIN = 100, BRAKE_PART = 4, FRESH_FEW = 1000 };
 
 /* ---- what a look found ---- */
 
@@ -72,7 +72,45 @@ static void add_fresh(struct scan *s, const char *path, size_t len, const struct
     }
     char *copy = xcalloc(len + 1, 1);
     memcpy(copy, path, len);
-    s->fresh[s->nfresh++] = (struct candidate){copy, len, *st, -1};
+    s->fresh[s->nfresh++] = (struct candidate){copy, len, *st};
+}
+
+static size_t inode_bit(const struct scan *s, uint64_t ino)
+{
+    return (size_t)(ino * 0x9e3779b97f4a7c15u >> (64 - s->inode_bits));   /* Fibonacci hashing (Knuth 6.4) */
+}
+
+static int note_inode(void *arg, const struct ix_local *l)
+{
+    struct scan *s = arg;
+    size_t bit = inode_bit(s, l->stamp.ino);
+    if (l->stamp.kind == STAMP_FILE)
+        s->inodes[bit / 8] |= (uint8_t)(1u << (bit % 8));
+    return 0;
+}
+
+/* At most one bit in 16 is set. */
+static void load_inodes(struct scan *s)
+{
+    int64_t max = 0;
+    int r = index_path_max(s->c.index, &max);
+    for (s->inode_bits = 10; s->inode_bits < 28 && (1ll << s->inode_bits) / 16 < max; )
+        s->inode_bits++;
+    s->inodes = xcalloc(((size_t)1 << s->inode_bits) / 8, 1);
+    if (r < 0 || index_local_each(s->c.index, note_inode, s) < 0)
+        log_warn("index: %s", err_text());
+}
+
+/* Whether a new file has the inode of one on record: perhaps, or certainly not, and then it need not wait for the end of the look.
+ * That is asked only when many wait. */
+static bool may_be_renamed(struct scan *s, const struct stamp *st)
+{
+    if (!s->inodes && s->nfresh < FRESH_FEW)
+        return true;
+    if (!s->inodes)
+        load_inodes(s);
+    size_t bit = inode_bit(s, st->ino);
+    return s->inodes[bit / 8] >> (bit % 8) & 1;
 }
 
 static struct fact plain_fact(const char *path, size_t len, const struct stamp *st)
@@ -90,8 +128,9 @@ static void see_symlink(struct scan *s, const char *path, size_t len, const stru
         return;
     }
     struct fact f = plain_fact(path, len, st);
-    f.content = (struct content_list){.type = CONTENT_INLINE, .size = n, .inline_len = n, .root = id_hash(target, n)};
-    memcpy(f.content.inline_bytes, target, n);
+    f.content = xcalloc(1, sizeof *f.content);
+    *f.content = (struct content_list){.type = CONTENT_INLINE, .size = n, .inline_len = n, .root = id_hash(target, n)};
+    memcpy(f.content->inline_bytes, target, n);
     take_fact(s, f);
 }
 
@@ -112,9 +151,11 @@ static void see_different(struct scan *s, const struct sights *p, const struct s
         break;
     case STAMP_FILE:
         if (l)
-            take_file(s, path, v->len, &v->st, class_before(s, l));
-        else
+            take_file(s, path, v->len, v->st.size, class_before(s, l));
+        else if (may_be_renamed(s, &v->st))
             add_fresh(s, path, v->len, &v->st);
+        else
+            take_file(s, path, v->len, v->st.size, -1);
         break;
     case STAMP_SPECIAL: {
         const char *why = "neither file, directory nor symlink: not synced";
@@ -130,15 +171,14 @@ static void see(struct scan *s, const struct sights *p, const struct sight *v)
 {
     const char *path = p->bytes + v->path;
     struct ix_local l;
-    int64_t id = 0;
-    int r = index_path_id(s->c.index, path, v->len, false, &id);
-    if (r == 0 && (size_t)id < s->seen_bits)
-        s->seen[id / 8] |= (uint8_t)(1u << (id % 8));
+    int r = index_local_find(s->c.index, path, v->len, &l);
+    if (r == 0 && (size_t)l.path < s->seen_bits)
+        s->seen[l.path / 8] |= (uint8_t)(1u << (l.path % 8));
     if (s->c.ops.busy(s->c.ops.arg, path, v->len)) {
         scan_later(s, path, v->len, BUSY_MS);
         return;
     }
-    bool have = r == 0 && index_local_get(s->c.index, id, &l) == 0;
+    bool have = r == 0 && l.stamp.kind != STAMP_ABSENT;
     if (v->st.kind == STAMP_ABSENT) {
         see_absent(s, path, v->len, have ? &l : NULL);
         return;
@@ -146,7 +186,7 @@ static void see(struct scan *s, const struct sights *p, const struct sight *v)
     s->counting.files += v->st.kind == STAMP_FILE;
     if (have && stamp_same(&l.stamp, &v->st)) {
         if (!l.settled && v->st.kind == STAMP_FILE)
-            take_file(s, path, v->len, &v->st, class_before(s, &l));
+            take_file(s, path, v->len, v->st.size, class_before(s, &l));
         return;
     }
     see_different(s, p, v, have ? &l : NULL);
@@ -154,6 +194,7 @@ static void see(struct scan *s, const struct sights *p, const struct sight *v)
 
 void scan_on_sights(struct scan *s, const struct sights *p)
 {
+    bool reading = index_read_begin(s->c.index) == 0;
     for (size_t i = 0; i < p->n; i++) {
         const struct sight *v = &p->v[i];
         const char *path = p->bytes + v->path;
@@ -164,6 +205,8 @@ void scan_on_sights(struct scan *s, const struct sights *p)
         else if (v->len)
             see(s, p, v);
     }
+    if (reading)
+        index_read_end(s->c.index);
     take_pump(s);
 }
 
@@ -173,6 +216,18 @@ void scan_on_sights(struct scan *s, const struct sights *p)
 static bool was_seen(const struct scan *s, int64_t path)
 {
     return (size_t)path >= s->seen_bits || (s->seen[path / 8] >> (path % 8) & 1);
+}
+
+static int unseen(void *arg, const struct ix_local *l)
+{
+    struct scan *s = arg;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    if (was_seen(s, l->path))
+        return 0;
+    int r = index_path_get(s->c.index, l->path, &name, NULL);
+    if (r == 0)
+        add_missing(s, (const char *)name.data, name.len, l);
+    return r;
 }
 
 static int unseen_beneath(void *arg, const struct ix_local *l, const char *name, size_t len)
@@ -186,7 +241,7 @@ static int unseen_beneath(void *arg, const struct ix_local *l, const char *name,
  * made and emptied before there was a watch on it. */
 static void find_unseen(struct scan *s, const struct hints *looked)
 {
-    int r = s->full_look ? index_local_beneath(s->c.index, "", 0, unseen_beneath, s) : 0;
+    int r = s->full_look ? index_local_each(s->c.index, unseen, s) : 0;
     for (size_t i = 0; r >= 0 && !s->full_look && i < looked->n; i++)
         if (looked->v[i].deep)
             r = index_local_beneath(s->c.index, looked->v[i].path, looked->v[i].len, unseen_beneath, s);
@@ -275,10 +330,11 @@ static bool take_renamed(struct scan *s, const struct candidate *c, const struct
     if (engine_entry(s->c.engine, m->local.entry, &raw, &ent, &row) < 0 || ent.kind != KIND_FILE)
         return false;
     struct fact f = plain_fact(c->path, c->len, &c->st);
-    f.content = (struct content_list){.type = ent.content.type, .class = ent.content.class, .nblocks = ent.content.nblocks,
-                                      .root = ent.content.root, .size = ent.size, .inline_len = ent.content.inline_bytes.len};
+    f.content = xcalloc(1, sizeof *f.content);
+    *f.content = (struct content_list){.type = ent.content.type, .class = ent.content.class, .nblocks = ent.content.nblocks,
+                                       .root = ent.content.root, .size = ent.size, .inline_len = ent.content.inline_bytes.len};
     if (ent.content.inline_bytes.len)
-        memcpy(f.content.inline_bytes, ent.content.inline_bytes.p, ent.content.inline_bytes.len);
+        memcpy(f.content->inline_bytes, ent.content.inline_bytes.p, ent.content.inline_bytes.len);
     take_fact(s, f);
     return true;
 }
@@ -334,6 +390,22 @@ static int deepest_first(const void *a, const void *b)
     return -strcmp(((const struct missing *)a)->path, ((const struct missing *)b)->path);
 }
 
+/* New files are renamed ones, or are to be hashed. */
+static void settle_fresh(struct scan *s)
+{
+    for (size_t i = 0; i < s->nfresh; i++) {
+        struct candidate *c = &s->fresh[i];
+        struct missing *m = s->nmissing ? renamed_from(s, &c->st) : NULL;
+        if (m && take_renamed(s, c, m)) {
+            m->matched = true;
+            take_gone(s, m);
+        } else {
+            take_file(s, c->path, c->len, c->st.size, -1);
+        }
+        take_relieve(s);
+    }
+}
+
 void scan_settle(struct scan *s, const struct hints *looked)
 {
     find_unseen(s, looked);
@@ -342,27 +414,16 @@ void scan_settle(struct scan *s, const struct hints *looked)
     drop_not_missing(s);
     if (s->nmissing)
         qsort(s->missing, s->nmissing, sizeof *s->missing, by_ino);
-    for (size_t i = 0; i < s->nfresh; i++) {
-        struct candidate *c = &s->fresh[i];
-        struct missing *m = s->nmissing ? renamed_from(s, &c->st) : NULL;
-        if (m && take_renamed(s, c, m)) {
-            m->matched = true;
-            take_gone(s, m);
-        } else {
-            take_file(s, c->path, c->len, &c->st, -1);
-        }
-        free(c->path);
-    }
-    s->nfresh = 0;
+    settle_fresh(s);
     bool held = brake(s);
     if (s->nmissing)
         qsort(s->missing, s->nmissing, sizeof *s->missing, deepest_first);
-    for (size_t i = 0; i < s->nmissing; i++) {
-        if (!s->missing[i].matched && !held)
+    for (size_t i = 0; i < s->nmissing && !held; i++) {
+        if (!s->missing[i].matched)
             take_gone(s, &s->missing[i]);
-        free(s->missing[i].path);
+        take_relieve(s);
     }
-    s->nmissing = 0;
+    scan_forget_look(s);
     if (s->full_look)
         s->accept = false;
 }

@@ -10,8 +10,17 @@
 
 enum { JOBS_MAX = 8, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 1000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000 };
 
-struct hashed { struct candidate c; struct content_list content; struct stamp st; bool settled; int code; char text[160]; };
-struct hash_job { struct job job; struct scan *scan; size_t n; struct hashed v[JOB_FILES]; };
+/* A file that waits: there may be millions. The path is that of in_hash. */
+struct waiting { const char *path; uint32_t len; int class; };
+struct hashed { struct waiting w; struct content_list content; struct stamp st; bool settled; int code; char text[160]; };
+struct hash_job {
+    struct job job;
+    struct scan *scan;
+    struct hash_job *next;           /* in the queue */
+    uint64_t bytes; size_t n;
+    struct waiting w[JOB_FILES];
+    struct hashed *v;                /* n of them, once it is started */
+};
 
 /* ---- in the worker ---- */
 
@@ -27,7 +36,7 @@ static int read_quiet(const struct scan *s, struct hashed *h, int fd)
     int r = folder_quiet(fd);
     if (r == ERR_AGAIN)
         return r;
-    return content_read(fd, h->st.size, s->c.gear, h->c.class, pool_stopping(s->c.pool), &h->content);
+    return content_read(fd, h->st.size, s->c.gear, h->w.class, pool_stopping(s->c.pool), &h->content);
 }
 
 static int hash_one(const struct scan *s, struct hashed *h)
@@ -35,15 +44,15 @@ static int hash_one(const struct scan *s, struct hashed *h)
     const struct folder *f = s->c.folder;
     int64_t began = now_ns();
     int fd;
-    int r = folder_stat(f, h->c.path, h->c.len, &h->st);
+    int r = folder_stat(f, h->w.path, h->w.len, &h->st);
     if (r == 0 && h->st.kind != STAMP_FILE)
         return err_set(ERR_CHANGED, "no longer a file");
-    if (r < 0 || (r = folder_open_file(f, h->c.path, h->c.len, &fd)) < 0)
+    if (r < 0 || (r = folder_open_file(f, h->w.path, h->w.len, &fd)) < 0)
         return r;
     r = read_quiet(s, h, fd);
     struct stamp after;
     if (r == 0)
-        r = folder_stat(f, h->c.path, h->c.len, &after);
+        r = folder_stat(f, h->w.path, h->w.len, &after);
     /* A second writer that came and is still there may not have touched the times yet (a mapping). */
     if (r == 0 && folder_quiet(fd) == ERR_AGAIN)
         r = ERR_AGAIN;
@@ -72,40 +81,46 @@ static void hash_run(struct job *j)
 
 /* ---- back in the loop ---- */
 
-static void again(struct scan *s, const struct candidate *c)
+static void again(struct scan *s, const struct waiting *w)
 {
     uint32_t pause = RETRY_MIN_MS;
-    if (pathset_get(&s->backoff, c->path, c->len, &pause))
+    if (pathset_get(&s->backoff, w->path, w->len, &pause))
         pause = pause * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : pause * 2;
-    pathset_put(&s->backoff, c->path, c->len, pause);
-    scan_later(s, c->path, c->len, pause);
+    pathset_put(&s->backoff, w->path, w->len, pause);
+    scan_later(s, w->path, w->len, pause);
+}
+
+static struct fact fact_of(struct hashed *h)
+{
+    struct fact f = {.kind = FACT_SEEN, .path = xcalloc(h->w.len + 1, 1), .len = h->w.len, .st = h->st, .settled = h->settled};
+    memcpy(f.path, h->w.path, h->w.len);
+    f.content = xcalloc(1, sizeof *f.content);
+    *f.content = h->content;
+    return f;
 }
 
 static void hashed_done(struct scan *s, struct hashed *h)
 {
     uint32_t look_again = 0;
-    pathset_get(&s->in_hash, h->c.path, h->c.len, &look_again);
-    pathset_del(&s->in_hash, h->c.path, h->c.len);
+    pathset_get(&s->in_hash, h->w.path, h->w.len, &look_again);
     if (h->code == ERR_AGAIN || h->code == ERR_CHANGED || h->code == ERR_CLOSED) {
-        again(s, &h->c);
+        again(s, &h->w);
     } else if (h->code == ERR_NOTFOUND) {
-        scan_later(s, h->c.path, h->c.len, 0);
+        scan_later(s, h->w.path, h->w.len, 0);
     } else if (h->code < 0) {
-        if (!pathset_get(&s->told, h->c.path, h->c.len, NULL)) {
-            pathset_put(&s->told, h->c.path, h->c.len, s->looks);
-            s->c.ops.trouble(s->c.ops.arg, h->c.path, h->c.len, h->text);
+        if (!pathset_get(&s->told, h->w.path, h->w.len, NULL)) {
+            pathset_put(&s->told, h->w.path, h->w.len, s->looks);
+            s->c.ops.trouble(s->c.ops.arg, h->w.path, h->w.len, h->text);
         }
-        again(s, &h->c);
+        again(s, &h->w);
     } else {
-        pathset_del(&s->backoff, h->c.path, h->c.len);
-        pathset_del(&s->told, h->c.path, h->c.len);
+        pathset_del(&s->backoff, h->w.path, h->w.len);
+        pathset_del(&s->told, h->w.path, h->w.len);
         if (look_again)
-            scan_later(s, h->c.path, h->c.len, 0);
-        take_fact(s, (struct fact){.kind = FACT_SEEN, .path = h->c.path, .len = h->c.len, .st = h->st, .content = h->content,
-                                   .settled = h->settled});
-        return;
+            scan_later(s, h->w.path, h->w.len, 0);
+        take_fact(s, fact_of(h));
     }
-    free(h->c.path);
+    pathset_del(&s->in_hash, h->w.path, h->w.len);
 }
 
 static void hash_done(struct job *j)
@@ -115,49 +130,68 @@ static void hash_done(struct job *j)
     s->hashing--;
     for (size_t i = 0; i < h->n; i++)
         hashed_done(s, &h->v[i]);
+    free(h->v);
     free(h);
+    if (!s->in_hash.n)
+        pathset_release(&s->in_hash);   /* it has room for as many as ever were in it */
     take_pump(s);
+}
+
+static struct hash_job *pop(struct scan *s)
+{
+    struct hash_job *h = s->queue;
+    if (h && !(s->queue = h->next))
+        s->queue_last = NULL;
+    return h;
 }
 
 static void start_job(struct scan *s)
 {
-    struct hash_job *h = xcalloc(1, sizeof *h);
-    h->job = (struct job){.run = hash_run, .done = hash_done};
-    h->scan = s;
-    uint64_t bytes = 0;
-    while (h->n < JOB_FILES && s->queue_at < s->nqueue && (h->n == 0 || bytes + s->queue[s->queue_at].st.size <= JOB_BYTES)) {
-        struct candidate *c = &s->queue[s->queue_at++];
-        bytes += c->st.size;
-        h->v[h->n++] = (struct hashed){.c = *c, .code = ERR_CLOSED};
+    struct hash_job *h = pop(s);
+    h->v = xcalloc(h->n, sizeof *h->v);
+    for (size_t i = 0; i < h->n; i++) {
+        h->v[i].w = h->w[i];
+        h->v[i].code = ERR_CLOSED;
     }
-    h->job.slow = bytes > JOB_BYTES / 8;
-    if (s->queue_at == s->nqueue)
-        s->queue_at = s->nqueue = 0;
+    h->job.slow = h->bytes > JOB_BYTES / 8;
     s->hashing++;
     pool_submit(s->c.pool, &h->job);
 }
 
-void take_file(struct scan *s, const char *path, size_t len, const struct stamp *st, int class)
+/* The last job of the queue, if it has room for a file of that size, or a new one. */
+static struct hash_job *job_with_room(struct scan *s, uint64_t size)
+{
+    struct hash_job *h = s->queue_last;
+    if (h && h->n < JOB_FILES && h->bytes + size <= JOB_BYTES)
+        return h;
+    h = xcalloc(1, sizeof *h);
+    h->job = (struct job){.run = hash_run, .done = hash_done};
+    h->scan = s;
+    if (s->queue)
+        s->queue_last->next = h;
+    else
+        s->queue = h;
+    return s->queue_last = h;
+}
+
+void take_file(struct scan *s, const char *path, size_t len, uint64_t size, int class)
 {
     if (pathset_get(&s->in_hash, path, len, NULL)) {
         pathset_put(&s->in_hash, path, len, 1);
         return;
     }
-    pathset_put(&s->in_hash, path, len, 0);
-    if (s->nqueue == s->queue_cap) {
-        s->queue_cap = s->queue_cap ? 2 * s->queue_cap : 64;
-        s->queue = xrealloc(s->queue, s->queue_cap, sizeof *s->queue);
-    }
-    char *copy = xcalloc(len + 1, 1);
-    memcpy(copy, path, len);
-    s->queue[s->nqueue++] = (struct candidate){copy, len, *st, class};
+    struct hash_job *h = job_with_room(s, size);
+    h->w[h->n++] = (struct waiting){pathset_put(&s->in_hash, path, len, 0), (uint32_t)len, class};
+    h->bytes += size;
 }
 
 /* ---- facts ---- */
 
 static void fact_release(struct fact *f)
 {
-    content_list_release(&f->content);
+    if (f->content)
+        content_list_release(f->content);
+    free(f->content);
     free(f->path);
 }
 
@@ -191,8 +225,7 @@ static int give(struct scan *s, const struct fact *f)
         return engine_forget(s->c.engine, f->path, f->len);
     if (f->kind == FACT_GONE)
         return engine_gone(s->c.engine, f->path, f->len, wall);
-    bool dir = f->st.kind == STAMP_DIR;
-    return engine_seen(s->c.engine, f->path, f->len, &f->st, dir ? NULL : &f->content, f->settled, wall);
+    return engine_seen(s->c.engine, f->path, f->len, &f->st, f->content, f->settled, wall);
 }
 
 static int give_all(struct scan *s, bool *news)
@@ -236,11 +269,17 @@ bool take_flush(struct scan *s)
     return true;
 }
 
+void take_relieve(struct scan *s)
+{
+    if (s->nfact >= FACTS_MAX)
+        take_flush(s);
+}
+
 static void on_flush(void *arg) { take_flush(arg); }
 
 void take_pump(struct scan *s)
 {
-    while (!s->stopped && s->hashing < JOBS_MAX && s->queue_at < s->nqueue)
+    while (!s->stopped && s->hashing < JOBS_MAX && s->queue)
         start_job(s);
     if (s->nfact >= FACTS_MAX || (!s->hashing && !s->looking))
         take_flush(s);
@@ -253,10 +292,9 @@ void take_release(struct scan *s)
     loop_timer_clear(s->c.loop, &s->flush_timer);
     for (size_t i = 0; i < s->nfact; i++)
         fact_release(&s->fact[i]);
-    for (size_t i = s->queue_at; i < s->nqueue; i++)
-        free(s->queue[i].path);
     free(s->fact);
-    free(s->queue);
+    for (struct hash_job *h; (h = pop(s)); )
+        free(h);
     pathset_release(&s->in_hash);
     pathset_release(&s->backoff);
     pathset_release(&s->told);

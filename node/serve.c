@@ -102,7 +102,7 @@ static void serve_list(struct serve *s, const struct net_from *to, const struct 
 {
     const struct list *l = load_list(s, &m->get_tree.root);
     uint32_t first = m->get_tree.first, most = LIMIT_BODY / BLOCK_REF;
-    if (!l || first >= l->n) {
+    if (!l || m->get_tree.nblocks != l->n) {
         refuse(s, to, m->req, MSGERR_NODATA, "no such block list here");
         return;
     }
@@ -125,8 +125,9 @@ static void serve_have(struct serve *s, const struct net_from *to, const struct 
     uint32_t most = LIMIT_BLOCKS, n = m->have.count < most ? m->have.count : most;
     size_t len = (n + 7) / 8;
     uint8_t *bits = xcalloc(len + 1, 1);
-    for (uint32_t i = 0; here && i < n; i++)
-        bits[i / 8] |= (uint8_t)(1u << (i % 8));
+    memset(bits, here ? 0xff : 0, len);  /* 2 MiB at most: byte by byte, for whoever asks again and again */
+    if (here && n % 8)
+        bits[len - 1] = (uint8_t)((1u << (n % 8)) - 1);
     struct msg reply = {.type = MSG_HAVE_OK, .req = m->req, .have_ok = {.root = m->have.root, .first = m->have.first, .count = n}};
     zmq_msg_t body;
     net_body_take(&body, bits, len);

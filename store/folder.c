@@ -327,12 +327,19 @@ int folder_readlink(const struct folder *f, const char *path, size_t len, struct
     return buf_ok(target) ? 0 : err_set(ERR_FULL, "%s: target of more than %zu bytes", path_show(z.s, len), target->max);
 }
 
+int folder_lease(int fd)
+{
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+        return errno;
+    (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+    return 0;
+}
+
 int folder_quiet(int fd)
 {
-    if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
-        (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+    errno = folder_lease(fd);
+    if (errno == 0)
         return 0;
-    }
     if (errno == EAGAIN)
         return err_set(ERR_AGAIN, "somebody has the file open for writing");
     return err_set(ERR_NOTFOUND, "leases: %m");

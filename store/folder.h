@@ -5,7 +5,8 @@
  * Durability of a batch (two flushes, whatever its size):
  *   temp files written -> syncfs -> renames -> syncfs -> (the caller commits the index)
  * A user's file is only ever replaced by rename of a complete durable temp file, with RENAME_EXCHANGE, and the displaced file is
- * looked at: if it is not the file the decision was based on, it is put back (another exchange) and the result is ERR_CHANGED.
+ * looked at: if it is not the file the decision was based on, or somebody has it open for writing, it is put back (another
+ * exchange) and the result is ERR_CHANGED.
  * Nothing of the user's is ever unlinked: a replaced or removed file is renamed into kept/. Empty directories are removed.
  * Nothing of the user's is ever in tmp/ either, which may be cleared at any time: a new file is first renamed into kept/ under
  * the name that the displaced one will have, and it is from there that the two are exchanged.
@@ -95,8 +96,8 @@ struct change {
     struct bytes target;               /* SYMLINK */
     uint32_t mode; int64_t mtime_ns;
     /* results */
-    /* 0, ERR_CHANGED (something else is there: nothing was done), ERR_FULL, ERR_IO, ERR_EXISTS (a directory that is not empty, or
-     * the name in kept/ is taken), ERR_BAD (path or target break the rules) */
+    /* 0, ERR_CHANGED (something else is there, or somebody is writing to it: nothing was done), ERR_FULL, ERR_IO, ERR_EXISTS (a
+     * directory that is not empty, or the name in kept/ is taken), ERR_BAD (path or target break the rules) */
     int code;
     char text[160];               /* why, when code < 0 */
     /* As read back after the change; if the user was faster, what we had put there, so that the next look sees a difference. It is

@@ -44,6 +44,32 @@ static int arrived(const struct spot *at, const struct stamp *meant)
     return stamp_same_file(&now, meant) ? 0 : something_else();
 }
 
+/* Whoever has a file open for writing would go on writing to it in kept/, where nobody sees it. No, where it cannot be told: a link, no
+ * right to read it, a file system without leases. */
+static bool is_written(const struct spot *at)
+{
+    AUTOCLOSE int fd = folder_beneath(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    return fd >= 0 && folder_lease(fd) == EAGAIN;
+}
+
+static int nobody_writes(const struct spot *at)
+{
+    return is_written(at) ? err_set(ERR_CHANGED, "somebody has it open for writing: it is left alone") : 0;
+}
+
+/* Before a file of the user's is moved to kept/, and again when it is there: then whoever opens the path opens another file. */
+static int before_displacing(const struct spot *at, const struct stamp *expected)
+{
+    int code = folder_expect(at, expected);
+    return code < 0 ? code : nobody_writes(at);
+}
+
+static int after_displacing(const struct spot *kept, const struct stamp *expected)
+{
+    int code = arrived(kept, expected);
+    return code < 0 ? code : nobody_writes(kept);
+}
+
 struct timespec folder_time(int64_t mtime_ns)
 {
     const int64_t second = 1000000000;
@@ -104,12 +130,12 @@ static void out_of_kept(struct change *c, const struct spot *kept, const struct 
 int folder_take_away(const struct folder *f, struct change *c, const struct spot *at)
 {
     const struct spot kept = kept_spot(f, c);
-    int code = folder_expect(at, &c->expected);
+    int code = before_displacing(at, &c->expected);
     if (code == 0)
         code = into_kept(at, &kept);
     if (code < 0)
         return code;
-    code = arrived(&kept, &c->expected);
+    code = after_displacing(&kept, &c->expected);
     if (code < 0)
         out_of_kept(c, &kept, at);
     else
@@ -130,14 +156,14 @@ static int place_new(const struct folder *f, const struct spot *src, const struc
     return code;
 }
 
-/* Takes back an exchange that displaced another file than expected. What the second exchange displaces should be ours; if not, the
- * user was there between the two, and that file stays in kept/. */
+/* Takes back an exchange that displaced another file than expected, or one that is being written. What the second exchange displaces
+ * should be ours, untouched; if not, the user was there between the two, and that file stays in kept/. */
 static void undo_exchange(struct change *c, const struct spot *kept, const struct spot *src, const struct stamp *is, const struct spot *at)
 {
     struct stamp back;
     if (!rename_to(kept, at, RENAME_EXCHANGE))
         out_of_kept(c, kept, at);   /* ours was removed by somebody: then there is room for the displaced one */
-    else if (folder_look(kept->dir, kept->name, &back) == 0 && stamp_same_file(&back, is))
+    else if (folder_look(kept->dir, kept->name, &back) == 0 && stamp_same_file(&back, is) && !is_written(kept))
         out_of_kept(c, kept, src);
     else
         c->was_kept = true;
@@ -161,7 +187,7 @@ static int replace_in_steps(const struct folder *f, struct change *c, const stru
 static int replace(const struct folder *f, struct change *c, const struct spot *src, const struct stamp *is, const struct spot *at)
 {
     const struct spot kept = kept_spot(f, c);
-    int code = folder_expect(at, &c->expected);
+    int code = before_displacing(at, &c->expected);
     if (code == 0)
         code = into_kept(src, &kept);
     if (code < 0)
@@ -177,7 +203,7 @@ static int replace(const struct folder *f, struct change *c, const struct spot *
         out_of_kept(c, &kept, src);
         return code;
     }
-    code = arrived(&kept, &c->expected);
+    code = after_displacing(&kept, &c->expected);
     if (code < 0)
         undo_exchange(c, &kept, src, is, at);
     else

@@ -29,6 +29,9 @@ int folder_look(int dirfd, const char *name, struct stamp *out);
 /* errno as a code, with the text "path: doing: why"; a link in the middle of the path is named. */
 int folder_error(const struct folder *f, const char *path, const char *doing);
 
+/* Whether a lease can be had that nobody may have who writes: 0, or the errno, without a text. See folder_quiet. */
+int folder_lease(int fd);
+
 void folder_close_fd(int *fd);                   /* for AUTO; -1 is fine; keeps errno */
 #define AUTOCLOSE AUTO(folder_close_fd)
 
@@ -39,7 +42,7 @@ struct timespec folder_time(int64_t mtime_ns);
 int folder_set_meta(const struct spot *at, const struct stamp *is, uint32_t mode, int64_t mtime_ns, struct stamp *now) MUST_CHECK;
 /* Is `at` as `expected`? 0 or ERR_CHANGED. */
 int folder_expect(const struct spot *at, const struct stamp *expected) MUST_CHECK;
-/* Moves the file or link at `at` to kept/c->kept, after a check of `expected` before and after. */
+/* Moves the file or link at `at` to kept/c->kept, after a check of `expected`, and that nobody writes to it, before and after. */
 int folder_take_away(const struct folder *f, struct change *c, const struct spot *at) MUST_CHECK;
 int folder_remove_dir(const struct spot *at) MUST_CHECK;
 /* Puts the file or link at `src` (`is`, when looked at before) to `at`, where there must be c->expected. */

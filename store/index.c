@@ -287,7 +287,7 @@ int index_begin(struct index *ix)
 
 int index_commit(struct index *ix)
 {
-    assert(ix->state != IX_IDLE);
+    assert(index_in_tx(ix));
     if (ix->state == IX_FAILED)
         return err_set(ix->failed, "index %s: a write of this transaction failed: roll it back", ix->path);
     int rc = exec(ix, "COMMIT");
@@ -302,13 +302,29 @@ void index_rollback(struct index *ix)
         return;
     if (!sqlite3_get_autocommit(ix->db))   /* after some failures SQLite has done it by itself */
         (void)sqlite3_exec(ix->db, "ROLLBACK", NULL, NULL, NULL);
+    if (ix->state != IX_READ)
+        ix->want = ix->want_at_begin;
     ix->state = IX_IDLE;
-    ix->want = ix->want_at_begin;
 }
 
 bool index_in_tx(const struct index *ix)
 {
-    return ix->state != IX_IDLE;
+    return ix->state == IX_TX || ix->state == IX_FAILED;
+}
+
+int index_read_begin(struct index *ix)
+{
+    assert(ix->state == IX_IDLE);
+    int rc = exec(ix, "BEGIN");
+    if (rc == 0)
+        ix->state = IX_READ;
+    return rc;
+}
+
+void index_read_end(struct index *ix)
+{
+    assert(ix->state == IX_READ);
+    index_rollback(ix);   /* there is nothing to be lost */
 }
 
 /* When more than an eighth of the pages is free (a large want list has been worked off), gives 8 MiB back. */

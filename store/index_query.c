@@ -4,7 +4,8 @@
 #include <string.h>
 
 #define ENTRY "id, stream, path, seq, live, kind, hlc, size, root, raw FROM entry "
-#define LOCAL "l.path, l.entry, l.kind, l.mode, l.dev, l.ino, l.size, l.mtime, l.ctime, l.settled"
+#define LOCAL_REST "l.entry, l.kind, l.mode, l.dev, l.ino, l.size, l.mtime, l.ctime, l.settled"
+#define LOCAL "l.path, " LOCAL_REST
 #define WANT "entry, path, stream, seq, size, role, kind, root FROM want "
 #define KEPT "id, path, entry, size, kept_ms, root, name FROM kept "
 #define ROOT_IS "substr(root, 1, 8) = substr(?1, 1, 8) AND root = ?1 "
@@ -41,6 +42,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind = 1",
     [Q_LOCAL_PUT] = "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_LOCAL_GET] = "SELECT " LOCAL " FROM local l WHERE path = ?",
+    [Q_LOCAL_FIND] = "SELECT p.id, " LOCAL_REST " FROM path p LEFT JOIN local l ON l.path = p.id WHERE p.name = ?",
     [Q_LOCAL_DEL] = "DELETE FROM local WHERE path = ?",
     [Q_LOCAL_EACH] = "SELECT " LOCAL " FROM local l ORDER BY path",
     [Q_LOCAL_BENEATH] = "SELECT " LOCAL ", p.name FROM path p CROSS JOIN local l ON l.path = p.id"
@@ -68,6 +70,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_PUT] = "INSERT INTO kept VALUES (NULL, ?, ?, ?, ?, ?, ?)",
     [Q_KEPT_DEL] = "DELETE FROM kept WHERE id = ?",
     [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE root = ?",
+    [Q_KEPT_NAMELESS] = "SELECT " KEPT "WHERE id > ? AND root IS NULL ORDER BY id",
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
 };
 
@@ -140,7 +143,7 @@ struct query q_begin(struct index *ix, enum query_id id)
         return q;
     }
     if (!sqlite3_stmt_readonly(q.st)) {
-        assert(ix->state != IX_IDLE);
+        assert(index_in_tx(ix));
         if (ix->state == IX_FAILED)
             q.rc = err_set(ix->failed, "index %s: an earlier write of this transaction failed: roll it back", ix->path);
     }

@@ -179,6 +179,14 @@ int index_local_get(struct index *ix, int64_t path, struct ix_local *out)
     return rc ? rc : local_columns(&q, out);
 }
 
+int index_local_find(struct index *ix, const char *path, size_t len, struct ix_local *out)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_LOCAL_FIND);
+    q_put_bytes(&q, path, len);
+    int rc = q_row(&q);
+    return rc ? rc : local_columns(&q, out);
+}
+
 int index_local_del(struct index *ix, int64_t path)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_LOCAL_DEL);

@@ -17,10 +17,11 @@ struct scene { struct liar l; struct stand s; struct book b, b2; struct learned 
 
 /* ---- books ---- */
 
+/* arg: another name for the file of several blocks */
 static void good_book(struct scene *c)
 {
     book_text(&c->b, "from-liar", "this is well");
-    book_blocks(&c->b, "from-liar-blocks", 3, 50000, 0, 0);
+    book_blocks(&c->b, *c->arg ? c->arg : "from-liar-blocks", 3, 50000, 0, 0);
     book_seal(&c->b, HONEST);
 }
 
@@ -87,6 +88,36 @@ static void twisted_list(struct scene *c)
     book_blocks(&c->b, "twisted-list", 3, 50000, 0, 0);
     book_seal(&c->b, HONEST);
     c->s.blocks = SERVE_TWISTED;
+}
+
+/* Contents that the nodes have, described wrongly: whoever serves them says something else than the entry, and is right. */
+static void borrowed_roots(struct scene *c)
+{
+    const struct known_file *f = &c->k.file, *one = &c->k.one;
+    if (f->nblocks < 3 || !one->size)
+        die("there is nothing to borrow");
+    book_content(&c->b, "borrowed-more", &(struct known_file){ f->root, f->nblocks + 1, f->size });
+    book_content(&c->b, "borrowed-fewer", &(struct known_file){ f->root, f->nblocks - 1, f->size });
+    book_content(&c->b, "borrowed-longer", &(struct known_file){ f->root, f->nblocks, f->size + 1 });
+    book_content(&c->b, "borrowed-shorter", &(struct known_file){ f->root, f->nblocks, f->size - 1 });
+    book_content(&c->b, "borrowed-many", &(struct known_file){ f->root, 100000, f->size });
+    for (uint64_t i = 1; i <= 3; i++) {
+        const char *names[] = { "borrowed-one-1", "borrowed-one-2", "borrowed-one-3" };
+        book_content(&c->b, names[i - 1], &(struct known_file){ one->root, 1, one->size + i });
+    }
+    book_seal(&c->b, HONEST);
+}
+
+/* As many files as take a list of a million blocks each. */
+static void huge_lists(struct scene *c)
+{
+    for (int i = 0; i < 40; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "huge-list-%d", i);
+        book_content(&c->b, path, &(struct known_file){ id_hash(path, strlen(path)), 1000000, 1ull << 40 });
+    }
+    book_seal(&c->b, HONEST);
+    c->s.noise_tree = true;
 }
 
 /* arg: a path. The entry pretends to have seen everything that all streams will ever say, but not what they say next. */
@@ -170,6 +201,7 @@ static void silent_blocks(struct scene *c)
     c->s.honest_at = c->arg;
 }
 
+static void silent_lists(struct scene *c) { claim_all(c, 1000); c->s.silent_tree = true; }
 static void silent_sets(struct scene *c) { c->s.silent_cs = true; claim_all(c, LIMIT_SEQ); }
 static void empty_sets(struct scene *c) { claim_all(c, LIMIT_SEQ); c->b.known = 0; }
 static void silent_control(struct scene *c) { c->s.silent_ctl = true; c->s.say_ctl_n = LIMIT_SEQ; }
@@ -236,7 +268,8 @@ static const struct { const char *name; void (*prepare)(struct scene *); } STAND
     { "count-lies", count_lies }, { "clock-ahead", clock_ahead }, { "path", entry_path }, { "through-symlink", through_symlink },
     { "sizes-lie", sizes_lie }, { "inline-lies", inline_lies }, { "twisted-list", twisted_list }, { "covers-future", covers_future },
     { "full-context", full_context }, { "two-histories", two_histories }, { "one-path", one_path }, { "real-streams", real_streams }, { "silent-blocks", silent_blocks },
-    { "silent-sets", silent_sets }, { "empty-sets", empty_sets }, { "silent-control", silent_control }, { "wrong-blocks", wrong_blocks },
+    { "silent-lists", silent_lists }, { "silent-sets", silent_sets }, { "borrowed-roots", borrowed_roots }, { "huge-lists", huge_lists },
+    { "empty-sets", empty_sets }, { "silent-control", silent_control }, { "wrong-blocks", wrong_blocks },
     { "hello-as-other", hello_as_other }, { "many-streams", many_streams }, { "flood-vectors", flood_vectors },
     { "flood-replies", flood_replies }, { "malformed", malformed }, { "replay", replay }, { "forged-vector", forged_vector },
 };

@@ -240,7 +240,7 @@ def a_flood_of_requests_with_bodies(): flood("body")
 def a_flood_of_large_vectors():
     w = world()
     with Memory(w.a), Stand("flood-vectors", w.a) as stand:
-        stand.wait(published=5000)
+        stand.wait(published=2000)
         check(60)
 
 
@@ -343,6 +343,49 @@ def sizes_and_counts_that_lie():
     check()
 
 
+DISTRUST = "asked for no more"
+
+
+@test
+def contents_that_exist_described_wrongly():
+    w = world()
+    check()                              # there are files of one block
+    forgiven()
+    before = {n: w.log(n) for n in (w.a, w.b)}
+    with Stand("borrowed-roots", w.a, w.b) as stand:
+        stand.wait(tree=30, blk=6)
+        check()
+    for n in (w.a, w.b):
+        assert not [f for f in os.listdir(n.folder) if f.startswith("borrowed")]
+        assert DISTRUST not in w.log(n)[len(before[n]):], "an honest node was taken for a liar"
+
+
+@test
+def a_list_that_is_not_that_of_the_file():
+    w = world()
+    forgiven()
+    before = w.log(w.a)
+    with Stand("twisted-list", w.a, w.b) as stand:
+        stand.wait(tree=3)
+        logs(w.a, DISTRUST, before)
+        check()
+    assert not exists(w.a.folder, "twisted-list")
+    assert w.log(w.a)[len(before):].count(DISTRUST) == 1
+    with Stand("good", w.a, w.b, "well-again"):
+        for n in (w.a, w.b):             # it has started anew
+            wait_until(lambda: exists(n.folder, "well-again"), 20, "the file of whom nobody believed anything")
+
+
+@test
+def lists_of_a_million_blocks():
+    w = world()
+    forgiven()
+    with Memory(w.a), Stand("huge-lists", w.a, w.b) as stand:
+        stand.wait(tree=40)
+        check()
+        logs(w.a, DISTRUST)
+
+
 def edits_go_on(name):
     w = world()
     for i, (n, other) in enumerate(((w.b, w.a), (w.a, w.b), (w.b, w.a), (w.a, w.b))):
@@ -428,6 +471,50 @@ def new_file_of_b(size, deadline, where=None):
         write(w.b.folder, name, data)
         wait_until(lambda: is_file_with(w.a.folder, name, data), deadline, f"{name} at a")
     return act
+
+
+def address_file():
+    return os.path.join(temp_dir("where"), "address")
+
+
+@test
+def wrong_blocks_are_taken_from_others():
+    w, where = world(), address_file()
+    before = w.log(w.a)
+    stand = with_liar_first("wrong-blocks", new_file_of_b(9_000_000, 20, where), where)
+    assert stand.asked["blk"], stand.asked
+    logs(w.a, DISTRUST, before)
+    assert w.log(w.a)[len(before):].count(DISTRUST) == 1
+    check()
+
+
+@test
+def blocks_that_never_come_are_taken_from_others():
+    where = address_file()
+    stand = with_liar_first("silent-blocks", new_file_of_b(9_000_000, 20, where), where)
+    assert stand.asked["blk"], stand.asked
+    check()
+
+
+@test
+def lists_that_never_come_are_taken_from_others():
+    stand = with_liar_first("silent-lists", new_file_of_b(1_000_000, 20))
+    assert stand.asked["tree"], stand.asked
+    check()
+
+
+@test
+def change_sets_that_never_come_are_taken_from_others():
+    stand = with_liar_first("silent-sets", new_file_of_b(3000, 12))
+    assert stand.asked["cs"], stand.asked
+    check()
+
+
+@test
+def promises_of_change_sets_that_are_empty():
+    stand = with_liar_first("empty-sets", new_file_of_b(3000, 20))
+    assert stand.asked["cs"], stand.asked
+    check()
 
 
 @test

@@ -1,7 +1,7 @@
 /* Engines without a disk or a network: what one authors, others take, in any order and through anybody. */
 #include <sodium.h>
 
-#include "node/engine.h"
+#include "node/engine_priv.h"
 #include "tests/unit/t.h"
 
 enum { DEVICES = 3 };
@@ -429,6 +429,53 @@ static void test_random_histories_converge(void)
     }
 }
 
+/* ---- streams ---- */
+
+enum { MANY = 400 };
+static void compare_streams(struct engine *e, const uint8_t (*inc)[8], const int64_t *id, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct sid sid = sid_make(&e->c.group->id, &e->c.keys->dev, inc[i]);
+        const struct stream *s = engine_stream_by_sid(e, &sid);
+        CHECK((s != NULL) == (id[i] != 0));
+        CHECK(!s || (s->row.id == id[i] && engine_stream(e, id[i]) == s));
+    }
+}
+
+/* Those of a transaction that was rolled back are forgotten, and their numbers given again. */
+static void test_streams_are_found(void)
+{
+    struct world *w = world_new();
+    struct engine *e = w->d[0].e;
+    uint8_t inc[MANY][8];
+    int64_t id[MANY] = {0}, mine[MANY];
+    uint64_t seed = 1;
+    for (size_t n = 0; n < MANY; ) {
+        size_t first = n, more = n + 1 + t_rand(&seed) % 20;
+        bool keep = t_rand(&seed) % 3 != 0;
+        must(engine_begin(e));
+        for (; n < MANY && n < more; n++) {
+            struct stream *s;
+            memcpy(inc[n], &(uint64_t){t_rand(&seed)}, 8);
+            must(engine_stream_add(e, &e->c.keys->dev, inc[n], &s));
+            id[n] = s->row.id;
+        }
+        memcpy(mine, id, sizeof mine);
+        compare_streams(e, inc, mine, n);
+        if (keep) {
+            commit(w, 0);
+        } else {
+            engine_rollback(e);
+            memset(id + first, 0, (n - first) * sizeof *id);
+        }
+        compare_streams(e, inc, id, n);
+    }
+    CHECK(!engine_stream(e, 0) && !engine_stream(e, MANY + 1) && !engine_stream(e, INT64_MAX));
+    must(engine_reload(e));
+    compare_streams(e, inc, id, MANY);
+    world_free(w);
+}
+
 int main(void)
 {
     must(keys_init());
@@ -445,5 +492,6 @@ int main(void)
     RUN(test_clock_far_ahead_is_deferred);
     RUN(test_rollback_is_noticed_and_no_number_used_twice);
     RUN(test_random_histories_converge);
+    RUN(test_streams_are_found);
     return t_done();
 }

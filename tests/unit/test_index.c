@@ -450,6 +450,9 @@ static void test_kept(void)
     struct seen s = { 0 };
     OK(index_kept_by_root(ix, &ID_NONE, see_kept, &s));
     EQ_U(s.n, 0);
+    OK(index_kept_nameless(ix, none.id, see_kept, &s));
+    EQ_U(s.n, 0);
+    EQ_I(index_kept_nameless(ix, 0, same_kept, &none), 6);
     OK(index_kept_each(ix, see_kept, &s));
     EQ_MEM(s.v, ((int64_t[]){ young.id, none.id }), 2 * sizeof *s.v);
     OK(index_commit(ix));
@@ -460,9 +463,8 @@ static void test_conflicts(void)
     uint64_t n;
     struct seen s = { 0 };
     OK(index_begin(ix));
-    OK(index_conflict_set(ix, 9, true));
-    OK(index_conflict_set(ix, 8, true));
-    OK(index_conflict_set(ix, 9, true));
+    for (int i = 0; i < 3; i++)
+        OK(index_conflict_set(ix, i == 1 ? 8 : 9, true));
     OK(index_conflict_set(ix, 7, false));
     OK(index_conflict_count(ix, &n));
     EQ_U(n, 2);

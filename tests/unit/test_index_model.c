@@ -216,6 +216,25 @@ static void compare_streams(void)
     }
 }
 
+/* What index_local_find says of a name is what index_path_id and index_local_get say, in and out of a span of reads. */
+static void compare_finds(void)
+{
+    for (unsigned name = 0; name < PATHS; name++) {
+        struct ix_local got, l;
+        int64_t id;
+        const char *text = name_of(name);
+        int rc = index_path_id(ix, text, strlen(text), false, &id);
+        EQ_I(index_local_find(ix, text, strlen(text), &got), rc);
+        if (rc < 0)
+            continue;
+        EQ_I(got.path, id);
+        if (index_local_get(ix, id, &l) == 0)
+            CHECK(l.entry == got.entry && l.settled == got.settled && stamp_same(&l.stamp, &got.stamp));
+        else
+            CHECK(got.entry == 0 && got.stamp.kind == STAMP_ABSENT);
+    }
+}
+
 static void compare_paths(void)
 {
     uint64_t beneath = 0, n = 0, here = 0, conflicts = 0, files = 0, bytes = 0, got, got_bytes;
@@ -263,6 +282,7 @@ static void compare(void)
     compare_roots();
     compare_streams();
     compare_paths();
+    compare_finds();
 }
 
 static void run(const char *path, uint64_t first_seed)

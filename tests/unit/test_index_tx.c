@@ -250,13 +250,44 @@ static void bug_want_del(struct index *ix) { (void)!index_want_del(ix, 1); }
 static void bug_path(struct index *ix) { int64_t id; (void)!index_path_id(ix, "p", 1, true, &id); }
 static void bug_begin(struct index *ix) { (void)!index_begin(ix); (void)!index_begin(ix); }
 static void bug_commit(struct index *ix) { (void)!index_commit(ix); }
+static void bug_read_write(struct index *ix) { (void)!index_read_begin(ix); (void)!index_kv_put(ix, "k", "v", 1); }
+static void bug_read_begin(struct index *ix) { (void)!index_read_begin(ix); (void)!index_begin(ix); }
+static void bug_read_in_tx(struct index *ix) { (void)!index_begin(ix); (void)!index_read_begin(ix); }
 static void test_bugs(void)
 {
+    aborts(bug_read_write);
+    aborts(bug_read_begin);
+    aborts(bug_read_in_tx);
     aborts(bug_put);
     aborts(bug_want_del);
     aborts(bug_path);
     aborts(bug_begin);
     aborts(bug_commit);
+}
+
+/* Reads between index_read_begin and index_read_end see one state; then the file is free, and writing goes on. */
+static void test_read_span(void)
+{
+    struct index *ix = t_index(":memory:");
+    AUTO(buf_release) struct buf v = BUF_INIT(16);
+    uint64_t n, bytes;
+    OK(index_begin(ix));
+    OK(index_kv_put(ix, "k", "v", 1));
+    OK(index_want_put(ix, &(struct ix_want){ .entry = 1, .path = 1, .stream = 1, .seq = 1, .size = 5, .role = WANT_KEEP, .kind = KIND_FILE }));
+    OK(index_commit(ix));
+    for (int i = 0; i < 3; i++) {
+        OK(index_read_begin(ix));
+        CHECK(!index_in_tx(ix));
+        OK(index_kv_get(ix, "k", &v));
+        index_read_end(ix);
+        OK(index_want_totals(ix, &n, &bytes));
+        CHECK(n == 1 && bytes == 5);
+        OK(index_begin(ix));
+        OK(index_kv_put(ix, "k", "w", 1));
+        OK(index_commit(ix));
+    }
+    OK(index_read_begin(ix));
+    index_close(&ix);
 }
 
 /* ---- checkpoints ---- */
@@ -389,6 +420,7 @@ int main(void)
     RUN(test_full);
     RUN(test_io);
     RUN(test_bugs);
+    RUN(test_read_span);
     RUN(test_checkpoint);
     RUN(test_killed);
     t_dir_remove();

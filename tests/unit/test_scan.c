@@ -145,6 +145,44 @@ static void test_rename_while_not_running_reads_nothing(void)
     EQ_U(authored(), 9);
 }
 
+enum { NEW_FILES = 1500 };
+static char *new_file(unsigned i)
+{
+    static char name[16];
+    snprintf(name, sizeof name, "n%04u", i);
+    return name;
+}
+
+/* With so many new files only those wait for the end of the look that may be renamed ones; and with so many gone the facts are given in
+ * parts. */
+static void test_rename_among_many_new_and_many_gone(void)
+{
+    world_begin();
+    put_big("a", BIG, 1);
+    first_scan();
+    wait_settled("a", NULL);
+    scan_end();
+    watch_reads();
+    make_dir("z");
+    OK(rename(full("a"), full("z/a")));
+    for (unsigned i = 0; i < NEW_FILES; i++)
+        edit(new_file(i), "x");
+    first_scan();
+    EQ_U(content_reads, 0);
+    EQ_U(version("z/a").size, BIG);
+    CHECK(is_deleted("a"));
+    for (unsigned i = 0; i < NEW_FILES; i++)
+        CHECK(on_disk(new_file(i)));
+    uint64_t before = authored();
+    for (unsigned i = 0; i < NEW_FILES; i++)
+        OK(unlink(full(new_file(i))));
+    scan_accept_deletions(w.scan);
+    settle();
+    for (unsigned i = 0; i < NEW_FILES; i++)
+        CHECK(is_deleted(new_file(i)));
+    EQ_U(authored() - before, NEW_FILES);
+}
+
 static void test_directory_rename_reads_nothing(void)
 {
     world_begin();
@@ -404,6 +442,7 @@ int main(void)
     RUN(test_deletes_are_noticed);
     RUN(test_rename_reads_nothing);
     RUN(test_rename_while_not_running_reads_nothing);
+    RUN(test_rename_among_many_new_and_many_gone);
     RUN(test_directory_rename_reads_nothing);
     RUN(test_renamed_and_edited_is_read);
     RUN(test_moved_in_and_out);

@@ -217,7 +217,8 @@ void attack_ranges(struct liar *l, const char *address)
     struct id none = id_hash("nothing", 7), root = k.file.root;
     expect(s, &(struct msg){ .type = MSG_GET_TREE, .get_tree = { none, 2, 0, 2 } }, MSG_ERR, 0);
     expect(s, &(struct msg){ .type = MSG_GET_TREE, .get_tree = { root, LIMIT_BLOCKS, LIMIT_BLOCKS - 4096, 4096 } }, MSG_ERR, 0);
-    expect(s, &(struct msg){ .type = MSG_GET_TREE, .get_tree = { root, LIMIT_BLOCKS, 0, 4096 } }, MSG_TREE, LIMIT_BODY);
+    expect(s, &(struct msg){ .type = MSG_GET_TREE, .get_tree = { root, LIMIT_BLOCKS, 0, 4096 } }, MSG_ERR, 0);
+    expect(s, &(struct msg){ .type = MSG_GET_TREE, .get_tree = { root, k.file.nblocks, 0, k.file.nblocks } }, MSG_TREE, LIMIT_BODY);
     expect(s, &(struct msg){ .type = MSG_HAVE, .have = { none, LIMIT_BLOCKS, 0, LIMIT_BLOCKS } }, MSG_HAVE_OK, LIMIT_BODY);
     struct msg b[] = { want(&none, 0, &none, 1), want(&none, 5, &root, 32), want(&root, LIMIT_BLOCKS - 40, &root, 32), want(&root, 0, &root, 1) };
     for (size_t i = 0; i < sizeof b / sizeof *b; i++)

@@ -90,6 +90,18 @@ void book_link(struct book *b, const char *path, const char *target)
                                .content = { c.data, c.len } });
 }
 
+void book_content(struct book *b, const char *path, const struct known_file *f)
+{
+    AUTO(buf_release) struct buf c = BUF_INIT(8192);
+    mp_put_array(&c, 4);
+    mp_put_u64(&c, 1);
+    mp_put_u64(&c, 0);
+    mp_put_u64(&c, f->nblocks);
+    mp_put_bin(&c, f->root.b, ID_LEN);
+    book_add(b, &(struct lie){ .kind = KIND_FILE, .path = path, .pathlen = strlen(path), .mode = 0644, .mtime_ns = 1500000000000000000,
+                               .size = f->size, .content = { c.data, c.len } });
+}
+
 struct id book_blocks(struct book *b, const char *path, uint32_t n, uint32_t len, uint64_t say_size, uint32_t say_n)
 {
     uint8_t *refs = xcalloc(n, BLOCK_REF);
@@ -106,14 +118,7 @@ struct id book_blocks(struct book *b, const char *path, uint32_t n, uint32_t len
     b->list[b->nlist].root = root;
     b->list[b->nlist].refs = refs;
     b->list[b->nlist++].n = n;
-    AUTO(buf_release) struct buf c = BUF_INIT(8192);
-    mp_put_array(&c, 4);
-    mp_put_u64(&c, 1);
-    mp_put_u64(&c, 0);
-    mp_put_u64(&c, say_n ? say_n : n);
-    mp_put_bin(&c, root.b, ID_LEN);
-    book_add(b, &(struct lie){ .kind = KIND_FILE, .path = path, .pathlen = strlen(path), .mode = 0644, .mtime_ns = 1500000000000000000,
-                               .size = say_size ? say_size : (uint64_t)n * len, .content = { c.data, c.len } });
+    book_content(b, path, &(struct known_file){ root, say_n ? say_n : n, say_size ? say_size : (uint64_t)n * len });
     return root;
 }
 

@@ -36,6 +36,8 @@ void book_text(struct book *b, const char *path, const char *content);
 void book_link(struct book *b, const char *path, const char *target);
 /* n blocks of `len` bytes each, pseudo-random; says size and nblocks as told (0: truly). Returns the root. */
 struct id book_blocks(struct book *b, const char *path, uint32_t n, uint32_t len, uint64_t say_size, uint32_t say_n);
+/* A file with a content that is described so, whosever it is. */
+void book_content(struct book *b, const char *path, const struct known_file *f);
 /* A change set with one file, the first of the stream `inc`. */
 void book_first_of(const struct liar *l, const uint8_t inc[8], struct buf *out);
 uint64_t lie_hlc(void);

@@ -227,6 +227,14 @@ static void answer_twisted(struct stand *s, struct asked *q)
 static void answer_tree(struct stand *s, struct asked *q)
 {
     s->asked_tree++;
+    if (s->silent_tree)
+        return;
+    if (s->noise_tree) {
+        static uint8_t nothing[LIMIT_BODY];
+        struct buf body = { .data = nothing, .len = (size_t)q->m.get_tree.count * BLOCK_REF };
+        answer(s, q, &(struct msg){ .type = MSG_TREE, .req = q->m.req, .tree = { q->m.get_tree.root, q->m.get_tree.first, q->m.get_tree.count } }, &body);
+        return;
+    }
     if (s->honest_at) {
         answer_twisted(s, q);
         return;
@@ -235,8 +243,7 @@ static void answer_tree(struct stand *s, struct asked *q)
         if (id_eq(&s->book->list[i].root, &q->m.get_tree.root)) {
             uint32_t n = q->m.get_tree.count < s->book->list[i].n ? q->m.get_tree.count : s->book->list[i].n;
             struct buf body = { .data = s->book->list[i].refs, .len = (size_t)n * BLOCK_REF };
-            if (s->blocks == SERVE_TWISTED)
-                body.data[3] ^= 1;
+            s->book->list[i].refs[3] ^= s->blocks == SERVE_TWISTED && !s->twists++;
             answer(s, q, &(struct msg){ .type = MSG_TREE, .req = q->m.req, .tree = { q->m.get_tree.root, 0, n } }, &body);
             return;
         }

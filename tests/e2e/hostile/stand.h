@@ -11,7 +11,8 @@ struct stand {
     uint16_t port;
     struct book *book, *second;          /* second: what everybody but the first caller is shown */
     struct id hello_as;                  /* none = truly */
-    bool silent_cs, silent_ctl, malformed;   /* malformed: each answer behind the greeting, each in another way */
+    bool silent_cs, silent_ctl, silent_tree, malformed;   /* malformed: each answer behind the greeting, each in another way */
+    bool noise_tree;                     /* lists of any length, of nothing */
     enum blocks_way blocks;
     bool flood_vectors, flood_replies;
     uint64_t say_ctl_n;                  /* 0 = truly */

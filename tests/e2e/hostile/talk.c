@@ -168,13 +168,16 @@ static void look_at_entries(const struct cs *cs, struct learned *out)
     for (uint32_t i = 0; i < cs->nitems; i++) {
         struct cs_item it;
         cs_item_next(&m, &index, &it);
-        if (it.pruned || entry_decode(it.ent.p, it.ent.len, &e) < 0 || e.content.type != CONTENT_BLOCKS || e.size <= out->file.size)
+        if (it.pruned || entry_decode(it.ent.p, it.ent.len, &e) < 0 || e.content.type != CONTENT_BLOCKS)
             continue;
-        out->file = (struct known_file){ e.content.root, e.content.nblocks, e.size };
+        if (e.size > out->file.size)
+            out->file = (struct known_file){ e.content.root, e.content.nblocks, e.size };
+        if (e.content.nblocks == 1)
+            out->one = (struct known_file){ e.content.root, 1, e.size };
     }
 }
 
-static void learn_stream(void *s, struct known_stream *k, struct learned *out)
+static void learn_stream(struct liar *l, void *s, struct known_stream *k, struct learned *out)
 {
     struct reply r;
     struct msg m = { .type = MSG_GET_CS, .get_cs = { .n = 1, .range = { { k->sid, 1, k->known } }, .credit = LIMIT_CS_REPLY } };
@@ -189,7 +192,8 @@ static void learn_stream(void *s, struct known_stream *k, struct learned *out)
         must(cs_next(&mp, &cs));
         must(cs_verify(&cs, &h));
         k->dev = h.dev;
-        look_at_entries(&cs, out);
+        if (!id_eq(&h.dev, &l->keys->dev))   /* our own were lies */
+            look_at_entries(&cs, out);
     }
     reply_close(&r);
 }
@@ -198,7 +202,6 @@ void learn(struct liar *l, void *s, const char *address, struct learned *out)
 {
     struct reply r;
     struct vec v;
-    (void)l;
     *out = (struct learned){ 0 };
     bool told = false;                   /* while replies of an earlier flood wait it drops others */
     for (int i = 0; i < 20 && !told; i++)
@@ -211,7 +214,7 @@ void learn(struct liar *l, void *s, const char *address, struct learned *out)
     for (size_t i = 0; i < v.nstream; i++) {
         struct known_stream *k = &out->stream[out->nstream++];
         *k = (struct known_stream){ .sid = v.stream[i].sid, .known = v.stream[i].known };
-        learn_stream(s, k, out);
+        learn_stream(l, s, k, out);
     }
     vec_release(&v);
     reply_close(&r);

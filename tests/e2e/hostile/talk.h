@@ -38,7 +38,7 @@ uint64_t now_ms(void);
 /* What a node told about its streams and files. */
 struct known_stream { struct sid sid; struct id dev; uint64_t known; };
 struct known_file { struct id root; uint32_t nblocks; uint64_t size; };
-struct learned { struct id peer; struct known_stream *stream; size_t nstream; struct known_file file; };   /* file: the largest */
+struct learned { struct id peer; struct known_stream *stream; size_t nstream; struct known_file file, one; };   /* the largest; one of one block */
 void learn(struct liar *l, void *s, const char *address, struct learned *out);
 bool get_refs(void *s, const struct known_file *f, uint8_t **refs);
 

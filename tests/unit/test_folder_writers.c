@@ -1,0 +1,155 @@
+/* A program opens a file for writing at some moment of a change, and goes on writing to it afterwards: what it writes is found at the path
+ * that it has opened, whatever the moment was. */
+#include <signal.h>
+#include <sodium.h>
+
+#include "tests/unit/folder_fixture.h"
+
+static int ncalls, open_at;       /* before which system call the writer comes */
+static int writer = -1;
+static bool no_exchange;          /* as a file system without RENAME_EXCHANGE */
+
+static void before_call(void)
+{
+    if (++ncalls == open_at)
+        writer = open(full("b"), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+}
+static int w_openat2(int d, const char *p, uint64_t f, uint64_t m, uint64_t r) { before_call(); return sys_kernel.openat2(d, p, f, m, r); }
+static int w_syncfs(int fd) { (void)fd; before_call(); return 0; }
+static int w_mkdirat(int d, const char *p, mode_t m) { before_call(); return mkdirat(d, p, m); }
+static int w_statx(int d, const char *p, int f, unsigned m, struct statx *st) { before_call(); return statx(d, p, f, m, st); }
+static int w_renameat2(int a, const char *p, int b, const char *q, unsigned f)
+{
+    before_call();
+    if (no_exchange && (f & RENAME_EXCHANGE)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return renameat2(a, p, b, q, f);
+}
+
+static void hook_calls(void)
+{
+    hook();
+    table.openat2 = w_openat2;
+    table.syncfs = w_syncfs;
+    table.mkdirat = w_mkdirat;
+    table.statx = w_statx;
+    table.renameat2 = w_renameat2;
+    ncalls = 0;
+}
+
+/* Whether leases tell of writers in this directory; if not there is nothing to be tested. */
+static bool leases(void)
+{
+    begin();
+    put("f", "x");
+    int fd;
+    OK(folder_open_file(folder, "f", 1, &fd));
+    int code = folder_quiet(fd);
+    close(fd);
+    return code == 0;
+}
+
+static void is_at(const char *path, int fd)
+{
+    struct stat there, open_one;
+    OK(lstat(full(path), &there));
+    OK(fstat(fd, &open_one));
+    if (there.st_ino != open_one.st_ino)
+        T_FAIL("a writer that came before call %d writes to a file that is no longer at %s", open_at, path);
+}
+
+static void writer_everywhere(enum change_op op)
+{
+    unsigned came = 0;
+    for (int at = 1, total = at; at <= total; at++) {
+        begin();
+        put("b", "old b");
+        put("from", "from");
+        temp("t-b", "new b");
+        struct change c = op == CHANGE_MOVE ? change_move("from", "b", "kept-b")
+                        : op == CHANGE_SYMLINK ? change_link("b", "new", "kept-b") : change(op, "b", "t-b", "kept-b");
+        hook_calls();
+        open_at = at;
+        writer = -1;
+        OK(folder_apply(folder, &c, 1));
+        total = ncalls;
+        sys = &without_sync;
+        if (writer < 0)
+            continue;
+        came++;
+        is_at("b", writer);
+        if (c.code < 0) {
+            EQ_I(c.code, ERR_CHANGED);
+            CHECK(strstr(c.text, "open for writing"));
+            CHECK(!c.was_kept);
+        }
+        close(writer);
+        if (c.code < 0) {         /* nothing had happened, and now nobody is in the way */
+            c.expected = look("b");
+            c.from_expected = look("from");
+            OK(outcome(&c));
+        }
+        EQ_S(kept("kept-b"), "old b");
+    }
+    CHECK(came >= 3);
+}
+
+static void everywhere(void)
+{
+    if (!leases())
+        return;
+    writer_everywhere(CHANGE_FILE);
+    writer_everywhere(CHANGE_SYMLINK);
+    writer_everywhere(CHANGE_REMOVE);
+    writer_everywhere(CHANGE_DIR);
+    writer_everywhere(CHANGE_MOVE);
+}
+static void test_writer_comes_at_any_moment(void) { everywhere(); }
+static void test_writer_comes_without_exchange(void)
+{
+    no_exchange = true;
+    everywhere();
+    no_exchange = false;
+}
+
+/* One opens the old file before it is displaced, another one the new file before that is taken back. */
+static int exchanges, first, second;
+static int two_renameat2(int a, const char *p, int b, const char *q, unsigned f)
+{
+    if (f & RENAME_EXCHANGE)
+        *(exchanges++ ? &second : &first) = open(full("b"), O_RDWR | O_CLOEXEC);
+    return renameat2(a, p, b, q, f);
+}
+static void test_two_writers(void)
+{
+    if (!leases())
+        return;
+    put("b", "old b");
+    temp("t-b", "new b");
+    struct change c = change(CHANGE_FILE, "b", "t-b", "kept-b");
+    hook();
+    table.renameat2 = two_renameat2;
+    exchanges = 0;
+    FAILS(outcome(&c), ERR_CHANGED, "open for writing");
+    sys = &without_sync;
+    EQ_I(exchanges, 2);
+    is_at("b", first);
+    is_at(".lanyard/kept/kept-b", second);        /* not in tmp/, where it would be removed */
+    CHECK(c.was_kept);
+    close(first);
+    close(second);
+}
+
+int main(void)
+{
+    if (sodium_init() < 0)
+        return 1;
+    signal(SIGIO, SIG_IGN);
+    RUN(test_writer_comes_at_any_moment);
+    RUN(test_writer_comes_without_exchange);
+    RUN(test_two_writers);
+    finish_all();
+    return t_done();
+}
