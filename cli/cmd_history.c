@@ -18,6 +18,17 @@ static int file_path(const struct cli *c, const char *typed, struct buf *path)
 
 int cmd_log(struct cli *c, const struct args *a)
 {
+    static const struct out_column columns_deleted[] = {
+        { "deleted", "DELETED", OUT_TIME, NULL, NULL },
+        { "deleted_by", "BY", OUT_TEXT, NULL, NULL },
+        { "kind", "KIND", OUT_TEXT, NULL, NULL },
+        { "size", "SIZE", OUT_BYTES, NULL, NULL },
+        { "available", "CONTENT", OUT_TEXT, NULL, NULL },
+        { "holders", "HELD BY", OUT_TEXT, NULL, NULL },
+        { "version", "LAST VERSION", OUT_TEXT, NULL, NULL },
+        { "path", "PATH", OUT_TEXT, NULL, NULL },
+        { 0 },
+    };
     static const struct out_column columns[] = {
         { "time", "WHEN", OUT_TIME, NULL, NULL },
         { "device", "DEVICE", OUT_TEXT, NULL, NULL },
@@ -26,6 +37,7 @@ int cmd_log(struct cli *c, const struct args *a)
         { "current", "CURRENT", OUT_FLAG, "current", "" },
         { "conflict", "CONFLICT", OUT_FLAG, "conflict", "" },
         { "available", "CONTENT", OUT_TEXT, NULL, NULL },
+        { "holders", "HELD BY", OUT_TEXT, NULL, NULL },
         { "version", "VERSION", OUT_TEXT, NULL, NULL },
         { "path", "PATH", OUT_TEXT, NULL, NULL },
         { 0 },
@@ -41,7 +53,9 @@ int cmd_log(struct cli *c, const struct args *a)
     request_path(&q, "path", path.len ? (const char *)path.data : NULL); /* the folder itself: all of it */
     if (args_has(a, "limit"))
         request_u64(&q, "limit", limit);
-    return ask_table(c, &q, columns);
+    if (args_has(a, "deleted"))
+        request_bool(&q, "deleted", true);
+    return ask_table(c, &q, args_has(a, "deleted") ? columns_deleted : columns);
 }
 
 int cmd_cat(struct cli *c, const struct args *a)

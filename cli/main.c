@@ -44,6 +44,7 @@ static const struct cli_option resume_options[] = {
     { 0 },
 };
 static const struct cli_option log_options[] = {
+    { "deleted", NULL, "list what has been deleted, with its last version, instead" },
     { "limit", "N", "show at most this many" },
     { 0 },
 };
@@ -93,7 +94,9 @@ static const struct command commands[] = {
     { "pause", "", "stop exchanging with peers", "Local changes go on being recorded.", NULL, 0, 0, false, cmd_pause },
     { "resume", "[--accept-deletions]", "exchange with peers again", "", resume_options, 0, 0, false, cmd_resume },
     { "devices", "", "list the devices of the group", "", NULL, 0, 0, false, cmd_devices },
-    { "log", "[--limit N] [PATH]", "show the versions of a file, or the latest changes of the folder", "Newest first.",
+    { "log", "[--deleted] [--limit N] [PATH]", "show the versions of a file, or the latest changes of the folder or of a directory",
+      "Newest first. CONTENT says where a version's content can be had: here, from peers that are online, or gone, as long as\n"
+      "none of those that are online has it.",
       log_options, 0, 1, false, cmd_log },
     { "cat", "[--version ID] PATH", "write a version of a file to standard output", "Deleted files can be read too.",
       cat_options, 1, 1, true, cmd_cat },

@@ -135,6 +135,17 @@ static void add_number(struct buf *to, struct mp *m, enum out_format format)
         buf_addf(to, "%llu", (unsigned long long)n);
 }
 
+/* Texts, one behind the other. */
+static void add_list(struct buf *to, struct mp *m)
+{
+    for (uint32_t i = 0, n = mp_array(m, UINT32_MAX); i < n && !m->failed; i++) {
+        struct bytes one = mp_skip(m);
+        struct mp text = mp_reader(one.p, one.len);
+        buf_add_str(to, i ? ", " : "");
+        out_safe(to, mp_peek(&text) == MP_STR ? mp_str(&text, SIZE_MAX) : (struct bytes){(const uint8_t *)"?", 1}, false);
+    }
+}
+
 void out_cell(const struct out *o, struct buf *to, struct bytes map, const struct out_column *column)
 {
     struct bytes v;
@@ -163,8 +174,11 @@ void out_cell(const struct out *o, struct buf *to, struct bytes map, const struc
     case MP_BIN:
         out_safe(to, mp_bin(&m, SIZE_MAX), true);
         break;
+    case MP_ARRAY:
+        add_list(to, &m);
+        break;
     default:
-        buf_add_str(to, "?"); /* an array or map has no place in a column */
+        buf_add_str(to, "?"); /* a map has no place in a column */
     }
 }
 

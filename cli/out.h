@@ -22,7 +22,7 @@ struct out out_to(FILE *f);
 void out_json(FILE *f, struct bytes value);
 
 enum out_format {
-    OUT_TEXT,     /* str or bin as it is */
+    OUT_TEXT,     /* str or bin as it is; of an array of str all, with commas */
     OUT_BYTES,    /* "1.2 GiB", to the right */
     OUT_COUNT,    /* "1,234", to the right */
     OUT_TIME,     /* RFC 3339 as "3 min ago" */

@@ -32,6 +32,7 @@ static void work_free(struct work *w)
     buf_release(&w->raw);
     place_of_release(&w->at);
     content_list_release(&w->list);
+    hist_free(&w->holders);
     free(w->path);
     free(w);
 }
@@ -61,7 +62,7 @@ int work_new(struct session *s, const struct history *h, const struct past *p, s
     w->path = xcalloc(h->len + 1, 1);
     w->len = h->len;
     memcpy(w->path, h->name, h->len);
-    version_id(&h->streams, &p->row, w->version);
+    version_id(s->n, &p->row, w->version);
     snprintf(w->device, sizeof w->device, "%s", version_device(s->n, &p->row));
     w->s = s;
     s->data = w;
@@ -154,9 +155,36 @@ static void late_content(struct session *s)
     session_fail(s, EXIT_TIMED_OUT, err_text());
 }
 
+/* Somebody holds it: it is wanted for as long as the session lives. */
+static int fetch(struct session *s)
+{
+    struct work *w = s->data;
+    struct id dev;
+    if (!hist_holders(w->holders, &w->ent.content.root, &dev, 1))
+        return err_set(ERR_NOTFOUND, "version %s of %s is not on this device, and no device that is online has it: it was made on %s: "
+                       "try again when that or another one is online", w->version, path_show(w->path, w->len), w->device);
+    int r = ask(w);
+    if (r == 0)
+        session_wait(s, check_content, FETCH_MS, late_content);
+    return r;
+}
+
+static int check_holders(struct session *s)
+{
+    return hist_over(((const struct work *)s->data)->holders) ? fetch(s) : 0;
+}
+
+static void late_holders(struct session *s)
+{
+    int r = fetch(s);
+    if (r < 0)
+        session_fail(s, ctl_exit_code(r), err_text());
+}
+
+static void on_news(void *api) { api_poll(api); }
+
 int work_begin(struct work *w)
 {
-    struct id dev;
     w->list = (struct content_list){.type = w->ent.content.type, .class = w->ent.content.class, .nblocks = w->ent.content.nblocks,
                                     .root = w->ent.content.root, .size = w->ent.size};
     int r = in_blocks(w) ? locate(w) : 0;
@@ -164,13 +192,11 @@ int work_begin(struct work *w)
         return w->go(w);
     if (r != ERR_NOTFOUND)
         return r;
-    if (!engine_sources(w->n->engine, w->row.stream, w->row.seq, false, &dev, 1))
-        return err_set(ERR_NOTFOUND, "version %s of %s is not on this device: its content is with %s (offline)", w->version,
-                       path_show(w->path, w->len), w->device);
-    r = ask(w);
-    if (r == 0)
-        session_wait(w->s, check_content, FETCH_MS, late_content);
-    return r;
+    w->holders = hist_new(w->n->peers, control_group(w->n->home->control));
+    hist_add(w->holders, &w->ent.content.root, w->ent.content.nblocks);
+    hist_ask(w->holders, NULL, 0, on_news, w->s->api);
+    session_wait(w->s, check_holders, HIST_MS, late_holders);
+    return 0;
 }
 
 /* ---- cat ---- */

@@ -1,57 +1,18 @@
-/* Versions of files. */
+/* The versions of a path; settling a conflict. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/api_priv.h"
 #include "proto/hlc.h"
+#include "proto/merge.h"
 #include "proto/path.h"
 
-enum { LOG_DEFAULT = 100, LOG_MAX = 10000 };
-
-/* ---- streams ---- */
-
-static int add_stream(void *arg, const struct ix_stream *s)
-{
-    struct streams *st = arg;
-    if ((st->n & (st->n + 1)) == 0)                /* doubled at 1, 3, 7... */
-        st->v = xrealloc(st->v, 2 * (st->n + 1), sizeof *st->v);
-    st->v[st->n++] = *s;
-    return 0;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const struct ix_stream *x = a, *y = b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-static int streams_load(struct node *n, struct streams *st)
-{
-    *st = (struct streams){0};
-    int r = index_stream_each(n->index, add_stream, st);
-    if (st->n)
-        qsort(st->v, st->n, sizeof *st->v, by_id);
-    return r;
-}
-
-static void streams_release(struct streams *st)
-{
-    free(st->v);
-    *st = (struct streams){0};
-}
-
-static void stream_hex(const struct streams *st, int64_t id, char out[static SID_HEX])
-{
-    struct ix_stream key = {.id = id}, *s = st->n ? bsearch(&key, st->v, st->n, sizeof key, by_id) : NULL;
-    const struct sid none = {0};
-    sid_hex(s ? &s->sid : &none, out);
-}
-
-const char *version_id(const struct streams *st, const struct ix_entry *row, char out[static VERSION_ID])
+const char *version_id(struct node *n, const struct ix_entry *row, char out[static VERSION_ID])
 {
     char hex[SID_HEX];
-    stream_hex(st, row->stream, hex);
+    sid_hex(engine_stream_sid(n->engine, row->stream), hex);
     snprintf(out, VERSION_ID, "%.16s-%llu", hex, (unsigned long long)row->seq);
     return out;
 }
@@ -76,7 +37,9 @@ static int add_past(void *arg, const struct ix_entry *row)
     *p = (struct past){.row = *row, .raw = xrealloc(NULL, row->raw.len + 1, 1)};
     memcpy(p->raw, row->raw.p, row->raw.len);
     p->row.raw.p = p->raw;
-    return entry_decode(p->raw, row->raw.len, &p->ent);
+    int r = entry_decode(p->raw, row->raw.len, &p->ent);
+    p->ent.v.dot = (struct dot){*engine_stream_sid(h->n->engine, row->stream), row->seq};
+    return r;
 }
 
 static int newest_first(const void *a, const void *b)
@@ -96,7 +59,12 @@ static int load(struct history *h)
         r = index_entry_each_of_path(h->n->index, h->path, add_past, h);
     if (r == ERR_NOTFOUND || (r == 0 && (!h->nv || !h->winner)))
         return err_set(ERR_NOTFOUND, "%s: no version of it is known: look at lanyard log for what is", path_show(h->name, h->len));
-    return r == 0 ? streams_load(h->n, &h->streams) : r;
+    return r;
+}
+
+bool version_lost(const struct ix_entry *row, const struct entry *ent, int64_t winner, const struct entry *won)
+{
+    return row->live && row->id != winner && ent->kind != KIND_TOMBSTONE && !entry_same(ent, won);
 }
 
 int history_load(struct node *n, const struct bytes *path, struct history *h)
@@ -119,7 +87,6 @@ void history_release(struct history *h)
     }
     free(h->v);
     free(h->name);
-    streams_release(&h->streams);
     *h = (struct history){0};
 }
 
@@ -129,6 +96,39 @@ const struct past *history_winner(const struct history *h)
         if (h->v[i].row.id == h->winner)
             return &h->v[i];
     return &h->v[0];
+}
+
+/* What is there, or was there before it was deleted. */
+const struct past *history_latest(const struct history *h)
+{
+    const struct past *p = history_winner(h);
+    for (size_t i = 0; p->ent.kind == KIND_TOMBSTONE && i < h->nv; i++)
+        if (h->v[i].ent.kind != KIND_TOMBSTONE)
+            p = &h->v[i];
+    return p;
+}
+
+/* As it was shown at that time: the winner among the versions that had been made by then. NULL when there was none. */
+const struct past *history_at(const struct history *h, uint64_t ms)
+{
+    AUTOFREE const struct version **v = xcalloc(h->nv + 1, sizeof *v);
+    const struct past *newest = NULL;
+    size_t n = 0;
+    for (size_t i = h->nv; i-- > 0;)
+        if (hlc_ms(h->v[i].row.hlc) <= ms) {
+            newest = &h->v[i];
+            v[n++] = &h->v[i].ent.v;
+        }
+    size_t heads = merge_heads(v, n);
+    if (heads == 0)
+        return newest;                   /* forged ones, in a circle */
+    const struct version *won = v[merge_winner(v, heads)];
+    return (const struct past *)((const char *)won - offsetof(struct past, ent.v));
+}
+
+bool history_lost(const struct history *h, const struct past *p)
+{
+    return version_lost(&p->row, &p->ent, h->winner, &history_winner(h)->ent);
 }
 
 /* "0123abcd-17", or only "0123abcd" where that is enough. False when it cannot be any version's. */
@@ -155,7 +155,7 @@ int history_find(const struct history *h, const char *id, const struct past **ou
     bool may_be = parse_id(id, &hex, &seq);
     for (size_t i = 0; may_be && i < h->nv; i++) {
         char sid[SID_HEX];
-        stream_hex(&h->streams, h->v[i].row.stream, sid);
+        sid_hex(engine_stream_sid(h->n->engine, h->v[i].row.stream), sid);
         if ((seq && h->v[i].row.seq != seq) || strncasecmp(sid, id, hex) != 0)
             continue;
         *out = &h->v[i];
@@ -167,190 +167,6 @@ int history_find(const struct history *h, const char *id, const struct past **ou
     if (found)
         return err_set(ERR_NOTFOUND, "%s: %zu of its versions begin with %s: give more of it", path, found, version);
     return err_set(ERR_NOTFOUND, "%s: has no version %s: lanyard log shows those it has", path, version);
-}
-
-/* ---- how a version is shown ---- */
-
-struct view { struct node *n; const struct streams *streams; };
-
-static const char *const kind_names[] = {
-    [KIND_FILE] = "file", [KIND_DIR] = "dir", [KIND_SYMLINK] = "symlink", [KIND_TOMBSTONE] = "deleted",
-};
-
-static const char *availability(struct node *n, const struct ix_entry *row, const struct entry *ent)
-{
-    struct place_of at = {0};
-    struct id dev;
-    if (ent->kind != KIND_FILE || ent->content.type != CONTENT_BLOCKS)
-        return "here";
-    bool here = serve_find(n->index, &row->root, &at) == 0;
-    place_of_release(&at);
-    if (here)
-        return "here";
-    return engine_sources(n->engine, row->stream, row->seq, false, &dev, 1) ? "peers" : "gone";
-}
-
-static bool lost(const struct ix_entry *row, const struct entry *ent, int64_t winner, const struct entry *won)
-{
-    return row->live && row->id != winner && ent->kind != KIND_TOMBSTONE && !entry_same(ent, won);
-}
-
-static void put_version(struct buf *b, const struct view *v, const struct ix_entry *row, const struct entry *ent, int64_t winner,
-                        bool conflict)
-{
-    char id[VERSION_ID];
-    mp_put_map(b, 9);
-    put_text(b, "version", version_id(v->streams, row, id));
-    put_path(b, "path", ent->path.p, ent->path.len);
-    put_text(b, "kind", kind_names[ent->kind]);
-    put_u64(b, "size", ent->size);
-    put_time(b, "time", hlc_ms(row->hlc));
-    put_text(b, "device", version_device(v->n, row));
-    put_bool(b, "current", row->id == winner);
-    put_bool(b, "conflict", conflict);
-    put_text(b, "available", availability(v->n, row, ent));
-}
-
-static void put_past(struct buf *b, const struct history *h, const struct past *p)
-{
-    struct view v = {h->n, &h->streams};
-    put_version(b, &v, &p->row, &p->ent, h->winner, lost(&p->row, &p->ent, h->winner, &history_winner(h)->ent));
-}
-
-/* ---- log ---- */
-
-static int log_of_path(struct session *s, const struct bytes *path, uint64_t limit)
-{
-    AUTO(history_release) struct history h;
-    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_REPLY);
-    int r = history_load(s->n, path, &h);
-    if (r < 0)
-        return r;
-    size_t n = h.nv < limit ? h.nv : (size_t)limit;
-    mp_put_array(&b, n);
-    for (size_t i = 0; i < n; i++)
-        put_past(&b, &h, &h.v[i]);
-    session_reply(s, false, &b);
-    return 0;
-}
-
-struct recent { struct view view; struct buf rows; size_t n; };
-
-/* Whether a live version that is not the winner lost against it. */
-static int lost_to(struct node *n, const struct ix_entry *row, const struct entry *ent, int64_t winner, bool *conflict)
-{
-    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
-    AUTO(entry_release) struct entry won = {0};
-    struct ix_entry won_row;
-    *conflict = false;
-    if (!row->live || row->id == winner || !winner)
-        return 0;
-    int r = engine_entry(n->engine, winner, &raw, &won, &won_row);
-    if (r == 0)
-        *conflict = lost(row, ent, winner, &won);
-    return r;
-}
-
-static int put_recent(void *arg, const struct ix_entry *row)
-{
-    struct recent *c = arg;
-    AUTO(entry_release) struct entry ent = {0};
-    int64_t winner = 0;
-    bool conflict = false;
-    int r = entry_decode(row->raw.p, row->raw.len, &ent);
-    if (r == 0)
-        r = index_path_get(c->view.n->index, row->path, NULL, &winner);
-    if (r == 0)
-        r = lost_to(c->view.n, row, &ent, winner, &conflict);
-    if (r < 0)
-        return r;
-    put_version(&c->rows, &c->view, row, &ent, winner, conflict);
-    c->n++;
-    return 0;
-}
-
-static int log_of_folder(struct session *s, uint64_t limit)
-{
-    AUTO(streams_release) struct streams streams;
-    struct recent c = {.view = {s->n, &streams}, .rows = BUF_INIT(LIMIT_CTL_REPLY)};
-    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_REPLY);
-    int r = streams_load(s->n, &streams);
-    if (r == 0)
-        r = index_entry_recent(s->n->index, (uint32_t)limit, put_recent, &c);
-    mp_put_array(&b, c.n);
-    buf_add(&b, c.rows.data, c.rows.len);
-    b.failed |= !buf_ok(&c.rows);
-    buf_release(&c.rows);
-    if (r == 0)
-        session_reply(s, false, &b);
-    return r;
-}
-
-int run_log(struct session *s, const struct bytes *args)
-{
-    struct bytes path;
-    uint64_t limit = 0;
-    int r = arg_path(args, "path", false, &path);
-    if (r == 0)
-        r = arg_u64(args, "limit", &limit);
-    if (r < 0)
-        return r;
-    limit = limit ? limit : path.len ? LOG_MAX : LOG_DEFAULT;
-    limit = limit < LOG_MAX ? limit : LOG_MAX;
-    return path.len ? log_of_path(s, &path, limit) : log_of_folder(s, limit);
-}
-
-/* ---- conflicts ---- */
-
-static bool is_loser(const struct history *h, const struct past *p)
-{
-    return lost(&p->row, &p->ent, h->winner, &history_winner(h)->ent);
-}
-
-static size_t losers(const struct history *h)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < h->nv; i++)
-        n += is_loser(h, &h->v[i]);
-    return n;
-}
-
-static int put_conflict(void *arg, int64_t path)
-{
-    struct recent *c = arg;
-    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
-    AUTO(history_release) struct history h = {0};
-    int r = index_path_get(c->view.n->index, path, &name, NULL);
-    if (r == 0)
-        r = history_load(c->view.n, &(struct bytes){name.data, name.len}, &h);
-    if (r < 0)
-        return r;
-    mp_put_map(&c->rows, 3);
-    put_path(&c->rows, "path", h.name, h.len);
-    mp_put_str(&c->rows, "current");
-    put_past(&c->rows, &h, history_winner(&h));
-    mp_put_str(&c->rows, "losers");
-    mp_put_array(&c->rows, losers(&h));
-    for (size_t i = 0; i < h.nv; i++)
-        if (is_loser(&h, &h.v[i]))
-            put_past(&c->rows, &h, &h.v[i]);
-    c->n++;
-    return 0;
-}
-
-int run_conflicts(struct session *s, const struct bytes *args)
-{
-    (void)args;
-    struct recent c = {.view = {s->n, NULL}, .rows = BUF_INIT(LIMIT_CTL_REPLY)};
-    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_REPLY);
-    int r = index_conflict_each(s->n->index, put_conflict, &c);
-    mp_put_array(&b, c.n);
-    buf_add(&b, c.rows.data, c.rows.len);
-    b.failed |= !buf_ok(&c.rows);
-    buf_release(&c.rows);
-    if (r == 0)
-        session_reply(s, false, &b);
-    return r;
 }
 
 /* ---- resolve ---- */
@@ -378,6 +194,14 @@ int need_writer(struct node *n)
     return err_set(ERR_DENIED, "this device may only read: ask an admin for another role");
 }
 
+static bool in_conflict(const struct history *h)
+{
+    for (size_t i = 0; i < h->nv; i++)
+        if (history_lost(h, &h->v[i]))
+            return true;
+    return false;
+}
+
 struct choice { int64_t path, survivor; };
 
 static int choose(struct node *n, void *arg)
@@ -393,7 +217,7 @@ static int resolve(struct session *s, const struct bytes *path, const char *keep
     int r = history_load(s->n, path, &h);
     if (r < 0)
         return r;
-    if (!losers(&h))
+    if (!in_conflict(&h))
         return err_set(ERR_NOTFOUND, "%s: is not in conflict: nothing to resolve", path_show(h.name, h.len));
     r = history_find(&h, keep, &p);
     if (r == 0)

@@ -1,7 +1,8 @@
 /* api_priv: the insides of api.
  *   api.c          socket, sessions, frames, the table of commands, requests that wait
  *   api_status.c   what the node is and does
- *   api_history.c  versions of files: log, conflicts, resolve
+ *   api_history.c  the versions of a path; resolve
+ *   api_log.c      versions as they are listed, and which device holds their content: log, conflicts
  *   api_content.c  the content of a version, from here or from a peer: cat
  *   api_restore.c  restore
  *
@@ -18,6 +19,7 @@
 #define NODE_API_PRIV_H
 
 #include "node/api.h"
+#include "node/hist.h"
 #include "proto/ctl.h"
 
 #define NO_LIMIT UINT64_MAX
@@ -80,7 +82,6 @@ void put_path(struct buf *b, const char *key, const void *path, size_t len);
 
 /* ---- versions (api_history.c) ---- */
 
-struct streams { struct ix_stream *v; size_t n; };             /* by id */
 struct past { struct ix_entry row; struct entry ent; uint8_t *raw; };
 /* All versions of a path, newest first. */
 struct history {
@@ -88,7 +89,6 @@ struct history {
     char *name; size_t len;
     int64_t path, winner;
     struct past *v; size_t nv, cap;
-    struct streams streams;
 };
 /* ERR_NOTFOUND: there never was such a path. Then, and on any failure, *h needs no release. */
 int  history_load(struct node *n, const struct bytes *path, struct history *h) MUST_CHECK;
@@ -96,7 +96,11 @@ void history_release(struct history *h);
 const struct past *history_winner(const struct history *h);    /* never NULL */
 /* By its id (or the beginning of the stream's part of it). ERR_NOTFOUND, also when it fits several. */
 int  history_find(const struct history *h, const char *id, const struct past **out) MUST_CHECK;
-const char *version_id(const struct streams *st, const struct ix_entry *row, char out[static VERSION_ID]);
+const struct past *history_latest(const struct history *h);            /* what is there, or was before it was deleted */
+const struct past *history_at(const struct history *h, uint64_t ms);   /* what was shown then; NULL: nothing was known of the path */
+bool history_lost(const struct history *h, const struct past *p);      /* waits as a conflict */
+bool version_lost(const struct ix_entry *row, const struct entry *ent, int64_t winner, const struct entry *won);
+const char *version_id(struct node *n, const struct ix_entry *row, char out[static VERSION_ID]);
 const char *version_device(struct node *n, const struct ix_entry *row);
 /* One transaction of the engine around `change`; afterwards published. */
 int  api_commit(struct node *n, int (*change)(struct node *n, void *arg), void *arg) MUST_CHECK;
@@ -111,6 +115,7 @@ struct work {
     struct session *s;                             /* NULL: has gone */
     bool running;                                  /* a job is under way */
     bool asked;                                    /* the want of the index is ours */
+    struct hist *holders;                          /* who has it, when it is not here */
     char *path; size_t len;
     struct ix_entry row; struct entry ent; struct buf raw;
     char version[VERSION_ID], device[LIMIT_DEVICE_NAME + 1];
@@ -122,7 +127,7 @@ struct work {
 };
 /* size: of the struct that begins with a work. */
 int  work_new(struct session *s, const struct history *h, const struct past *p, size_t size, struct work **out) MUST_CHECK;
-/* Calls go now, or when a peer has sent the content. */
+/* Calls go now, or when a peer has sent the content. ERR_NOTFOUND, now or later: no device that is online has it. */
 int  work_begin(struct work *w) MUST_CHECK;
 void work_submit(struct work *w);
 /* At the beginning of the job's `done`: whether there is still a session that wants to know. If not, the work is gone. */

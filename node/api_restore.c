@@ -308,22 +308,10 @@ static int to_own_path(struct session *s, const struct history *h, const struct 
 
 static int choose_at(const struct history *h, uint64_t at, const struct past **out)
 {
-    for (size_t i = 0; i < h->nv; i++)
-        if (hlc_ms(h->v[i].row.hlc) <= at) {
-            *out = &h->v[i];
-            return 0;
-        }
+    *out = history_at(h, at);
+    if (*out)
+        return 0;
     return err_set(ERR_NOTFOUND, "%s: did not exist at that time: lanyard log shows its versions", path_show(h->name, h->len));
-}
-
-/* Without a word of the user: what is there, or was there before it was deleted. */
-static const struct past *choose_latest(const struct history *h)
-{
-    const struct past *p = history_winner(h);
-    for (size_t i = 0; p->ent.kind == KIND_TOMBSTONE && i < h->nv; i++)
-        if (h->v[i].ent.kind != KIND_TOMBSTONE)
-            p = &h->v[i];
-    return p;
 }
 
 static int choose(const struct history *h, const char *version, uint64_t at, const struct past **out)
@@ -334,7 +322,7 @@ static int choose(const struct history *h, const char *version, uint64_t at, con
     else if (at != NO_LIMIT)
         r = choose_at(h, at, out);
     else
-        *out = choose_latest(h);
+        *out = history_latest(h);
     if (r == 0 && (*out)->ent.kind == KIND_TOMBSTONE)
         return err_set(ERR_NOTFOUND, "%s: was deleted then: choose another version or time", path_show(h->name, h->len));
     return r;

@@ -15,7 +15,7 @@
  * resume      accept_deletions (bool)                  nil
  * devices     -                                        array of the contract's device maps
  * invite      role, ttl_s, wait (bool)                 {"code", "role", "until"}; with wait, more = true and then {"id", "name"}
- * log         path (bin) or none, limit                array of version maps
+ * log         path (bin) or none, limit, deleted       array of version maps, with "holders"; deleted: and "deleted", "deleted_by"
  * cat         path, version or none                    more = true: bin pieces of the content, at the end nil
  * restore     path, version | at (ms), to (bin)        {"path", "version", "device"}
  * conflicts   -                                        array of {"path", "current", "losers"}

@@ -36,7 +36,91 @@ def large():
     return first, second
 
 
+@fixture
+def three():
+    """Content that a made and overwrote itself, that b put away, and that c, which came later, has never seen. a is not running."""
+    a, b = group("a3", "b3")
+    first = random.Random(3).randbytes(5 * MIB)
+    write(a.folder, "d/large", first)
+    write(a.folder, "d/small", b"s" * 3000)
+    write(a.folder, "d/tiny", b"tiny")
+    a.settle()
+    write(a.folder, "d/large", b"2" * 2000)
+    os.unlink(path_of(a.folder, "d/small"))
+    os.unlink(path_of(a.folder, "d/tiny"))
+    a.settle()
+    c = node("c3")
+    c.join(a.invite(), at=a.address)
+    c.up(peers=[a, b]).wait(60, 2)
+    a.down()
+    return a, b, c, first
+
+
+# ---- log ----
+
+@test
+def the_log_names_the_devices_that_have_it():
+    _, b, c, first = three()
+    now, before = versions(c, "d/large")
+    assert (now["available"], before["available"]) == ("here", "peers"), (now, before)
+    assert (now["holders"], before["holders"]) == (["c3", "b3"], ["b3"]), (now, before)
+    assert versions(b, "d/large")[1]["holders"] == ["b3"]
+    assert "b3" in c.cli("log", "d/large").out.splitlines()[2]
+
+
+@test
+def the_log_of_the_folder_asks_the_peers_too():
+    _, b, c, first = three()
+    for listed in (c.cli("log", json=True), versions(c, "d")):
+        old = next(v for v in listed if v["size"] == len(first))
+        assert (old["available"], old["holders"]) == ("peers", ["b3"]), old
+
+
+@test
+def the_log_of_a_directory_has_all_that_is_beneath_it():
+    _, _, c, _ = three()
+    write(c.folder, "elsewhere", b"e")
+    c.settle()
+    listed = versions(c, "d")
+    assert sorted({v["path"] for v in listed}) == ["d", "d/large", "d/small", "d/tiny"], listed
+    assert [v["time"] for v in listed] == sorted((v["time"] for v in listed), reverse=True)
+    assert len(c.cli("log", "--limit", "2", "d", json=True)) == 2
+
+
+@test
+def what_was_deleted_is_listed_with_its_last_version():
+    _, b, c, _ = three()
+    listed = c.cli("log", "--deleted", json=True)
+    small = next(v for v in listed if v["path"] == "d/small")
+    assert (small["kind"], small["size"], small["available"], small["holders"], small["deleted_by"]) == \
+        ("file", 3000, "peers", ["b3"], "a3"), small
+    assert small["deleted"] > small["time"]
+    assert next(v for v in listed if v["path"] == "d/tiny")["available"] == "here", "it is in its entry"
+    assert c.cli("log", "--deleted", "d", json=True) == listed and c.cli("log", "--deleted", "none", json=True) == []
+    assert c.cli("cat", "d/small", "--version", small["version"]).raw == b"s" * 3000
+    c.cli("restore", "d/small")
+    assert read(c.folder, "d/small") == b"s" * 3000
+    c.wait(30, 1)
+    assert [v["path"] for v in c.cli("log", "--deleted", json=True)] == ["d/tiny"]
+
+
 # ---- cat ----
+
+@test
+def superseded_content_comes_from_whoever_has_it():
+    _, b, c, first = three()
+    old = by_size(c, "d/large", len(first))
+    assert c.cli("cat", "d/large", "--version", old).raw == first
+    assert versions(c, "d/large")[1]["holders"] == ["c3", "b3"], "it is kept now"
+    c.wait(20, 1)
+    b.down()
+    assert versions(c, "d/large")[1]["holders"] == ["c3"]
+    c.cli("restore", "d/large", "--version", old)
+    assert read(c.folder, "d/large") == first
+    b.up(peers=[c])
+    c.wait(30, 1)
+    assert read(b.folder, "d/large") == first
+
 
 @test
 def a_large_version_comes_whole():
@@ -89,10 +173,12 @@ def what_nobody_online_has_is_said():
     old = versions(a, "f")[0]["version"]
     write(a.folder, "f", b"2" * 6000)
     a.cli("scan")
-    assert [v["available"] for v in versions(a, "f")] == ["here", "gone"]
-    done = a.cli("cat", "f", "--version", old, check=False)
-    failed(done, 1)
-    assert old in done.err and "not on this device" in done.err, done.err
+    assert [(v["available"], v["holders"]) for v in versions(a, "f")] == [("here", ["a"]), ("gone", [])]
+    for command in ("cat", "restore"):
+        done = a.cli(command, "f", "--version", old, check=False)
+        failed(done, 1)
+        assert old in done.err and "not on this device" in done.err, done.err
+    assert read(a.folder, "f") == b"2" * 6000 and a.status()["pending"]["files"] == 0
 
 
 @test
