@@ -156,6 +156,7 @@ void engine_free(struct engine **pe)
     free(e->stream);
     free(e->lens.len);
     buf_release(&e->authored);
+    snapshots_release(e);
     free(e);
     *pe = NULL;
 }
@@ -182,6 +183,7 @@ void engine_rollback(struct engine *e)
     index_rollback(e->c.index);
     e->now = e->saved;
     forget_authored(e);
+    snapshots_changed(e, NULL);
     /* The streams in memory are those of the index; reading them back cannot fail for want of anything we could mend here. */
     int r = engine_reload(e);
     assert(r == 0);
@@ -210,13 +212,16 @@ static int seal_one(struct engine *e, struct stream *s, size_t i, size_t n, size
     return index_header_put(e->c.index, &row);
 }
 
+/* Less than may be: whoever has a slow line is to get one whole, and to answer on that line meanwhile. */
+#define SEAL_BYTES (256u << 10)
+
 static int seal(struct engine *e, uint64_t wall_ms)
 {
     struct stream *s = engine_stream(e, e->own);
     size_t i = 0, off = 0;
     while (i < e->lens.n) {
         size_t n = 0, bytes = 0;
-        while (i + n < e->lens.n && n < LIMIT_CS_COUNT && (n == 0 || bytes + e->lens.len[i + n] <= LIMIT_CS_BYTES))
+        while (i + n < e->lens.n && n < LIMIT_CS_COUNT && (n == 0 || bytes + e->lens.len[i + n] <= SEAL_BYTES))
             bytes += e->lens.len[i + n++];
         int r = seal_one(e, s, i, n, off, wall_ms);
         if (r < 0)
@@ -311,6 +316,13 @@ const struct id *engine_stream_dev(struct engine *e, int64_t stream)
 {
     const struct stream *s = engine_stream(e, stream);
     return s ? &s->row.dev : &ID_NONE;
+}
+
+const struct sid *engine_stream_sid(struct engine *e, int64_t stream)
+{
+    const struct stream *s = engine_stream(e, stream);
+    assert(s);
+    return &s->row.sid;
 }
 
 const struct sid *engine_own_sid(const struct engine *e)

@@ -77,8 +77,8 @@ bool engine_next_fetch(struct engine *e, struct fetch *out);
 void engine_fetch_done(struct engine *e, const struct id *dev);
 /* The same, but nothing useful came: others are asked for those streams, until engine_forgive. */
 void engine_fetch_failed(struct engine *e, const struct id *dev);
-/* Body of a CS reply for these ranges, whole change sets, at most LIMIT_CS_REPLY bytes unless the first alone is longer. */
-int  engine_serve_cs(struct engine *e, const struct msg_range *r, uint32_t n, struct buf *body) MUST_CHECK;
+/* Body of a CS reply for these ranges: whole change sets, at most `credit` and LIMIT_CS_REPLY bytes unless the first alone is longer. */
+int  engine_serve_cs(struct engine *e, const struct msg_range *r, uint32_t n, uint64_t credit, struct buf *body) MUST_CHECK;
 
 /* ---- work done ---- */
 /* The wanted entry is on disk: st as read back; kind ABSENT after a removal. */
@@ -89,6 +89,30 @@ int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *
 
 /* Wants what should be on this disk and is neither there nor wanted: after the ignore rules have changed. */
 int  engine_want_missing(struct engine *e) MUST_CHECK;
+
+/* ---- snapshots: names for what this device knew at a moment (docs/PROTOCOL.md "Snapshots"). They travel like any entry ---- */
+struct snapshot {
+    char name[LIMIT_SNAPSHOT_NAME + 1];
+    int64_t entry;
+    struct id dev;                   /* who made it */
+    uint64_t time_ms;                /* when */
+    bool current;                    /* false: another device made one of that name without knowing of this, and later */
+    struct dots vector;
+};
+/* ERR_BAD: no such name is allowed. ERR_EXISTS. ERR_FULL: more than LIMIT_SNAPSHOTS, or a vector longer than LIMIT_CTX. */
+int  engine_snapshot_create(struct engine *e, const char *name, uint64_t wall_ms) MUST_CHECK;
+int  engine_snapshot_remove(struct engine *e, const char *name, uint64_t wall_ms) MUST_CHECK;   /* ERR_NOTFOUND */
+/* All of them by name, of one name the current first; valid until something is written. */
+int  engine_snapshots(struct engine *e, const struct snapshot **out, size_t *n) MUST_CHECK;
+/* Whether every entry that the vector names is known here. */
+bool engine_covers(struct engine *e, const struct dots *vector);
+/* The winner of a path among its entries that a vector covers, for n vectors at once: out[i].id is 0 where there was none. Without raw. */
+int  engine_state_at(struct engine *e, int64_t path, const struct dots *const *vector, size_t n, struct ix_entry *out) MUST_CHECK;
+/* Whether a snapshot needs the content of this entry: it is a head when only what the snapshot covers is looked at. Quick for many
+ * entries of one path in a row. */
+int  engine_pinned(struct engine *e, int64_t entry, bool *pinned) MUST_CHECK;
+/* A new version of the path that is as `entry` was (0: deleted), and supersedes all its present versions. */
+int  engine_restore(struct engine *e, int64_t path, int64_t entry, uint64_t wall_ms) MUST_CHECK;
 
 /* ---- questions ---- */
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
@@ -105,6 +129,7 @@ void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes);
 /* Decodes an entry row; `raw` keeps its bytes. Then *out must be released. */
 int  engine_entry(struct engine *e, int64_t id, struct buf *raw, struct entry *out, struct ix_entry *row) MUST_CHECK;
 const struct id *engine_stream_dev(struct engine *e, int64_t stream);    /* who writes it */
+const struct sid *engine_stream_sid(struct engine *e, int64_t stream);   /* of a row of the index: it is known */
 const struct sid *engine_own_sid(const struct engine *e);
 
 #endif

@@ -66,8 +66,7 @@ static void mend_context(struct engine *e, struct entry *ent)
     mend_dots(e, &ent->v.except, &ent->v.dot, false);
 }
 
-/* Numbers, encodes and stores one entry; its change set is sealed at the commit. */
-static int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
+int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
 {
     struct stream *s;
     int r = engine_own_stream(e, &s);
@@ -187,7 +186,7 @@ static struct vers *placed_unrecorded(struct look *k, const struct entry *ent)
 }
 
 /* What a reader does to its copy stays on its disk: nobody would accept it. */
-static bool may_write(const struct engine *e)
+bool may_write(const struct engine *e)
 {
     const struct member *m = group_find(e->c.group, &e->c.keys->dev);
     return m && !m->revoked && role_may_write(m->role);
@@ -230,7 +229,7 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
 /* ---- gone ---- */
 
 /* Own entries have been seen by their author, also those of this transaction, which `known` does not count yet. */
-static bool have_seen(void *arg, const struct dot *d)
+bool have_seen(void *arg, const struct dot *d)
 {
     struct sid self = own_sid(arg);
     return sid_eq(&self, &d->sid) || engine_known_of(arg, &d->sid) >= d->seq;

@@ -2,9 +2,12 @@
  *   engine.c         life cycle, streams, transactions, sealing of change sets, own vector
  *   engine_state.c   the state of a path: heads, winner, wants, conflicts
  *   engine_author.c  what happens on this disk becomes entries
- *   engine_sync.c    vectors and change sets of peers */
+ *   engine_sync.c    vectors and change sets of peers
+ *   engine_snapshot.c names for vectors, and what was there at one */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
+
+#include <stddef.h>
 
 #include "node/engine.h"
 #include "node/sidmap.h"
@@ -21,6 +24,10 @@ struct peer_vec {
 /* What a rollback brings back. */
 struct figures { struct id fp; uint64_t files, bytes, hlc; };
 
+/* The live snapshots, read when somebody asks; and which entries of one path they need. */
+struct snapshots { struct snapshot *v; size_t n; bool known; };
+struct pins { int64_t path; int64_t *entry; size_t n, cap; };      /* path 0: none */
+
 struct engine {
     struct engine_config c;
     struct stream **stream; size_t nstream, stream_cap;  /* by id, which grows with every new one */
@@ -33,6 +40,8 @@ struct engine {
     struct { size_t *len; size_t n, cap; } lens;
     uint64_t authored_first, authored_hlc;
     uint64_t ctr;
+    struct snapshots snapshots;
+    struct pins pins;
 };
 
 /* engine.c; a stream stays where it is until engine_reload */
@@ -49,11 +58,24 @@ int  versions_load(struct engine *e, int64_t path, struct versions *out) MUST_CH
 void versions_release(struct versions *vs);
 struct vers *versions_find(struct versions *vs, int64_t entry);
 size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of);  /* arrays of vs->n */
+static inline struct vers *vers_of(const struct version *v)
+{
+    return (struct vers *)((char *)(uintptr_t)v - offsetof(struct vers, ent.v));
+}
 /* Brings live flags, winner, wants, conflict flag and figures of the path up to date. */
 int  state_update(struct engine *e, int64_t path) MUST_CHECK;
 /* Something has left `path`: a directory around it that outlived its own deletion because of it may go now, too. */
 int  state_left(struct engine *e, int64_t path) MUST_CHECK;
 /* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. */
 int  state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id) MUST_CHECK;
+
+/* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
+int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;
+bool have_seen(void *engine, const struct dot *d);     /* for merge_context_all */
+bool may_write(const struct engine *e);                /* this device, by its role */
+
+/* engine_snapshot.c: an entry was put at that path, or all may be different after a rollback (path NULL). */
+void snapshots_changed(struct engine *e, const struct bytes *path);
+void snapshots_release(struct engine *e);
 
 #endif

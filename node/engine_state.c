@@ -1,5 +1,4 @@
 #include <assert.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,11 +53,6 @@ struct vers *versions_find(struct versions *vs, int64_t entry)
         if (vs->v[i].row.id == entry)
             return &vs->v[i];
     return NULL;
-}
-
-static struct vers *vers_of(const struct version *v)
-{
-    return (struct vers *)((char *)(uintptr_t)v - offsetof(struct vers, ent.v));
 }
 
 size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of)
@@ -192,6 +186,8 @@ static int put_want(struct engine *e, const struct vers *v, enum want_role role)
 static int update_wants(struct engine *e, struct versions *vs, struct vers **head, size_t n, const struct vers *w, bool unsure)
 {
     bool needs, conflict = false;
+    if (path_is_snapshot(w->ent.path.p, w->ent.path.len))
+        return 0;                    /* nothing of it is put on a disk */
     int r = needs_install(e, vs, w, unsure, &needs);
     if (r == 0 && needs)
         r = put_want(e, w, WANT_INSTALL);
@@ -274,6 +270,7 @@ int state_put(struct engine *e, const struct stream *s, const struct entry *ent,
     int r = index_entry_put(e->c.index, &row);
     if (r < 0)
         return r;
+    snapshots_changed(e, &ent->path);
     fp_toggle(e, &ent->v.dot);
     e->now.hlc = hlc_seen(e->now.hlc, ent->v.hlc);
     *id = row.id;

@@ -378,6 +378,7 @@ struct serve {
     struct engine *e;
     struct buf *out;                 /* change sets so far, without the array header */
     uint32_t n;
+    uint64_t most;                   /* bytes */
     bool full;
     struct buf items;
     uint32_t nitems;
@@ -432,7 +433,7 @@ static int put_header(void *arg, const struct ix_header *h)
     int r = put_items(s, h);
     if (r == 0 && !buf_ok(&s->items))
         r = err_set(ERR_CORRUPT, "index: the change set at %llu is larger than any may be", (unsigned long long)h->first);
-    s->full = s->n && s->out->len + s->items.len + h->rec.len + 256 > LIMIT_CS_REPLY;
+    s->full = s->n && s->out->len + s->items.len + h->rec.len + 256 > s->most;
     if (r == 0 && !s->full) {
         cs_put_head(s->out, &h->rec, h->sig, s->nitems);
         buf_add(s->out, s->items.data, s->items.len);
@@ -442,10 +443,10 @@ static int put_header(void *arg, const struct ix_header *h)
     return r < 0 ? r : s->full;
 }
 
-int engine_serve_cs(struct engine *e, const struct msg_range *range, uint32_t n, struct buf *body)
+int engine_serve_cs(struct engine *e, const struct msg_range *range, uint32_t n, uint64_t credit, struct buf *body)
 {
     AUTO(buf_release) struct buf out = BUF_INIT(LIMIT_BODY);
-    struct serve s = {.e = e, .out = &out};
+    struct serve s = {.e = e, .out = &out, .most = credit < LIMIT_CS_REPLY ? credit : LIMIT_CS_REPLY};
     for (uint32_t i = 0; i < n && !s.full; i++) {
         const struct stream *st = engine_stream_by_sid(e, &range[i].sid);
         if (!st)

@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "node/api.h"
+#include "node/hist.h"
 #include "node/log.h"
 #include "node/node_priv.h"
 
 #define REQUEST_MS 20000
 #define SILENT_MS 5000
+/* Change sets and the answers to PING come on one connection: so much comes within PING's time-out at 32 kB/s. */
+#define CS_CREDIT (256u << 10)
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
 
@@ -162,7 +165,7 @@ static void fetch_change_sets(struct node *n)
         struct cs_request *q = xcalloc(1, sizeof *q);
         *q = (struct cs_request){.n = n, .dev = f.dev};
         loop_timer_set(n->loop, &q->silence, SILENT_MS, on_silence, q);
-        struct msg m = {.type = MSG_GET_CS, .get_cs = {.n = f.n, .credit = LIMIT_CS_REPLY}};
+        struct msg m = {.type = MSG_GET_CS, .get_cs = {.n = f.n, .credit = CS_CREDIT}};
         memcpy(m.get_cs.range, f.range, f.n * sizeof *f.range);
         link_request(l, LANE_CONTROL, &m, REQUEST_MS, on_change_sets, q);
     }
@@ -177,7 +180,7 @@ void greet_retry(struct node *n)
 static void serve_change_sets(struct node *n, const struct net_from *from, const struct msg *m)
 {
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
-    if (engine_serve_cs(n->engine, m->get_cs.range, m->get_cs.n, &body) < 0) {
+    if (engine_serve_cs(n->engine, m->get_cs.range, m->get_cs.n, m->get_cs.credit, &body) < 0) {
         log_seldom(LOG_WARN, "change sets cannot be served why=\"%s\"", err_text());
         buf_clear(&body);
         mp_put_array(&body, 0);
@@ -187,6 +190,23 @@ static void serve_change_sets(struct node *n, const struct net_from *from, const
     uint8_t *data = buf_steal(&body, &len);
     net_body_take(&z, data, len);
     net_reply(n->net, from, &(struct msg){.type = MSG_CS, .req = m->req}, &z);
+}
+
+/* ---- history ---- */
+
+static void serve_history(struct node *n, const struct net_from *from, const struct msg *m)
+{
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
+    const struct bytes *path = &m->get_hist.path;
+    if (hist_answer(n->engine, n->index, (const char *)path->p, path->len, &body) < 0) {
+        buf_clear(&body);
+        mp_put_array(&body, 0);
+    }
+    zmq_msg_t z;
+    size_t len;
+    uint8_t *data = buf_steal(&body, &len);
+    net_body_take(&z, data, len);
+    net_reply(n->net, from, &(struct msg){.type = MSG_HIST, .req = m->req}, &z);
 }
 
 /* ---- vectors ---- */
@@ -325,6 +345,12 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
     case MSG_GET_BLK:
         if (n->serve && !n->paused)
             serve_request(n->serve, from, m);
+        else
+            refuse(n, from, m->req, MSGERR_BUSY, "no content now");
+        break;
+    case MSG_GET_HIST:
+        if (n->serve && !n->paused)
+            serve_history(n, from, m);
         else
             refuse(n, from, m->req, MSGERR_BUSY, "no content now");
         break;

@@ -96,6 +96,8 @@ static void destroy(struct pull *p, struct item *it)
     buf_release(&it->raw);
     free(it->path);
     free(it);
+    if (!p->all.n)
+        pull_wake(p, 0);
 }
 
 void item_unref(struct pull *p, struct item *it)
@@ -225,6 +227,7 @@ static int exclude(struct pull *p, const struct item *it)
 static struct item *item_new(struct pull *p, const struct ix_want *w)
 {
     struct item *it = xcalloc(1, sizeof *it);
+    p->untidy = true;
     it->want = *w;
     it->fd = -1;
     it->raw = (struct buf)BUF_INIT(LIMIT_ENTRY);
@@ -314,6 +317,23 @@ static void end_trouble(struct pull *p)
     pull_set_failed(p, NULL);
 }
 
+static int drop_rest(void *arg, const char *name)
+{
+    const struct pull *p = arg;
+    return strncmp(name, "d-", 2) == 0 ? folder_tmp_remove(p->c.folder, name) : 0;
+}
+
+/* Downloads that nobody goes on with: their content came another way, or was outdated after a crash. Nothing is wanted now. */
+static void tidy(struct pull *p)
+{
+    uint64_t n, bytes;
+    if (!p->untidy || p->all.n || p->more || index_want_totals(p->c.index, &n, &bytes) < 0 || n)
+        return;
+    if (folder_tmp_list(p->c.folder, drop_rest, p) < 0)
+        log_warn("%s", err_text());
+    p->untidy = false;
+}
+
 static void pump(void *arg)
 {
     struct pull *p = arg;
@@ -324,6 +344,7 @@ static void pump(void *arg)
     fetch_pump(p);
     place_pump(p);
     kept_pump(p);
+    tidy(p);
 }
 
 void pull_wake(struct pull *p, uint64_t in_ms)

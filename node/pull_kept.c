@@ -69,8 +69,7 @@ static int first_keep(void *arg, const struct ix_want *w)
     return w->role == WANT_KEEP;
 }
 
-/* What was to be kept is kept; what was to be fetched can be copied. */
-static int found_root(struct pull *p, const struct id *root)
+int kept_found(struct pull *p, const struct id *root)
 {
     struct ix_want w;
     int r;
@@ -95,7 +94,7 @@ static int record_as(struct pull *p, const struct nameless *k, const struct cont
     int r = index_kept_put(p->c.index, &row);
     if (r == 0 && c->refs)
         r = index_tree_put(p->c.index, &c->root, c->refs, c->nblocks);
-    return r < 0 ? r : found_root(p, &c->root);
+    return r < 0 ? r : kept_found(p, &c->root);
 }
 
 static int record(struct name_job *j)

@@ -181,8 +181,9 @@ static int record_displaced(struct pull *p, const struct place *v, const struct 
         return 0;
     bool known = v->have_local && v->code == 0;
     p->nameless |= !known;
-    return engine_kept(p->c.engine, v->it->want.path, known ? v->local.entry : 0, known ? &v->old_root : &ID_NONE,
-                       known ? v->old_size : c->expected.size, v->kept, wall);
+    int r = engine_kept(p->c.engine, v->it->want.path, known ? v->local.entry : 0, known ? &v->old_root : &ID_NONE,
+                        known ? v->old_size : c->expected.size, v->kept, wall);
+    return r == 0 && known ? kept_found(p, &v->old_root) : r;
 }
 
 /* Where a file stayed and was given another time, an edit made in that very moment shows only in its content: to be looked at again. So

@@ -84,6 +84,7 @@ struct pull {
     uint64_t shelved;                    /* when items had to make room for other wants */
     struct source *source; size_t nsource;
     bool placing, failed, freeing;
+    bool untidy;                         /* there have been items since downloads were tidied up */
     bool nameless, naming; int64_t named;   /* kept files to be read; a job does; the last one that was tried */
     struct pathset busy;
     struct loop_timer timer;
@@ -136,5 +137,7 @@ void place_pump(struct pull *p);
 int  place_clean_up(struct pull *p) MUST_CHECK;
 /* pull_kept.c */
 void kept_pump(struct pull *p);
+/* A kept file has that content: what was to be kept is kept, what was to be fetched can be copied. In a transaction. */
+int  kept_found(struct pull *p, const struct id *root) MUST_CHECK;
 
 #endif

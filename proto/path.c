@@ -83,6 +83,50 @@ int path_check(const void *path, size_t len)
     return 0;
 }
 
+/* ---- snapshots ---- */
+
+bool path_is_snapshot(const void *path, size_t len)
+{
+    return len > strlen(PATH_SNAPSHOTS) + 1 && memcmp(path, PATH_SNAPSHOTS "/", strlen(PATH_SNAPSHOTS) + 1) == 0;
+}
+
+static const char *name_broken(const uint8_t *name, size_t len)
+{
+    if (len == 0)
+        return "empty";
+    if (len > LIMIT_SNAPSHOT_NAME)
+        return "longer than 64 bytes";
+    if (memchr(name, '/', len))
+        return "a '/' in it";
+    if (component_check((const char *)name, len))
+        return "\".\" and \"..\" are no names";
+    for (size_t n; len > 0; name += n, len -= n) {
+        uint32_t cp;
+        n = utf8_decode(name, len, &cp);
+        if (n == 0)
+            return "not UTF-8";
+        if (utf8_is_control(cp))
+            return "a control character in it";
+    }
+    return NULL;
+}
+
+int snapshot_name_check(const void *name, size_t len)
+{
+    const char *broken = name_broken(name, len);
+    return broken ? err_set(ERR_BAD, "bad name of a snapshot (%s): \"%s\"", broken, path_show(name, len)) : 0;
+}
+
+int path_check_snapshot(const void *path, size_t len)
+{
+    if (!path_is_snapshot(path, len))
+        return err_set(ERR_BAD, "bad path of a snapshot (not beneath " PATH_SNAPSHOTS "): \"%s\"", path_show(path, len));
+    size_t skip = strlen(PATH_SNAPSHOTS) + 1;
+    return snapshot_name_check((const uint8_t *)path + skip, len - skip);
+}
+
+/* ---- parts ---- */
+
 size_t path_parent(const char *path, size_t len)
 {
     const char *slash = memrchr(path, '/', len);

@@ -12,11 +12,20 @@
 #include <stdint.h>
 
 #include "proto/err.h"
+#include "proto/limits.h"
 
 #define PATH_OWN ".lanyard"
 
 /* 0, or ERR_BAD with the rule that is broken (the path quoted, control characters escaped). */
 int path_check(const void *path, size_t len) MUST_CHECK;
+
+/* Snapshots are entries at paths of their own, beneath the node's folder, where no file's entry can be: PATH_SNAPSHOTS/NAME. A name
+ * has 1..64 bytes of UTF-8 without control characters and '/', and is neither "." nor "..". */
+#define PATH_SNAPSHOTS PATH_OWN "/snapshots"
+#define PATH_SNAPSHOT_MAX (sizeof PATH_SNAPSHOTS + LIMIT_SNAPSHOT_NAME)   /* '/' included, no NUL */
+bool path_is_snapshot(const void *path, size_t len);                 /* whether it lies there; nothing more is checked */
+int  path_check_snapshot(const void *path, size_t len) MUST_CHECK;   /* 0 or ERR_BAD */
+int  snapshot_name_check(const void *name, size_t len) MUST_CHECK;   /* the same */
 
 /* Length of the parent of a checked path ("a/b/c" -> 3, "a" -> 0). */
 size_t path_parent(const char *path, size_t len);

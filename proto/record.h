@@ -119,7 +119,9 @@ int header_encode(struct buf *rec, uint8_t sig[static SIG_LEN], const struct hea
 int header_decode(const void *rec, size_t len, const uint8_t sig[static SIG_LEN], struct header *out) MUST_CHECK;
 
 /* ---- ENT: [kind, path, ctx, except, hlc, mode, size, mtime_ns, content, attrs, flags] ---- */
-enum kind { KIND_FILE = 1, KIND_DIR, KIND_SYMLINK, KIND_TOMBSTONE };
+enum kind { KIND_FILE = 1, KIND_DIR, KIND_SYMLINK, KIND_TOMBSTONE, KIND_SNAPSHOT };
+/* A snapshot names the vector that is its ctx: everything that its author knew. It lies at a path of its own (proto/path.h), where
+ * besides it there are only tombstones; nothing else of it is put on a disk. Its mtime is when it was made. */
 #define FLAG_RESOLVE 1u           /* this entry settles a conflict on purpose */
 enum content_type { CONTENT_NONE, CONTENT_INLINE, CONTENT_BLOCKS };
 /* nil | [0, bytes] | [alg = 1, class, nblocks, root]
@@ -143,14 +145,15 @@ struct entry {
     uint64_t flags;
 };
 int  entry_encode(struct buf *out, const struct entry *e) MUST_CHECK;
-/* Decodes into *out, whose dots are reused (init with {0}, then entry_release). path_check is part of it. */
+/* Decodes into *out, whose dots are reused (init with {0}, then entry_release). path_check (or
+ * path_check_snapshot) is part of it. */
 int  entry_decode(const void *data, size_t len, struct entry *out) MUST_CHECK;
 /* Gives a decoded entry its dot as leaf `index` < h->count of the change set with this header, and refuses (ERR_BAD) what it may
  * not say at that place: an hlc beyond the header's hlc_max, a context that covers the entry itself, exceptions that are not
  * older than it in its own stream. The caller of entry_decode does this for every entry from outside. */
 int  entry_place(struct entry *e, const struct header *h, uint32_t index) MUST_CHECK;
 void entry_release(struct entry *e);
-/* Same kind, mode and content: never a conflict. The mode of a symlink does not count. */
+/* Same kind, mode and content: never a conflict. The mode of a symlink does not count. A snapshot is like no other. */
 bool entry_same(const struct entry *a, const struct entry *b);
 
 /* ---- VEC: [1, group_id, dev, inst(8), ctr, wall_ms, ctl_n, ctl_hash, port, [[sid, known, content, tip8]...], fp(32), reqs, load],

@@ -74,7 +74,22 @@ static void entry_rules(struct field *f, const struct entry *e)
         field_rule(f, e->size == 0, "size", "a directory or tombstone with a size");
         field_rule(f, e->kind == KIND_DIR || e->mode == 0, "mode", "a tombstone with a mode");
         break;
+    case KIND_SNAPSHOT:
+        field_rule(f, e->content.type == CONTENT_NONE, "content", "a snapshot with content");
+        field_rule(f, e->size == 0, "size", "a snapshot with a size");
+        field_rule(f, e->mode == 0, "mode", "a snapshot with a mode");
+        field_rule(f, e->v.except.n == 0, "except", "a snapshot with exceptions");
+        field_rule(f, e->flags == 0, "flags", "a snapshot with flags");
+        break;
     }
+}
+
+/* Snapshots, and tombstones of snapshots, have a place of their own; everything else is anywhere but there. */
+static int entry_path_check(const struct entry *e)
+{
+    const struct bytes *p = &e->path;
+    bool own = e->kind == KIND_SNAPSHOT || (e->kind == KIND_TOMBSTONE && path_is_snapshot(p->p, p->len));
+    return own ? path_check_snapshot(p->p, p->len) : path_check(p->p, p->len);
 }
 
 /* An entry that holds nothing but the memory of its lists. */
@@ -100,10 +115,10 @@ int entry_decode(const void *data, size_t len, struct entry *out)
     struct field f;
     entry_reset(out);
     field_open(&f, "entry", data, len, LIMIT_ENTRY, 11);
-    out->kind = (enum kind)field_u64(&f, "kind", KIND_FILE, KIND_TOMBSTONE);
+    out->kind = (enum kind)field_u64(&f, "kind", KIND_FILE, KIND_SNAPSHOT);
     out->path = field_bin(&f, "path", 1, LIMIT_PATH);
     if (!f.code)
-        field_nested(&f, "path", path_check(out->path.p, out->path.len));
+        field_nested(&f, "path", entry_path_check(out));
     ctx_read(&f.m, &out->v.ctx);
     field_check(&f, "ctx", "not a list of [stream, number], sorted, a stream once");
     dots_read(&f.m, &out->v.except);
@@ -188,5 +203,5 @@ void entry_release(struct entry *e)
 bool entry_same(const struct entry *a, const struct entry *b)
 {
     bool mode = a->kind == KIND_SYMLINK || a->mode == b->mode;
-    return a->kind == b->kind && mode && a->size == b->size && id_eq(&a->content.root, &b->content.root);
+    return a->kind == b->kind && a->kind != KIND_SNAPSHOT && mode && a->size == b->size && id_eq(&a->content.root, &b->content.root);
 }

@@ -66,10 +66,13 @@ int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t 
 int index_path_id(struct index *ix, const char *path, size_t len, bool create, int64_t *id) MUST_CHECK;
 int index_path_get(struct index *ix, int64_t id, struct buf *name, int64_t *winner) MUST_CHECK;   /* either may be NULL */
 int index_path_set_winner(struct index *ix, int64_t id, int64_t winner) MUST_CHECK;
-/* Paths that lie beneath dir ("" = all), in byte order of the name, with their winner; only those whose winner is not a tombstone
- * when live_only. */
+/* Paths that lie beneath dir ("" = all), in byte order of the name, with their winner; only files, directories and symlinks
+ * when live_only (no tombstones, no snapshots). */
 int index_path_each(struct index *ix, const char *dir, size_t len, bool live_only,
                     int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg) MUST_CHECK;
+/* The same, live or not, behind `after`, which lies beneath dir: for those who do not want all at once. */
+int index_path_each_after(struct index *ix, const char *dir, size_t len, const char *after, size_t afterlen,
+                          int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg) MUST_CHECK;
 int index_path_max(struct index *ix, int64_t *max) MUST_CHECK;                          /* greatest path id, for bitmaps */
 
 /* ---- entries; live = head (nothing supersedes it) ---- */
@@ -88,6 +91,11 @@ int index_entry_set_live(struct index *ix, int64_t id, bool live) MUST_CHECK;
 int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* newest id first */
 int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* by seq */
 int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;   /* newest id first */
+/* Of dir and of all that lies, or once lay, beneath it; newest hlc first. index_entry_deleted: only the winners that are tombstones. */
+int index_entry_beneath(struct index *ix, const char *dir, size_t len, uint32_t limit,
+                        int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
+int index_entry_deleted(struct index *ix, const char *dir, size_t len, uint32_t limit,
+                        int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
 
 /* ---- local: what is on this disk, and which entry that is ---- */
 struct ix_local { int64_t path, entry; struct stamp stamp; bool settled; /* false: racily clean, look again */ };

@@ -156,7 +156,7 @@ static int entry_columns(struct query *q, struct ix_entry *e)
     e->path = q_int(q);
     e->seq = q_u64(q);
     e->live = q_int(q) != 0;
-    e->kind = (enum kind)q_enum(q, KIND_FILE, KIND_TOMBSTONE);
+    e->kind = (enum kind)q_enum(q, KIND_FILE, KIND_SNAPSHOT);
     e->hlc = q_u64(q);
     e->size = q_u64(q);
     e->root = q_id(q);
@@ -233,4 +233,29 @@ int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, cons
     AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_RECENT);
     q_put_int(&q, limit);
     return entry_each(&q, row, arg);
+}
+
+static int entry_listed(struct query *q, const char *dir, size_t len, uint32_t limit,
+                        int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    struct range r;
+    range_beneath(&r, dir, len);
+    q_put_bytes(q, dir, len);
+    q_put_range(q, &r);
+    q_put_int(q, limit);
+    return entry_each(q, row, arg);
+}
+
+int index_entry_beneath(struct index *ix, const char *dir, size_t len, uint32_t limit,
+                        int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_BENEATH);
+    return entry_listed(&q, dir, len, limit, row, arg);
+}
+
+int index_entry_deleted(struct index *ix, const char *dir, size_t len, uint32_t limit,
+                        int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_DELETED);
+    return entry_listed(&q, dir, len, limit, row, arg);
 }

@@ -22,6 +22,7 @@ enum query_id {
     Q_STREAM_ADD, Q_STREAM_SET, Q_STREAM_EACH,
     Q_HEADER_PUT, Q_HEADER_EACH, Q_PRUNED_DEL, Q_PRUNED_PUT, Q_PRUNED_EACH,
     Q_ENTRY_PUT, Q_ENTRY_GET, Q_ENTRY_AT, Q_ENTRY_SET_LIVE, Q_ENTRY_OF_PATH, Q_ENTRY_OF_STREAM, Q_ENTRY_RECENT,
+    Q_ENTRY_BENEATH, Q_ENTRY_DELETED,
     Q_PATH_FIND, Q_PATH_ADD, Q_PATH_GET, Q_PATH_SET_WINNER, Q_PATH_EACH, Q_PATH_EACH_LIVE, Q_PATH_MAX, Q_PATH_TOTALS,
     Q_LOCAL_PUT, Q_LOCAL_GET, Q_LOCAL_FIND, Q_LOCAL_DEL, Q_LOCAL_EACH, Q_LOCAL_BENEATH, Q_LOCAL_BY_ROOT, Q_LOCAL_COUNT,
     Q_WANT_PUT, Q_WANT_GET, Q_WANT_SIZE, Q_WANT_DEL, Q_WANT_EACH, Q_WANT_BY_ROOT, Q_WANT_OF_PATH, Q_WANT_MIN, Q_WANT_SIZES,
@@ -81,5 +82,10 @@ int index_fail(struct index *ix) MUST_CHECK;               /* the code and text 
 int index_missing(const struct index *ix, const char *what) MUST_CHECK;   /* ERR_NOTFOUND "no such `what`" */
 
 int index_prepare(struct index *ix) MUST_CHECK;            /* all statements, once */
+
+/* The names strictly beneath dir ("" = all) lie between two ends (index_state.c). The query borrows them. */
+struct range { uint8_t low[LIMIT_PATH + 1], high[LIMIT_PATH + 1]; size_t lowlen, highlen; };
+void range_beneath(struct range *r, const char *dir, size_t len);
+void q_put_range(struct query *q, const struct range *r);
 
 #endif

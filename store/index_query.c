@@ -8,6 +8,7 @@
 #define LOCAL "l.path, " LOCAL_REST
 #define WANT "entry, path, stream, seq, size, role, kind, root FROM want "
 #define KEPT "id, path, entry, size, kept_ms, root, name FROM kept "
+#define BENEATH "SELECT id, winner FROM path WHERE name = ? UNION ALL SELECT id, winner FROM path WHERE name > ? AND name < ?"
 #define ROOT_IS "substr(root, 1, 8) = substr(?1, 1, 8) AND root = ?1 "
 /* CROSS JOIN keeps SQLite from turning the two loops around. */
 static const char *const sql[Q_COUNT] = {
@@ -30,14 +31,18 @@ static const char *const sql[Q_COUNT] = {
     [Q_ENTRY_SET_LIVE] = "UPDATE entry SET live = ? WHERE id = ?",
     [Q_ENTRY_OF_PATH] = "SELECT " ENTRY "WHERE path = ? ORDER BY id DESC",
     [Q_ENTRY_OF_STREAM] = "SELECT " ENTRY "WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
-    [Q_ENTRY_RECENT] = "SELECT " ENTRY "ORDER BY id DESC LIMIT ?",
+    [Q_ENTRY_RECENT] = "SELECT " ENTRY "WHERE kind <= 4 ORDER BY id DESC LIMIT ?",
+    [Q_ENTRY_BENEATH] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.path = p.id"
+                        " WHERE e.kind <= 4 ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
+    [Q_ENTRY_DELETED] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.id = p.winner"
+                        " WHERE e.kind = 4 ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
     [Q_PATH_FIND] = "SELECT id FROM path WHERE name = ?",
     [Q_PATH_ADD] = "INSERT INTO path VALUES (NULL, 0, ?)",
     [Q_PATH_GET] = "SELECT name, winner FROM path WHERE id = ?",
     [Q_PATH_SET_WINNER] = "UPDATE path SET winner = ? WHERE id = ?",
     [Q_PATH_EACH] = "SELECT id, name, winner FROM path WHERE name > ? AND name < ? ORDER BY name",
     [Q_PATH_EACH_LIVE] = "SELECT p.id, p.name, p.winner FROM path p CROSS JOIN entry e ON e.id = p.winner"
-                         " WHERE p.name > ? AND p.name < ? AND e.kind <> 4 ORDER BY p.name",
+                         " WHERE p.name > ? AND p.name < ? AND e.kind < 4 ORDER BY p.name",
     [Q_PATH_MAX] = "SELECT coalesce(max(id), 0) FROM path",
     [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind = 1",
     [Q_LOCAL_PUT] = "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

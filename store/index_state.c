@@ -8,9 +8,7 @@
 
 /* The names strictly beneath dir lie between "dir/" and "dir0", '0' being the byte after '/'. All names lie between nothing and 256
  * bytes 0xff, since no component is longer than 255. */
-struct range { uint8_t low[LIMIT_PATH + 1], high[LIMIT_PATH + 1]; size_t lowlen, highlen; };
-
-static void range_beneath(struct range *r, const char *dir, size_t len)
+void range_beneath(struct range *r, const char *dir, size_t len)
 {
     assert(len <= LIMIT_PATH);
     if (len == 0) {
@@ -26,7 +24,7 @@ static void range_beneath(struct range *r, const char *dir, size_t len)
     r->lowlen = r->highlen = len + 1;
 }
 
-static void put_range(struct query *q, const struct range *r)
+void q_put_range(struct query *q, const struct range *r)
 {
     q_put_bytes(q, r->low, r->lowlen);
     q_put_bytes(q, r->high, r->highlen);
@@ -81,22 +79,38 @@ int index_path_set_winner(struct index *ix, int64_t id, int64_t winner)
     return q_run_found(&q);
 }
 
+static int each_path(struct query *q, int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg)
+{
+    int rc;
+    while ((rc = q_step(q)) == 1) {
+        int64_t path = q_int(q);
+        struct bytes name = q_bytes(q);
+        int64_t winner = q_int(q);
+        if ((rc = q->rc) != 0 || (rc = row(arg, path, (const char *)name.p, name.len, winner)) != 0)
+            return rc;
+    }
+    return rc;
+}
+
 int index_path_each(struct index *ix, const char *dir, size_t len, bool live_only,
                     int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg)
 {
     struct range r;
     range_beneath(&r, dir, len);
     AUTO(q_end) struct query q = q_begin(ix, live_only ? Q_PATH_EACH_LIVE : Q_PATH_EACH);
-    int rc;
-    put_range(&q, &r);
-    while ((rc = q_step(&q)) == 1) {
-        int64_t path = q_int(&q);
-        struct bytes name = q_bytes(&q);
-        int64_t winner = q_int(&q);
-        if ((rc = q.rc) != 0 || (rc = row(arg, path, (const char *)name.p, name.len, winner)) != 0)
-            return rc;
-    }
-    return rc;
+    q_put_range(&q, &r);
+    return each_path(&q, row, arg);
+}
+
+int index_path_each_after(struct index *ix, const char *dir, size_t len, const char *after, size_t afterlen,
+                          int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg)
+{
+    struct range r;
+    range_beneath(&r, dir, len);
+    AUTO(q_end) struct query q = q_begin(ix, Q_PATH_EACH);
+    q_put_bytes(&q, after, afterlen);
+    q_put_bytes(&q, r.high, r.highlen);
+    return each_path(&q, row, arg);
 }
 
 int index_path_max(struct index *ix, int64_t *max)
@@ -207,7 +221,7 @@ int index_local_beneath(struct index *ix, const char *dir, size_t len,
     range_beneath(&r, dir, len);
     AUTO(q_end) struct query q = q_begin(ix, Q_LOCAL_BENEATH);
     int rc;
-    put_range(&q, &r);
+    q_put_range(&q, &r);
     while ((rc = q_step(&q)) == 1) {
         struct ix_local l;
         (void)local_columns(&q, &l);

@@ -236,7 +236,7 @@ void device_receive(struct world *w, struct message *m)
     case M_GET_CS:
         answer.type = M_CS;
         range = (const struct msg_range *)(const void *)m->body.data;
-        MUST(engine_serve_cs(d->engine, range, (uint32_t)(m->body.len / sizeof *range), &answer.body));
+        MUST(engine_serve_cs(d->engine, range, (uint32_t)(m->body.len / sizeof *range), LIMIT_CS_REPLY, &answer.body));
         reply(w, m, &answer);
         break;
     case M_CS:

@@ -137,7 +137,7 @@ static inline void entries_from(struct engine *a, size_t dev, struct engine *b)
     engine_online(b, &w.g.dev[dev]->dev, true);
     struct fetch f;
     while (engine_next_fetch(b, &f)) {
-        t_must(engine_serve_cs(a, f.range, f.n, &body));
+        t_must(engine_serve_cs(a, f.range, f.n, LIMIT_CS_REPLY, &body));
         t_must(engine_begin(b));
         t_must(engine_change_sets(b, &w.g.dev[dev]->dev, body.data, body.len, far.wall));
         t_must(engine_commit(b, far.wall));

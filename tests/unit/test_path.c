@@ -115,6 +115,34 @@ static void test_show(void)
     EQ_U(strlen(path_show(big, sizeof big)), 4 * LIMIT_PATH);
 }
 
+#define NAME_GOOD(s) OK(snapshot_name_check(s, sizeof s - 1))
+#define NAME_WRONG(s, words) FAILS(snapshot_name_check(s, sizeof s - 1), ERR_BAD, words)
+
+static void test_snapshot_names(void)
+{
+    char longest[LIMIT_SNAPSHOT_NAME + 1];
+    memset(longest, 'n', sizeof longest);
+    OK(snapshot_name_check(longest, LIMIT_SNAPSHOT_NAME));
+    FAILS(snapshot_name_check(longest, sizeof longest), ERR_BAD, "longer than 64");
+    NAME_GOOD("before the move \xc3\xa4");
+    NAME_GOOD("...");
+    NAME_WRONG("", "empty");
+    NAME_WRONG(".", "\".\"");
+    NAME_WRONG("..", "\"..\"");
+    NAME_WRONG("a/b", "'/'");
+    NAME_WRONG("a\nb", "control");
+    NAME_WRONG("a\0b", "control");
+    NAME_WRONG("\xe2\x80\xae", "control");            /* turns the direction of writing */
+    NAME_WRONG("a\xff", "UTF-8");
+    CHECK(path_is_snapshot(".lanyard/snapshots/a", 20));
+    CHECK(!path_is_snapshot(".lanyard/snapshots/", 19));
+    CHECK(!path_is_snapshot(".lanyard/snapshotsX", 19));
+    CHECK(!path_is_snapshot("a", 1));
+    OK(path_check_snapshot(".lanyard/snapshots/a", 20));
+    FAILS(path_check_snapshot("a", 1), ERR_BAD, "not beneath");
+    WRONG(".lanyard/snapshots/a", "own folder");
+}
+
 int main(void)
 {
     RUN(test_good);
@@ -124,5 +152,6 @@ int main(void)
     RUN(test_random);
     RUN(test_parent_and_beneath);
     RUN(test_show);
+    RUN(test_snapshot_names);
     return t_done();
 }

@@ -71,6 +71,25 @@ static void test_old_version_brought_back(void)
     EQ_S(get("a"), "one");
 }
 
+static bool tidied(void *arg)
+{
+    (void)arg;
+    return strcmp(get(".lanyard/tmp/d-5"), "") == 0;
+}
+
+/* An unfinished download of what is not wanted any more goes when nothing is. */
+static void test_unwanted_downloads_go(void)
+{
+    both_begin();
+    edit(".lanyard/tmp/d-5", "ours");
+    start();
+    EQ_S(get(".lanyard/tmp/d-5"), "ours");
+    far_save("a", "one");
+    from_far();
+    UNTIL(w.loop, tidied, NULL);
+    EQ_S(get("a"), "one");
+}
+
 int main(void)
 {
     t_node_init();
@@ -79,6 +98,7 @@ int main(void)
     RUN(test_new_file_outdated_by_an_edit);
     RUN(test_new_file_outdated_by_a_removal);
     RUN(test_old_version_brought_back);
+    RUN(test_unwanted_downloads_go);
     both_end();
     return t_done();
 }

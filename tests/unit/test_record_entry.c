@@ -69,6 +69,14 @@ static void stone_make(struct shape *s)
     mp_put_u64(shape_set(s, MODE), 0);
 }
 
+static void snapshot_make(struct shape *s)
+{
+    stone_make(s);
+    mp_put_u64(shape_set(s, KIND), KIND_SNAPSHOT);
+    mp_put_bin(shape_set(s, PATH), ".lanyard/snapshots/name", 23);
+    mp_put_array(shape_set(s, EXCEPT), 0);
+}
+
 static int entry_bytes(const void *p, size_t n)
 {
     AUTO(entry_release) struct entry e = { 0 };
@@ -81,7 +89,8 @@ static int entry_shape(const struct shape *s, size_t n)
     return entry_bytes(b.data, b.len);
 }
 static const struct subject file = { file_make, entry_shape }, blocks = { blocks_make, entry_shape },
-                            symlink = { link_make, entry_shape }, dir = { dir_make, entry_shape }, stone = { stone_make, entry_shape };
+                            symlink = { link_make, entry_shape }, dir = { dir_make, entry_shape }, stone = { stone_make, entry_shape },
+                            snapshot = { snapshot_make, entry_shape };
 
 static void test_shapes(void)
 {
@@ -90,6 +99,7 @@ static void test_shapes(void)
     t_shape_rules(&symlink, "entry");
     t_shape_rules(&dir, "entry");
     t_shape_rules(&stone, "entry");
+    t_shape_rules(&snapshot, "entry");
 }
 
 static void test_kind_and_path(void)
@@ -98,7 +108,7 @@ static void test_kind_and_path(void)
     for (size_t i = 0; i < sizeof longest; i++)
         longest[i] = i % 200 == 199 ? '/' : 'p';
     BAD(file, KIND, mp_put_u64(b, 0), "entry: kind");
-    BAD(file, KIND, mp_put_u64(b, 5), "entry: kind");
+    BAD(file, KIND, mp_put_u64(b, 6), "entry: kind");
     BAD(file, KIND, mp_put_u64(b, (1ull << 32) + 1), "entry: kind");
     BAD(file, PATH, mp_put_bin(b, "", 0), "entry: path");
     BAD(file, PATH, mp_put_bin(b, "../x", 4), "entry: path");
@@ -226,6 +236,32 @@ static void test_other_kinds(void)
     GOOD(stone, FLAGS, mp_put_u64(b, FLAG_RESOLVE));
 }
 
+static void test_snapshots(void)
+{
+    static const char *const bad[] = { "file", ".lanyard", ".lanyard/snapshots", ".lanyard/snapshots/", ".lanyard/snapshots/a/b",
+                                       ".lanyard/snapshots/.", ".lanyard/snapshots/..", ".LANYARD/snapshots/a", ".lanyard/snapshot/a",
+                                       ".lanyard/snapshots/a\nb", ".lanyard/snapshots/\xff" };
+    static const struct subject *const others[] = { &file, &blocks, &symlink, &dir };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        BAD(snapshot, PATH, mp_put_bin(b, bad[i], strlen(bad[i])), "entry: path");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        BAD(*others[i], PATH, mp_put_bin(b, ".lanyard/snapshots/a", 20), "entry: path");
+    GOOD(stone, PATH, mp_put_bin(b, ".lanyard/snapshots/a", 20));
+    BAD(stone, PATH, mp_put_bin(b, ".lanyard/snapshots/a/b", 22), "entry: path");
+    BAD(stone, PATH, mp_put_bin(b, ".lanyard/other/a", 16), "entry: path");
+    char longest[19 + LIMIT_SNAPSHOT_NAME + 1];
+    memcpy(longest, ".lanyard/snapshots/", 19);
+    memset(longest + 19, 'n', sizeof longest - 19);
+    GOOD(snapshot, PATH, mp_put_bin(b, longest, sizeof longest - 1));
+    BAD(snapshot, PATH, mp_put_bin(b, longest, sizeof longest), "entry: path");
+    BAD(snapshot, EXCEPT, dots_raw(b, 1, "a", ((uint64_t[]){ 1 })), "entry: except");
+    BAD(snapshot, SIZE, mp_put_u64(b, 1), "entry: size");
+    BAD(snapshot, MODE, mp_put_u64(b, 0600), "entry: mode");
+    BAD(snapshot, CONTENT, inline_raw(b, "", 0), "entry: content");
+    BAD(snapshot, FLAGS, mp_put_u64(b, FLAG_RESOLVE), "entry: flags");
+    GOOD(snapshot, CTX, many_dots(b, LIMIT_CTX));
+}
+
 static void test_too_long(void)
 {
     uint8_t *p = xcalloc(1, LIMIT_ENTRY + 1);
@@ -236,7 +272,7 @@ static void test_too_long(void)
 static void test_truncations(void)
 {
     struct shape s = { 0 };
-    static const struct subject *const all[] = { &file, &blocks, &symlink, &dir, &stone };
+    static const struct subject *const all[] = { &file, &blocks, &symlink, &dir, &stone, &snapshot };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         AUTO(buf_release) struct buf b = BUF_INIT(1u << 20);
         all[i]->make(&s);
@@ -360,6 +396,8 @@ static void test_same(void)
     b = a;
     b.size++;
     CHECK(!entry_same(&a, &b));
+    a.kind = KIND_SNAPSHOT;
+    CHECK(!entry_same(&a, &a));                 /* two of one name are two vectors */
 }
 
 static void test_place(void)
@@ -403,6 +441,7 @@ int main(void)
     RUN(test_content);
     RUN(test_inline_limit);
     RUN(test_other_kinds);
+    RUN(test_snapshots);
     RUN(test_too_long);
     RUN(test_truncations);
     RUN(test_round_trip);

@@ -192,12 +192,15 @@ static void entry_parts(const char *name, struct entry *e)
         e->content = (struct content){ .type = CONTENT_INLINE, .inline_bytes = t_str("../target") };
     } else if (strcmp(name, "tombstone") == 0) {
         ctx_raise(&e->v.ctx, &b, 128);
+    } else if (strcmp(name, "snapshot") == 0) {
+        ctx_raise(&e->v.ctx, &a, 4);
+        ctx_raise(&e->v.ctx, &b, 2);
     }
 }
 
 static void test_entries(void)
 {
-    static const char *const name[] = { "inline", "empty", "blocks", "single", "dir", "symlink", "tombstone" };
+    static const char *const name[] = { "inline", "empty", "blocks", "single", "dir", "symlink", "tombstone", "snapshot" };
     AUTO(entry_release) struct entry d = { 0 };
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         const char *n = name[i];

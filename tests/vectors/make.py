@@ -261,6 +261,16 @@ def entries(f):
         "tombstone": [4, b"docs/old", [[b, 128]], [], 5, 0, 0, 1 << 40, None, None, 0],
     }
     f.note("ENT")
+    put_entries(f, rows)
+    return [pack(row) for row in rows.values()]
+
+def snapshots(f):
+    """An entry at a place of its own, which is why it is not among those of the change sets."""
+    a, b = fill(0x61, 16), fill(0x62, 16)
+    f.note("ENT: a snapshot: its ctx is the vector that it names")
+    put_entries(f, {"snapshot": [5, b".lanyard/snapshots/before", [[a, 4], [b, 2]], [], 6, 0, 0, MS * 10 ** 6, None, None, 0]})
+
+def put_entries(f, rows):
     for name, row in rows.items():
         f.put(f"entry.{name}.path", row[1])
         for field, i in (("kind", 0), ("hlc", 4), ("mode", 5), ("size", 6), ("mtime_ns", 7), ("flags", 10)):
@@ -269,7 +279,6 @@ def entries(f):
         f.put(f"entry.{name}.root", fill(0) if c is None else blake(c[1]) if c[0] == 0 else c[3])
         f.put(f"entry.{name}.bytes", pack(row))
         f.put(f"entry.{name}.leaf", leaf(pack(row)))
-    return [pack(row) for row in rows.values()]
 
 def header(f, name, group, signer, first, ents, prev):
     root = merkle([leaf(e) for e in ents])
@@ -310,6 +319,7 @@ def records_file():
     f.put("addr.wall_ms", MS), f.put("addr.0", "192.0.2.7:7447"), f.put("addr.1", "[2001:db8::1]:7447")
     rec = pack([1, group, ALICE.dev, MS, ["192.0.2.7:7447", "[2001:db8::1]:7447"]])
     record(f, "addr", "lanyard-addr-1", ALICE, rec)
+    snapshots(f)
     return f, ents
 
 def heads(f, group):
