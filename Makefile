@@ -33,10 +33,11 @@ $(BUILD)/lanyardd: $(LIB) $(call obj,node/main.c)
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/lanyard: $(call obj,$(CLI) $(PROTO))
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(BUILD)/liblanyard.a: $(LIB)
-	@rm -f $@; ar rcs $@ $^
-$(BUILD)/libcli.a: $(CLILIB)
-	@rm -f $@; ar rcs $@ $^
+# The folders, too: a file that is new to them may have an object that is older than the library.
+$(BUILD)/liblanyard.a: $(LIB) proto store discovery node
+	@rm -f $@; ar rcs $@ $(LIB)
+$(BUILD)/libcli.a: $(CLILIB) cli
+	@rm -f $@; ar rcs $@ $(CLILIB)
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libcli.a $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/e2e/disc_probe: $(BUILD)/tests/e2e/disc_probe.o $(BUILD)/liblanyard.a
