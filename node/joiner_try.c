@@ -231,9 +231,8 @@ static int socket_options(struct try *t)
     uint8_t sk[32], server_pk[32], server_sk[32];
     keys_join_server(server_pk, server_sk);
     crypto_box_keypair(t->pk, sk);
-    int one = 1, none = 0, r = net_socket_common(t->socket);
-    if (r == 0 && (zmq_setsockopt(t->socket, ZMQ_IMMEDIATE, &one, sizeof one) ||
-                   zmq_setsockopt(t->socket, ZMQ_RCVHWM, &none, sizeof none) ||
+    int none = 0, r = net_socket_common(t->socket);
+    if (r == 0 && (zmq_setsockopt(t->socket, ZMQ_RCVHWM, &none, sizeof none) ||
                    zmq_setsockopt(t->socket, ZMQ_CURVE_SERVERKEY, server_pk, sizeof server_pk) ||
                    zmq_setsockopt(t->socket, ZMQ_CURVE_PUBLICKEY, t->pk, sizeof t->pk) ||
                    zmq_setsockopt(t->socket, ZMQ_CURVE_SECRETKEY, sk, sizeof sk)))

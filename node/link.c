@@ -13,7 +13,6 @@
 #define PING_MS 5000
 #define PING_TIMEOUT_MS 10000
 #define TICK_MS 500
-#define READY_MS 5
 #define VECTORS_A_TURN 1000
 
 /* A request without an answer yet. */
@@ -25,7 +24,7 @@ struct link {
     enum link_state state;
     void *ctl, *bulk, *sub, *monitor;
     struct pending *pending; size_t npending;
-    struct loop_timer tick, death, ready;
+    struct loop_timer tick, death;
     struct msg_hello hello;          /* of the peer, verified */
     const char *why;
     uint64_t next_req, started, last_ping;
@@ -68,7 +67,6 @@ void link_kill(struct link *l, const char *why)
     l->state = LINK_DEAD;
     l->why = why;
     loop_timer_clear(l->c.loop, &l->tick);
-    loop_timer_clear(l->c.loop, &l->ready);
     loop_timer_set(l->c.loop, &l->death, 0, on_death, l);
 }
 
@@ -183,21 +181,9 @@ static int check_hello(struct link *l, const struct msg_hello *h)
     return hello_verify(h->sig, &l->c.group->id, &sender, &caller);
 }
 
-static bool writable(void *socket)
+/* The handshake of the second lane may take a moment longer than that of the first: what is asked on it waits for that. */
+static void become_up(struct link *l)
 {
-    int events = 0;
-    size_t size = sizeof events;
-    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLOUT);
-}
-
-/* UP means that both lanes can be used: the handshake of the second may take a moment longer than that of the first. */
-static void become_up(void *arg)
-{
-    struct link *l = arg;
-    if (!writable(l->bulk)) {
-        loop_timer_set(l->c.loop, &l->ready, READY_MS, become_up, l);
-        return;
-    }
     l->dev = l->hello.dev;
     memcpy(l->inst, l->hello.inst, sizeof l->inst);
     l->state = LINK_UP;
@@ -358,9 +344,6 @@ static int make_socket(struct link *l, int type, loop_fn fn, void **out)
         return err_set(ERR_IO, "network: cannot make a socket: %s", zmq_strerror(errno));
     *out = s;
     loop_add_socket(l->c.loop, s, fn, l);
-    int one = 1;
-    if (type == ZMQ_DEALER && zmq_setsockopt(s, ZMQ_IMMEDIATE, &one, sizeof one))
-        return err_set(ERR_IO, "network: option: %s", zmq_strerror(errno));
     return net_socket_dial(l->c.net, s);
 }
 
@@ -419,7 +402,6 @@ void link_free(struct link **pl)
     fail_pending(l);
     loop_timer_clear(l->c.loop, &l->tick);
     loop_timer_clear(l->c.loop, &l->death);
-    loop_timer_clear(l->c.loop, &l->ready);
     if (l->monitor)
         zmq_socket_monitor(l->ctl, NULL, 0);
     void *all[] = {l->monitor, l->ctl, l->bulk, l->sub};

@@ -63,7 +63,7 @@ static int set_key(void *s, int option, const uint8_t key[32])
 }
 
 /* No heartbeats: with a receive limit they abort the process in libzmq 4.3.4; for the same reason the side that connects has no
- * receive limit. What it may receive is bounded by what it has asked for. */
+ * receive limit. What it may receive is bounded by what it has asked for. No ZMQ_IMMEDIATE: see tests/unit/test_net_frames.c. */
 int net_socket_dial(struct net *n, void *s)
 {
     uint8_t pk[32], sk[32];
