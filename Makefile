@@ -6,7 +6,7 @@ PREFIX  ?= /usr/local
 comma   := ,
 
 # Avahi's client and core export one name with two meanings, so they are loaded at run time, apart from each other (discovery/backend.c).
-PKGS    := libzmq libsodium sqlite3
+PKGS    := libzmq libsodium sqlite3 libzstd
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Werror
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE $(WARN) -I. -fno-omit-frame-pointer \
@@ -45,7 +45,7 @@ $(BUILD)/tests/e2e/disc_probe: $(BUILD)/tests/e2e/disc_probe.o $(BUILD)/liblanya
 $(BUILD)/tests/e2e/liar: $(BUILD)/tests/e2e/liar.o $(call obj,$(wildcard tests/e2e/hostile/*.c)) $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/sim/sim: $(call obj,$(SIM)) $(BUILD)/liblanyard.a
-	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=keys_sign,--wrap=keys_verify,--wrap=merge_context_edit,--wrap=engine_gone -o $@ $^ $(LDLIBS)
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=keys_sign,--wrap=keys_verify,--wrap=merge_context_edit,--wrap=engine_gone,--wrap=engine_doubt -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/%.o: %.c

@@ -92,30 +92,79 @@ static int parse_at(const char *text, struct request *q)
     return 0;
 }
 
-int cmd_restore(struct cli *c, const struct args *a)
+/* A file; a directory or the whole folder; or what would change. */
+static void show_restored(const struct cli *c, struct bytes value)
 {
-    static const struct out_column columns[] = {
+    static const struct out_column file[] = {
         { "path", "restored", OUT_TEXT, NULL, NULL },
         { "version", "from version", OUT_TEXT, NULL, NULL },
         { "device", "of device", OUT_TEXT, NULL, NULL },
         { 0 },
     };
+    static const struct out_column tree[] = {
+        { "restored", "restored", OUT_COUNT, NULL, NULL },
+        { "deleted", "deleted", OUT_COUNT, NULL, NULL },
+        { "unchanged", "unchanged", OUT_COUNT, NULL, NULL },
+        { 0 },
+    };
+    static const struct out_column plan[] = {
+        { "change", "CHANGE", OUT_TEXT, NULL, NULL },
+        { "kind", "KIND", OUT_TEXT, NULL, NULL },
+        { "size", "SIZE", OUT_BYTES, NULL, NULL },
+        { "available", "CONTENT", OUT_TEXT, NULL, NULL },
+        { "version", "VERSION", OUT_TEXT, NULL, NULL },
+        { "path", "PATH", OUT_TEXT, NULL, NULL },
+        { 0 },
+    };
+    struct mp m = mp_reader(value.p, value.len);
+    struct bytes found;
+    if (mp_peek(&m) == MP_ARRAY)
+        out_table(&c->out, value, plan);
+    else
+        out_rows(&c->out, value, out_find(value, "restored", &found) ? tree : file);
+}
+
+/* No path, or that of the folder itself: all of it. */
+static int restore_request(const struct cli *c, const struct args *a, struct request *q)
+{
     AUTO(buf_release) struct buf path = BUF_INIT(LIMIT_CTL_REQUEST), to = BUF_INIT(LIMIT_CTL_REQUEST);
-    AUTO(request_release) struct request q = request_new("restore");
     const char *version = args_value(a, "version"), *at = args_value(a, "at"), *dest = args_value(a, "to");
     if (version && at)
         return usage_error("--version and --at both say which version: give one of them");
-    int code = at ? parse_at(at, &q) : 0;
-    if (!code)
-        code = file_path(c, args_word(a, 0), &path);
+    int code = at ? parse_at(at, q) : 0;
+    if (!code && args_word(a, 0))
+        code = where_in_folder(c->home, args_word(a, 0), &path);
+    if (!code && !path.len && !at)
+        return usage_error("restore: name a file, or say with --at what time the whole folder shall go back to");
     if (!code && dest)
         code = file_path(c, dest, &to);
     if (code)
         return code;
-    request_path(&q, "path", (const char *)path.data);
-    request_str(&q, "version", version);
-    request_path(&q, "to", dest ? (const char *)to.data : NULL);
-    return ask_rows(c, &q, columns);
+    request_path(q, "path", path.len ? (const char *)path.data : NULL);
+    request_str(q, "version", version);
+    request_path(q, "to", dest ? (const char *)to.data : NULL);
+    if (args_has(a, "dry-run"))
+        request_bool(q, "dry_run", true);
+    if (args_has(a, "partial"))
+        request_bool(q, "partial", true);
+    return 0;
+}
+
+int cmd_restore(struct cli *c, const struct args *a)
+{
+    AUTO(request_release) struct request q = request_new("restore");
+    AUTO(link_close) struct link l = LINK_INIT;
+    struct ctl_reply r;
+    int code = restore_request(c, a, &q);
+    if (!code)
+        code = link_ask(&l, c->home, &q, &r);
+    if (code)
+        return code;
+    if (c->json)
+        out_json(c->out.f, r.value);
+    else
+        show_restored(c, r.value);
+    return 0;
 }
 
 /* The conflicts as rows of one table: each current version, then the ones that lost against it. */

@@ -54,12 +54,24 @@ static const struct cli_option cat_options[] = {
 };
 static const struct cli_option restore_options[] = {
     { "version", "ID", "which version, as `lanyard log PATH` shows it (default: the one before the current)" },
-    { "at", "TIME", "the version of that time: RFC 3339 (2026-01-31T13:45:00Z) or how long ago (2h)" },
+    { "at", "TIME", "what was there at that time: RFC 3339 (2026-01-31T13:45:00Z) or how long ago (2h)" },
     { "to", "DEST", "bring it back under another name in the folder" },
+    { "dry-run", NULL, "change nothing, show what would be changed" },
+    { "partial", NULL, "bring back what can be had when some contents are on no device that is online; exit code 1 then" },
     { 0 },
 };
 static const struct cli_option resolve_options[] = {
     { "keep", "ID", "the version that stays, as `lanyard conflicts` shows it" },
+    { 0 },
+};
+static const struct cli_option snapshot_options[] = {
+    { "dry-run", NULL, "restore: only show what would be changed" },
+    { "device", "DEVICE", "restore, export: which one, where several devices made one of that name" },
+    { 0 },
+};
+static const struct cli_option check_options[] = {
+    { "repair", NULL, "repair what can be repaired (the default)" },
+    { "no-repair", NULL, "only look" },
     { 0 },
 };
 static const struct cli_option events_options[] = {
@@ -100,13 +112,30 @@ static const struct command commands[] = {
       log_options, 0, 1, false, cmd_log },
     { "cat", "[--version ID] PATH", "write a version of a file to standard output", "Deleted files can be read too.",
       cat_options, 1, 1, true, cmd_cat },
-    { "restore", "[--version ID | --at TIME] [--to DEST] PATH", "bring back an old or deleted version of a file",
-      "What is brought back is a new version: nothing is rewritten, and it can be undone the same way.",
-      restore_options, 1, 1, false, cmd_restore },
+    { "restore", "[--version ID | --at TIME] [--to DEST] [--dry-run] [--partial] [PATH]",
+      "bring back an old or deleted version of a file, or the folder of some time",
+      "What is brought back is a new version: nothing is rewritten, and it can be undone the same way. With --at and a directory, or\n"
+      "no PATH, all becomes as it was then, as far as this device knows; what did not exist then is deleted. A deleted directory comes\n"
+      "back with all that was deleted along with it.",
+      restore_options, 0, 1, false, cmd_restore },
     { "conflicts", "", "list the versions that lost against one made at the same time",
       "They are kept and wait for a look. Nothing is lost by ignoring them.", NULL, 0, 0, false, cmd_conflicts },
     { "resolve", "--keep ID PATH", "settle a conflict", "The other versions can still be had with `lanyard restore`.",
       resolve_options, 1, 1, false, cmd_resolve },
+    { "snapshot", "[list | create NAME | restore NAME [PATH] | export NAME FILE | remove NAME]", "named states of the whole folder",
+      "create    names what is in the folder now; it costs no copy, and all devices hear of it\n"
+      "restore   makes everything, or what lies at PATH, as it was; what is there now stays as versions\n"
+      "export    writes it as a tar archive; FILE must not exist, - is standard output\n"
+      "remove    forgets the name; what it kept may go when its time is over\n"
+      "The contents of a snapshot are never given up by devices that have them. The setting `snapshots` makes them by itself.",
+      snapshot_options, 0, 3, false, cmd_snapshot },
+    { "check", "[--no-repair]", "verify everything that is stored, and repair it",
+      "Reads the index, all files of the folder, all old versions and packs, and compares them with what they should be. What is\n"
+      "damaged is fetched again from another device, or from another place on this disk; damaged bytes are kept aside. Exit code 1 when\n"
+      "something is damaged and could not be repaired.", check_options, 0, 0, false, cmd_check },
+    { "gc", "", "pack old versions and forget those that have expired",
+      "The node does this by itself when it is idle. Returns when it is done. How long versions are kept and how much of the disk they\n"
+      "may take: `lanyard config get history_days`, `lanyard config get history_share`.", NULL, 0, 0, false, cmd_gc },
     { "config", "[list | get KEY | set KEY VALUE]", "show or change the settings of this node",
       "Works with and without a running node.", NULL, 0, 3, false, cmd_config },
     { "events", "[--follow]", "show what happens, one JSON object a line", "", events_options, 0, 0, false, cmd_events },

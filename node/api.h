@@ -7,7 +7,10 @@
 #include "node/node.h"
 
 int  api_new(struct node *n, struct api **out) MUST_CHECK;   /* binds HOME/control.sock, replacing a dead one */
+/* What a crash has left is dropped: wants of requests that nobody waits for any more. Before api_new. */
+int  api_clean_up(struct node *n) MUST_CHECK;
 void api_free(struct api **a);                               /* also removes the socket file */
+bool api_working(const struct api *a);                       /* somebody reads or restores a version */
 void api_poll(struct api *a);                                /* something may have changed that a waiting request waits for */
 void api_event(struct api *a, const struct buf *map);        /* one encoded map to everybody who follows `events`; kept for `events` without follow (latest 1000) */
 /* What became of an invite (inviter.h): for `invite --wait`. */

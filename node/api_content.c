@@ -102,6 +102,8 @@ static int locate(struct work *w)
     const struct content *c = &w->ent.content;
     place_of_release(&w->at);
     int r = serve_find(w->n->index, &c->root, &w->at);
+    if (r == 0)
+        r = serve_gather(w->n->index, &w->at);
     if (r < 0 || c->nblocks < 2 || w->list.refs)
         return r;
     AUTO(buf_release) struct buf refs = BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
@@ -197,6 +199,39 @@ int work_begin(struct work *w)
     hist_ask(w->holders, NULL, 0, on_news, w->s->api);
     session_wait(w->s, check_holders, HIST_MS, late_holders);
     return 0;
+}
+
+struct stale { struct engine *e; int64_t entry[256]; size_t n; };
+
+static int take_stale(void *arg, const struct ix_want *w)
+{
+    struct stale *t = arg;
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry row;
+    if (w->role != WANT_KEEP || engine_entry(t->e, w->entry, &raw, &ent, &row) < 0 || row.live)
+        return 0;
+    t->entry[t->n++] = w->entry;
+    return t->n == sizeof t->entry / sizeof *t->entry;
+}
+
+static int drop_stale(struct node *n, void *arg)
+{
+    struct stale *t = arg;
+    int r;
+    do {
+        t->n = 0;
+        r = index_want_each(n->index, 0, take_stale, t);
+        for (size_t i = 0; r >= 0 && i < t->n; i++)
+            if (index_want_del(n->index, t->entry[i]) < 0)
+                return ERR_IO;
+    } while (r > 0);
+    return r;
+}
+
+int api_clean_up(struct node *n)
+{
+    return api_commit(n, drop_stale, &(struct stale){.e = n->engine});
 }
 
 /* ---- cat ---- */

@@ -194,7 +194,7 @@ static int log_of_history(struct session *s, const struct bytes *path, const str
     struct listing *l = listing_new(s, LIST_VERSIONS);
     for (size_t i = 0; i < h->nv && i < limit; i++)
         add_past(l, h, &h->v[i]);
-    listing_send(s, path);
+    listing_send(s, h->nv <= HIST_LOOKED ? path : NULL);
     return 0;
 }
 

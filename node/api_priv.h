@@ -4,7 +4,11 @@
  *   api_history.c  the versions of a path; resolve
  *   api_log.c      versions as they are listed, and which device holds their content: log, conflicts
  *   api_content.c  the content of a version, from here or from a peer: cat
- *   api_restore.c  restore
+ *   api_restore.c  restore: what is to be brought back
+ *   api_restore_file.c  one version of one path
+ *   api_tree.c     a former state of the folder, or of a directory: restore --at
+ *   api_check.c    check, gc
+ *   api_snapshot.h snapshot, in files of its own
  *
  * A session is one connection, which is one request. Its life:
  *
@@ -137,6 +141,19 @@ int  work_failed(struct work *w, int code);
 /* Whether our role allows us to make versions; else ERR_DENIED. */
 int  need_writer(struct node *n) MUST_CHECK;
 
+/* A version of a path takes its place again, or that of `to` (len 0: none) (api_restore_file.c). */
+int  restore_file(struct session *s, const struct history *h, const struct past *p, const struct bytes *to) MUST_CHECK;
+
+/* ---- a former state of the folder (api_tree.c) ---- */
+
+struct tree_request {
+    struct bytes dir, to;                          /* borrowed for the session's life; dir empty: the whole folder; to empty: in place */
+    uint64_t at;                                   /* ms */
+    bool dry_run, partial;
+};
+/* Brings it back, as new versions, and answers the request. What is on the disk has been recorded. */
+void tree_restore(struct session *s, const struct tree_request *q);
+
 /* Handlers. */
 typedef int (*handler)(struct session *s, const struct bytes *args);
 int run_status(struct session *s, const struct bytes *args);
@@ -153,7 +170,10 @@ int run_version(struct session *s, const struct bytes *args);
 int run_log(struct session *s, const struct bytes *args);
 int run_conflicts(struct session *s, const struct bytes *args);
 int run_resolve(struct session *s, const struct bytes *args);
+int run_check(struct session *s, const struct bytes *args);
+int run_gc(struct session *s, const struct bytes *args);
 int run_cat(struct session *s, const struct bytes *args);
 int run_restore(struct session *s, const struct bytes *args);
+int run_snapshot(struct session *s, const struct bytes *args);
 
 #endif

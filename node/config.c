@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/autosnap.h"
 #include "node/file.h"
 #include "proto/limits.h"
 #include "proto/record.h"
@@ -19,6 +20,9 @@ const struct config_key config_keys[] = {
     {"mdns", "bool", "true", "find other devices by multicast, and be found: true or false"},
     {"peers", "addresses", "", "where other devices may be found, HOST:PORT separated by spaces"},
     {"log_level", "level", "info", "how much to log: error, warn, info or debug"},
+    {"history_days", "days", "30", "how long replaced and deleted versions are kept here, in days (0 to 36500)"},
+    {"history_share", "percent", "10", "how much of the disk they may take, in percent (0 to 90); then the oldest go first"},
+    {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
     {0},
 };
 enum { NKEYS = sizeof config_keys / sizeof *config_keys - 1 };
@@ -78,8 +82,24 @@ static const char *level_fault(const char *v)
     return "not one of error, warn, info, debug";
 }
 
+static const char *schedule_fault(const char *v)
+{
+    struct autosnap a;
+    return autosnap_parse(v, &a) < 0 ? "not like hourly=24 daily=7 weekly=4, each at most once, from 1 to 168" : NULL;
+}
+
+static const char *number_fault(const char *v, unsigned long most)
+{
+    size_t digits = strspn(v, "0123456789");
+    return digits > 0 && digits < 10 && !v[digits] && strtoul(v, NULL, 10) <= most ? NULL : "not a number in its range";
+}
+static const char *days_fault(const char *v) { return number_fault(v, 36500); }
+static const char *percent_fault(const char *v) { return number_fault(v, 90); }
+
 static const struct type { const char *name; const char *(*fault)(const char *v); } types[] = {
     {"path", path_fault}, {"address", listen_fault}, {"bool", bool_fault}, {"addresses", addresses_fault}, {"level", level_fault},
+    {"days", days_fault}, {"percent", percent_fault},
+    {"schedule", schedule_fault},
 };
 
 static const char *value_fault(const struct config_key *k, const char *v)
@@ -143,7 +163,8 @@ int config_find(const char *key, const struct config_key **out)
 /* Where a text key lives in the struct; NULL for the ones that are no text. */
 static char **text_of(struct config *c, const struct config_key *k)
 {
-    char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level};
+    char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level, &c->history_days,
+                                &c->history_share, &c->snapshots};
     return text[k - config_keys];
 }
 

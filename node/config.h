@@ -14,7 +14,9 @@ struct config {
     char *listen;                 /* "ADDR:PORT", default "0.0.0.0:7447" (IPv6: "[::]:7447") */
     bool mdns;                    /* default true */
     char *peers;                  /* HOST:PORT separated by single spaces, default "" */
+    char *history_days, *history_share;   /* whole numbers: 30 days, 10 percent */
     char *log_level;              /* error, warn, info, debug */
+    char *snapshots;              /* "hourly=24 daily=7 weekly=4", default "" (node/autosnap.h) */
 };
 struct config_key { const char *key, *type, *def, *help; };
 extern const struct config_key config_keys[];   /* ends with key NULL */

@@ -66,10 +66,10 @@ int engine_own_stream(struct engine *e, struct stream **out)
         return 0;
     }
     int r = engine_stream_add(e, &e->c.keys->dev, e->inc, out);
-    if (r == 0)
-        r = index_kv_put(e->c.index, "inc", e->inc, sizeof e->inc);
-    if (r == 0)
+    if (r == 0) {
         e->own = (*out)->row.id;
+        e->inc_unsaved = true;
+    }
     return r;
 }
 
@@ -239,6 +239,8 @@ static int write_figures(struct engine *e)
         r = index_kv_put(e->c.index, "fp", &e->now.fp, sizeof e->now.fp);
     if (r == 0 && e->now.hlc != e->saved.hlc)
         r = index_kv_put(e->c.index, "hlc", &e->now.hlc, sizeof e->now.hlc);
+    if (r == 0 && e->inc_unsaved)
+        r = index_kv_put(e->c.index, "inc", e->inc, sizeof e->inc);
     return r;
 }
 
@@ -254,6 +256,7 @@ int engine_commit(struct engine *e, uint64_t wall_ms)
         return r;
     }
     forget_authored(e);
+    e->inc_unsaved = false;
     return 0;
 }
 

@@ -43,6 +43,17 @@ int  engine_begin(struct engine *e) MUST_CHECK;
 int  engine_commit(struct engine *e, uint64_t wall_ms) MUST_CHECK;
 void engine_rollback(struct engine *e);
 
+/* ---- who we are ---- */
+/* Continuity is in doubt: the index is new, or older than the disk, or the disk older than the index. A new incarnation begins, and what
+ * is on disk counts as not looked at: so nothing that is missing is taken for a deletion, and what is there wins by the time of its
+ * last change, not as if it had been written now (until engine_sure). In a transaction. */
+int  engine_doubt(struct engine *e) MUST_CHECK;
+void engine_sure(struct engine *e);                       /* everything has been looked at since */
+/* Somebody else runs with our keys: nothing is authored (ERR_DENIED when asked to) until engine_unmute, which begins a new
+ * incarnation, since the other one may have used our next numbers. */
+void engine_mute(struct engine *e);
+void engine_unmute(struct engine *e);
+
 /* ---- the disk ---- */
 /* A stable look at a path: what it is and its content (files: content; symlinks: inline target; directories: NULL). Becomes a new
  * entry unless it is what we already know to be there; content equal to a head of the path adopts that head instead, and just what a
@@ -106,6 +117,9 @@ int  engine_snapshot_remove(struct engine *e, const char *name, uint64_t wall_ms
 int  engine_snapshots(struct engine *e, const struct snapshot **out, size_t *n) MUST_CHECK;
 /* Whether every entry that the vector names is known here. */
 bool engine_covers(struct engine *e, const struct dots *vector);
+/* Whether anything but snapshots is known here beyond the vector. */
+int  engine_changed_since(struct engine *e, const struct dots *vector, bool *changed) MUST_CHECK;
+bool engine_is_own(const struct engine *e, const struct id *dev);     /* this device */
 /* The winner of a path among its entries that a vector covers, for n vectors at once: out[i].id is 0 where there was none. Without raw. */
 int  engine_state_at(struct engine *e, int64_t path, const struct dots *const *vector, size_t n, struct ix_entry *out) MUST_CHECK;
 /* Whether a snapshot needs the content of this entry: it is a head when only what the snapshot covers is looked at. Quick for many
@@ -113,6 +127,9 @@ int  engine_state_at(struct engine *e, int64_t path, const struct dots *const *v
 int  engine_pinned(struct engine *e, int64_t entry, bool *pinned) MUST_CHECK;
 /* A new version of the path that is as `entry` was (0: deleted), and supersedes all its present versions. */
 int  engine_restore(struct engine *e, int64_t path, int64_t entry, uint64_t wall_ms) MUST_CHECK;
+
+/* The same as a version of another path, at which nothing lives: ERR_EXISTS. */
+int  engine_copy(struct engine *e, const char *path, size_t len, int64_t entry, uint64_t wall_ms) MUST_CHECK;
 
 /* ---- questions ---- */
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;

@@ -66,15 +66,25 @@ static void mend_context(struct engine *e, struct entry *ent)
     mend_dots(e, &ent->v.except, &ent->v.dot, false);
 }
 
+/* What our clock said when it was years ahead is forgotten as soon as it is right: nobody would accept what follows it. */
+static uint64_t last_hlc(const struct engine *e, uint64_t wall_ms)
+{
+    return hlc_ms(e->now.hlc) > wall_ms + CLOCK_TOLERANCE_MS ? 0 : e->now.hlc;
+}
+
 int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
 {
     struct stream *s;
+    if (e->muted)
+        return err_set(ERR_DENIED, "another machine runs with the keys of this device: nothing is signed here");
     int r = engine_own_stream(e, &s);
     if (r < 0)
         return r;
     if (e->lens.n == 0)
         e->authored_first = s->row.known + 1;
-    ent->v.hlc = e->now.hlc = hlc_next(e->now.hlc, wall_ms);
+    uint64_t now = hlc_next(last_hlc(e, wall_ms), wall_ms);
+    if (!ent->v.hlc || ent->v.hlc > now)
+        ent->v.hlc = e->now.hlc = now;
     ent->v.dot = (struct dot){.sid = s->row.sid, .seq = e->authored_first + e->lens.n};
     mend_context(e, ent);
     size_t at = e->authored.len;
@@ -86,7 +96,7 @@ int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, 
         e->lens.len = xrealloc(e->lens.len, e->lens.cap, sizeof *e->lens.len);
     }
     e->lens.len[e->lens.n++] = e->authored.len - at;
-    e->authored_hlc = ent->v.hlc;
+    e->authored_hlc = hlc_seen(e->authored_hlc, ent->v.hlc);
     return state_put(e, s, ent, (struct bytes){e->authored.data + at, e->authored.len - at}, path, id);
 }
 
@@ -185,16 +195,18 @@ static struct vers *placed_unrecorded(struct look *k, const struct entry *ent)
     return NULL;
 }
 
-/* What a reader does to its copy stays on its disk: nobody would accept it. */
-bool may_write(const struct engine *e)
+/* Who does not know what was on this disk before cannot tell an old copy from a new edit but by its time. */
+static uint64_t written_at(const struct look *k, const struct entry *ent)
 {
-    const struct member *m = group_find(e->c.group, &e->c.keys->dev);
-    return m && !m->revoked && role_may_write(m->role);
+    if (!k->e->doubt || k->have_local || ent->kind == KIND_DIR)
+        return 0;
+    return ent->mtime_ns > 0 ? hlc_make((uint64_t)ent->mtime_ns / 1000000, 1) : 1;
 }
 
 static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t wall_ms)
 {
     int64_t id;
+    ent->v.hlc = written_at(k, ent);
     edit_context(k, ent);
     int r = author(k->e, ent, k->path, wall_ms, &id);
     if (r == 0)

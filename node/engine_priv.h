@@ -3,6 +3,7 @@
  *   engine_state.c   the state of a path: heads, winner, wants, conflicts
  *   engine_author.c  what happens on this disk becomes entries
  *   engine_sync.c    vectors and change sets of peers
+ *   engine_self.c    doubts about who we are: new incarnations
  *   engine_snapshot.c names for vectors, and what was there at one */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
@@ -11,6 +12,8 @@
 
 #include "node/engine.h"
 #include "node/sidmap.h"
+
+#define CLOCK_TOLERANCE_MS (10 * 60 * 1000)   /* whatever is dated later than that is not accepted yet */
 
 struct stream { struct ix_stream row; };
 struct peer_vec {
@@ -42,6 +45,8 @@ struct engine {
     uint64_t ctr;
     struct snapshots snapshots;
     struct pins pins;
+    bool inc_unsaved;                /* the index has another incarnation */
+    bool doubt, muted;
 };
 
 /* engine.c; a stream stays where it is until engine_reload */
@@ -50,6 +55,11 @@ struct stream *engine_stream_by_sid(struct engine *e, const struct sid *sid);
 int  engine_stream_add(struct engine *e, const struct id *dev, const uint8_t inc[static 8], struct stream **out) MUST_CHECK;
 int  engine_own_stream(struct engine *e, struct stream **out) MUST_CHECK;   /* begins one when there is none */
 int  engine_reload(struct engine *e) MUST_CHECK;
+
+/* engine_self.c */
+void engine_begin_incarnation(struct engine *e);
+/* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
+void engine_notice_rollback(struct engine *e, const struct vec *v);
 
 /* engine_state.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
@@ -72,7 +82,7 @@ int  state_put(struct engine *e, const struct stream *s, const struct entry *ent
 /* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
 int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;
 bool have_seen(void *engine, const struct dot *d);     /* for merge_context_all */
-bool may_write(const struct engine *e);                /* this device, by its role */
+bool may_write(const struct engine *e);                /* engine_self.c: this device, by its role and while it has no twin */
 
 /* engine_snapshot.c: an entry was put at that path, or all may be different after a rollback (path NULL). */
 void snapshots_changed(struct engine *e, const struct bytes *path);

@@ -200,6 +200,31 @@ bool engine_covers(struct engine *e, const struct dots *vector)
     return true;
 }
 
+static int of_folder(void *arg, const struct ix_entry *row)
+{
+    struct engine *e = arg;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    if (row->kind != KIND_TOMBSTONE)
+        return row->kind != KIND_SNAPSHOT;
+    int r = index_path_get(e->c.index, row->path, &name, NULL);
+    return r < 0 ? r : !path_is_snapshot(name.data, name.len);
+}
+
+int engine_changed_since(struct engine *e, const struct dots *vector, bool *changed)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < e->nstream; i++) {
+        const struct ix_stream *s = &e->stream[i]->row;
+        uint64_t seq = ctx_get(vector, &s->sid);
+        if (seq < s->known)
+            r = index_entry_each_of_stream(e->c.index, s->id, seq + 1, s->known, of_folder, e);
+    }
+    *changed = r == 1;
+    return r < 0 ? r : 0;
+}
+
+bool engine_is_own(const struct engine *e, const struct id *dev) { return id_eq(&e->c.keys->dev, dev); }
+
 /* The versions that the vector covers, heads first; the number of heads. Those that supersede each other in a circle are all heads. */
 static size_t heads_at(struct versions *vs, const struct dots *vector, const struct version **out)
 {
@@ -299,4 +324,34 @@ int engine_restore(struct engine *e, int64_t path, int64_t entry, uint64_t wall_
     dots_release(&ent.v.ctx);
     dots_release(&ent.v.except);
     return r;
+}
+
+static bool occupied(const struct versions *vs)
+{
+    for (size_t i = 0; i < vs->n; i++)
+        if (vs->v[i].row.live && vs->v[i].row.kind != KIND_TOMBSTONE)
+            return true;
+    return false;
+}
+
+int engine_copy(struct engine *e, const char *path, size_t len, int64_t entry, uint64_t wall_ms)
+{
+    assert(index_in_tx(e->c.index));
+    AUTO(versions_release) struct versions vs = {0};
+    AUTO(entry_release) struct entry ent = {0};
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    struct ix_entry row;
+    int64_t id;
+    int r = engine_entry(e, entry, &raw, &ent, &row);
+    if (r == 0)
+        r = index_path_id(e->c.index, path, len, true, &id);
+    if (r == 0)
+        r = versions_load(e, id, &vs);
+    if (r == 0 && occupied(&vs))
+        r = err_set(ERR_EXISTS, "%s: exists already: choose another name", path_show(path, len));
+    if (r < 0)
+        return r;
+    ent.path = (struct bytes){(const uint8_t *)path, len};
+    ent.flags = 0;
+    return succeed(e, &vs, &ent, id, wall_ms);
 }

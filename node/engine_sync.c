@@ -7,7 +7,6 @@
 #include "proto/hlc.h"
 #include "proto/limits.h"
 
-#define CLOCK_TOLERANCE_MS (10 * 60 * 1000)
 #define REFUSED_MAX MSG_RANGES      /* streams that one peer has sent nothing useful of */
 
 /* ---- vectors ---- */
@@ -39,20 +38,6 @@ void engine_online(struct engine *e, const struct id *dev, bool online)
         engine_fetch_done(e, dev);
 }
 
-/* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
-static void notice_rollback(struct engine *e, const struct vec *v)
-{
-    const struct stream *own = e->own ? engine_stream(e, e->own) : NULL;
-    if (!own)
-        return;
-    const struct vec_stream *vs = vec_find(v, &own->row.sid);
-    if (!vs || vs->known <= own->row.known)
-        return;
-    struct id fresh = id_hash_tagged(0x10, e->c.inst, sizeof e->c.inst, own->row.sid.b, SID_LEN);
-    memcpy(e->inc, fresh.b, sizeof e->inc);
-    e->own = 0;
-}
-
 int engine_vector(struct engine *e, const void *blob, size_t len, const struct id *dev, const uint8_t *inst)
 {
     struct vec v = {0};
@@ -76,7 +61,7 @@ int engine_vector(struct engine *e, const void *blob, size_t len, const struct i
     vec_release(&p->vec);
     p->vec = v;
     p->have = true;
-    notice_rollback(e, &v);
+    engine_notice_rollback(e, &v);
     return 1;
 }
 

@@ -143,8 +143,12 @@ static void on_change_sets(void *arg, const struct msg *m, zmq_msg_t *body)
     int r = m && m->type == MSG_CS ? take_change_sets(n, &q->dev, body) : ERR_CLOSED;
     if (m && r < 0) {
         log_seldom(LOG_WARN, "change sets refused why=\"%s\"", err_text());
+        if (r == ERR_FULL || r == ERR_IO)
+            node_set_error(n, n->index_error, sizeof n->index_error, err_text());
         if (l && r == ERR_AGAIN)
             ask_ctl(n, l, false);
+    } else if (r >= 0) {
+        node_set_error(n, n->index_error, sizeof n->index_error, NULL);
     }
     end_fetch(q, l, r);
     if (r > 0)
@@ -309,7 +313,9 @@ static void serve_hello(struct node *n, const struct net_from *from, const struc
     memcpy(reply.hello.nonce, self.nonce, sizeof self.nonce);
     hello_sign(reply.hello.sig, &group_of(n)->id, &self, &caller, n->home->keys);
     net_reply(n->net, from, &reply, NULL);
-    if (!id_eq(&m->hello.dev, &n->home->keys->dev))
+    if (id_eq(&m->hello.dev, &n->home->keys->dev))
+        self_greeted(n, &m->hello);
+    else
         peers_heard(n->peers, &m->hello.dev, m->hello.inst, from->address, m->hello.port);
 }
 
@@ -485,7 +491,7 @@ int greet_start(struct node *n, const char *listen)
     if (r < 0)
         return r;
     struct peers_config pc = {.loop = n->loop, .net = n->net, .keys = n->home->keys, .group = group_of(n),
-        .ops = {.hello = fill_hello, .up = on_up, .down = on_down, .stranger = on_stranger, .vector = on_vector, .arg = n}};
+        .ops = {.hello = fill_hello, .self = self_greeted, .up = on_up, .down = on_down, .stranger = on_stranger, .vector = on_vector, .arg = n}};
     if ((r = peers_new(&pc, &n->peers)) < 0)
         return r;
     add_remembered(n);

@@ -16,7 +16,7 @@
 #include "node/peers.h"
 
 #define HIST_MS 2000
-#define HIST_LOOKED 4096             /* versions of a path that an answer is about: the newest */
+#define HIST_LOOKED 1000             /* versions of a path that an answer is about: the newest */
 
 struct hist;
 /* Both are borrowed for its life. */
@@ -25,7 +25,7 @@ struct hist *hist_new(struct peers *peers, const struct group *group);
 void hist_free(struct hist **h);
 /* A content of so many blocks, before hist_ask. The same one twice is fine. */
 void hist_add(struct hist *h, const struct id *root, uint32_t nblocks);
-/* With a path, all that was added is content of its versions; NULL: of whatever path. `news` is called once, when the last answer has come
+/* With a path, all that was added is content of its versions, of which there are at most HIST_LOOKED; NULL: of whatever path. `news` is called once, when the last answer has come
  * or will not come any more; not from within, and not after hist_free. Once an inquiry. */
 void hist_ask(struct hist *h, const char *path, size_t len, void (*news)(void *arg), void *arg);
 bool hist_over(const struct hist *h);

@@ -6,6 +6,7 @@
  *   index.db           the index; may be lost without losing anything of the user's
  *   control.sock       the command line's way in (proto/ctl.h)
  *   lock               held (flock) while a node runs: one process a home
+ *   token              says whether home, index and folder are of one moment (node/continuity.h)
  *   running            present while a node runs: found at the start it means that the last stop was not a clean one
  *   log                of a detached node
  * The directory is made with mode 0700. Every file is written to a temporary name, flushed and renamed; device.key comes last, so

@@ -43,6 +43,8 @@ void node_committed(struct node *n)
     }
     if (n->pull)
         pull_kick(n->pull);
+    if (n->keeper)
+        keeper_busy(n->keeper);
     if (n->api)
         api_poll(n->api);
 }
@@ -52,7 +54,7 @@ void node_committed(struct node *n)
 static const char *error_of(struct node *n)
 {
     uint64_t files;
-    const char *texts[] = {n->start_error, n->scan_error, n->pull_error};
+    const char *texts[] = {n->twin_error, n->start_error, n->index_error, n->scan_error, n->pull_error};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i][0])
             return texts[i];
@@ -159,7 +161,7 @@ static void on_trouble(void *arg, const char *path, size_t len, const char *text
     node_event(arg, "skipped", "path", shown, "reason", text, NULL);
 }
 
-static void set_error(struct node *n, char *to, size_t size, const char *text)
+void node_set_error(struct node *n, char *to, size_t size, const char *text)
 {
     if (text && strcmp(to, text) != 0) {
         log_error("%s", text);
@@ -173,13 +175,13 @@ static void set_error(struct node *n, char *to, size_t size, const char *text)
 static void on_scan_failed(void *arg, const char *text)
 {
     struct node *n = arg;
-    set_error(n, n->scan_error, sizeof n->scan_error, text);
+    node_set_error(n, n->scan_error, sizeof n->scan_error, text);
 }
 
 static void on_pull_failed(void *arg, const char *text)
 {
     struct node *n = arg;
-    set_error(n, n->pull_error, sizeof n->pull_error, text);
+    node_set_error(n, n->pull_error, sizeof n->pull_error, text);
 }
 
 static void look(void *arg, const char *path, size_t len)
@@ -214,7 +216,7 @@ static int start_parts_of_folder(struct node *n)
     const struct group *g = control_group(n->home->control);
     int r;
     struct serve_config sv = {n->loop, n->pool, n->net, n->folder, n->index, look, n};
-    if ((r = serve_new(&sv, &n->serve)) < 0)
+    if ((r = serve_new(&sv, &n->serve)) < 0 || (r = node_keeper_start(n)) < 0)
         return r;
     struct pull_config pc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .peers = n->peers, .gear = &n->gear,
@@ -230,10 +232,15 @@ static int start_parts_of_folder(struct node *n)
 static int start_folder(struct node *n)
 {
     int r = folder_open(n->config.folder, &control_group(n->home->control)->id, &n->folder);
-    if (r == 0 && (r = start_parts_of_folder(n)) < 0) {
+    if (r == 0)
+        r = self_start(n);
+    if (r == 0)
+        r = start_parts_of_folder(n);
+    if (r < 0) {
         scan_free(&n->scan);
         pull_free(&n->pull);
         serve_free(&n->serve);
+        keeper_free(&n->keeper);
         folder_close(&n->folder);
     }
     return r;
@@ -245,19 +252,19 @@ static void watch_folder(struct node *n)
 {
     if (!n->folder) {
         if (start_folder(n) == 0)
-            set_error(n, n->start_error, sizeof n->start_error, NULL);
+            node_set_error(n, n->start_error, sizeof n->start_error, NULL);
         return;
     }
     if (folder_healthy(n->folder) == 0) {
         if (n->folder_gone) {
-            set_error(n, n->scan_error, sizeof n->scan_error, NULL);
+            node_set_error(n, n->scan_error, sizeof n->scan_error, NULL);
             scan_all(n->scan);
         }
         n->folder_gone = false;
         return;
     }
     n->folder_gone = true;
-    set_error(n, n->scan_error, sizeof n->scan_error, err_text());
+    node_set_error(n, n->scan_error, sizeof n->scan_error, err_text());
     struct folder *again = NULL;
     if (folder_open(n->config.folder, &control_group(n->home->control)->id, &again) == 0) {
         log_info("another folder is in the place of the old one, starting anew");
@@ -267,10 +274,24 @@ static void watch_folder(struct node *n)
     folder_close(&again);
 }
 
+/* Of a folder that has been looked at, and is there. */
+static void make_snapshots(struct node *n)
+{
+    const struct member *m = group_find(control_group(n->home->control), &n->home->keys->dev);
+    if (!m || m->revoked || !role_may_write(m->role) || !n->scan || !scan_first_done(n->scan) || error_of(n))
+        return;
+    int r = autosnap_run(&n->autosnap, n->engine, loop_wall());
+    if (r < 0)
+        log_seldom(LOG_WARN, "automatic snapshots: %s", err_text());
+    else if (r > 0)
+        node_committed(n);
+}
+
 static void on_tick(void *arg)
 {
     struct node *n = arg;
     watch_folder(n);
+    self_tick(n);
     const char *why;
     bool idle = node_state(n, &why) == NODE_IDLE;
     if (index_checkpoint(n->index, idle) < 0)
@@ -279,6 +300,8 @@ static void on_tick(void *arg)
     if (idle && n->was_busy)
         malloc_trim(0);
     n->was_busy = !idle;
+    node_keeper_tick(n, idle);
+    make_snapshots(n);
     if (++n->ticks % RETRY_TICKS == 0)
         greet_retry(n);
     loop_timer_set(n->loop, &n->tick_timer, TICK_MS, on_tick, n);
@@ -386,7 +409,8 @@ static int start_parts(struct node *n, const struct node_options *o)
         return r;
     if (start_folder(n) < 0)
         snprintf(n->start_error, sizeof n->start_error, "%s", err_text());
-    return api_new(n, &n->api);
+    r = api_clean_up(n);
+    return r < 0 ? r : api_new(n, &n->api);
 }
 
 static void add_static(struct node *n, const struct node_options *o)
@@ -409,6 +433,8 @@ int node_new(const char *home, const struct node_options *o, struct node **out)
     }
     if (r == 0)
         r = log_set_level_by_name(n->config.log_level);
+    if (r == 0)
+        r = autosnap_parse(n->config.snapshots, &n->autosnap);
     if (r == 0)
         r = start_parts(n, o);
     if (r == 0)
@@ -445,15 +471,18 @@ void node_free(struct node **pn)
     n->paused = true;                    /* nobody is asked for anything any more */
     if (n->scan)
         scan_stop(n->scan);
+    keeper_stop(n->keeper);
     api_free(&n->api);
     inviter_free(&n->inviter);
     pool_free(&n->pool);                 /* jobs end here, and tell the parts that are still there */
     peers_free(&n->peers);               /* requests end here */
     scan_free(&n->scan);
     pull_free(&n->pull);
+    keeper_free(&n->keeper);
     greet_pex_free(n);
     serve_free(&n->serve);
     net_free(&n->net);
+    self_end(n);
     engine_free(&n->engine);
     index_close(&n->index);
     folder_close(&n->folder);

@@ -4,15 +4,18 @@
  *   watch -> scan -> engine -> (commit) -> publish              local changes go out
  *   peers/net -> engine -> want -> pull -> (commit) -> publish  remote changes come in
  *   net -> serve                                                content is handed out
+ *   idle -> keeper                                      history is packed, and expires
  *   control socket -> api -> any of them                        what the user asks */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
 
 #include "discovery/discovery.h"
+#include "node/autosnap.h"
 #include "node/config.h"
 #include "node/engine.h"
 #include "node/home.h"
 #include "node/inviter.h"
+#include "node/keeper.h"
 #include "node/loop.h"
 #include "node/net.h"
 #include "node/peers.h"
@@ -37,6 +40,7 @@ struct node {
     struct scan *scan;               /* with the folder */
     struct pull *pull;               /* with the folder */
     struct serve *serve;             /* with the folder */
+    struct keeper *keeper;           /* with the folder */
     struct discovery *discovery;     /* NULL without mDNS */
     struct inviter *inviter;
     struct api *api;
@@ -45,7 +49,11 @@ struct node {
     bool paused;
     bool restart, clean, folder_gone, was_busy;
     unsigned ticks;
-    char scan_error[256], pull_error[256], start_error[256], brake_error[256];   /* "" = none */
+    struct autosnap autosnap;
+    uint64_t served;                 /* bytes, at the last tick */
+    bool sure;                       /* all of the folder has been looked at since the start */
+    uint64_t twin_ms;                /* when a node with our keys was met last */
+    char scan_error[256], pull_error[256], start_error[256], brake_error[256], twin_error[256], index_error[256];   /* "" = none */
     struct found { char instance[64]; uint32_t naddr; char addr[LIMIT_ADDRS][80]; } *found; size_t nfound;  /* by mDNS */
     uint8_t k_disc[32];
     struct loop_timer publish_timer, tick_timer;

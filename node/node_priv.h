@@ -1,4 +1,4 @@
-/* node_priv: what node.c, greet.c and main.c share. */
+/* node_priv: what node.c, self.c, greet.c and main.c share. */
 #ifndef NODE_NODE_PRIV_H
 #define NODE_NODE_PRIV_H
 
@@ -13,12 +13,25 @@ int  node_new(const char *home, const struct node_options *o, struct node **out)
 int  node_run(struct node *n, bool *restart) MUST_CHECK;
 void node_free(struct node **n);
 
+/* One of the texts of struct node that make the state an error; NULL ends it. Both are logged, and told as events. */
+void node_set_error(struct node *n, char *to, size_t size, const char *text);
+
+/* self.c: who this node is. */
+int  self_start(struct node *n) MUST_CHECK;       /* the folder has been opened, and nothing in it looked at */
+void self_end(struct node *n);                    /* a clean end */
+void self_tick(struct node *n);
+bool self_greeted(void *node, const struct msg_hello *h);   /* by a node with our keys: whether it is this very one */
+
 /* greet.c: the network side: sockets, peers, the inviter, and what members ask and say. */
 int  greet_start(struct node *n, const char *listen) MUST_CHECK;
 void greet_retry(struct node *n);     /* change sets that were refused may be good now: another clock, a longer control log */
 /* What is known of a device is remembered for the next start, under a word of ours. */
 void greet_remember(struct node *n, const char *word, const struct id *dev, const void *v, size_t len);
 int  greet_recall(struct node *n, const char *word, const struct id *dev, struct buf *v) MUST_CHECK;   /* ERR_NOTFOUND */
+
+/* node_keeper.c: when the history may be looked after. */
+int  node_keeper_start(struct node *n) MUST_CHECK;
+void node_keeper_tick(struct node *n, bool idle);
 
 /* greet_pex.c: address cards: which are told to whom, and when. */
 void greet_pex_start(struct node *n);

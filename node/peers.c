@@ -12,6 +12,7 @@
 #define PAUSE_MAX_MS 15000
 #define PAUSE_CARD_MS 120000    /* of an address that only a card speaks for: whoever comes back there signs a new card, or dials us */
 #define VAIN_MS 1000
+#define PAUSE_TWIN_MS 5000
 #define ADDRESSES_MAX 2048      /* a flood of announcements must not become a flood of dials */
 #define DIALS_MAX 64
 
@@ -20,6 +21,7 @@ struct address {
     unsigned sources;
     struct id dev;              /* who answered there last; none = nobody yet */
     bool self;                  /* that is this node */
+    bool twin;                  /* that was another one with our keys */
     uint64_t due, pause;
     struct link *link;
 };
@@ -124,8 +126,10 @@ static bool on_up(void *arg, struct link *l, const struct msg_hello *h)
     struct address *a = by_link(p, l);
     settle(p, a);
     a->dev = h->dev;
+    a->twin = false;
     if (id_eq(&h->dev, &p->c.keys->dev)) {
-        a->self = true;
+        a->self = p->c.ops.self(p->c.ops.arg, h);
+        a->twin = !a->self;
         return false;
     }
     struct device *d = device_get(p, &h->dev);
@@ -170,7 +174,7 @@ static void on_down(void *arg, struct link *l, const char *why)
         settle(p, a);
     /* Whoever was there a moment ago may be back at once; whoever never answered is asked less and less often. */
     uint64_t longest = a->sources == ADDR_CARD ? PAUSE_CARD_MS : PAUSE_MAX_MS;
-    a->pause = was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > longest ? longest : a->pause * 2;
+    a->pause = a->twin ? PAUSE_TWIN_MS : was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > longest ? longest : a->pause * 2;
     a->due = loop_now() + a->pause;
     a->link = NULL;
     device_down(p, l);

@@ -12,6 +12,8 @@ enum addr_source { ADDR_STATIC = 1, ADDR_MDNS = 2, ADDR_HEARD = 4, ADDR_CACHE = 
 
 struct peers_ops {
     void (*hello)(void *arg, struct msg_hello *h);
+    /* A node with our own device's keys answered: whether it is this very one. */
+    bool (*self)(void *arg, const struct msg_hello *h);
     void (*up)(void *arg, const struct id *dev, struct link *l, const struct msg_hello *h);
     void (*down)(void *arg, const struct id *dev);
     void (*stranger)(void *arg, struct link *l);

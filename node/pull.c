@@ -70,8 +70,11 @@ static void reset(struct pull *p, struct item *it)
     it->futile = 0;
     it->list_looked = false;
     list_drop(p, it);
-    if (it->from_entry)
+    if (it->from_entry) {
         item_unclaim(p, it->from_entry);
+        if (!p->freeing)
+            pull_kick(p);                /* the removal was passed over when the wants were gone through */
+    }
     it->from_entry = 0;
     struct root_key key = root_key(it);
     if (it->way == WAY_FETCH)

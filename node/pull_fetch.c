@@ -105,10 +105,9 @@ static void write_one(const struct pull *p, const struct block_request *q, struc
         return;
     }
     int fd = v->it->fd;
-    if (fd < 0)
+    v->code = fd < 0 ? folder_room(p->c.folder, v->len) : 0;
+    if (v->code == 0 && fd < 0)
         v->code = folder_tmp_create(p->c.folder, v->it->tmp, v->len, &fd);
-    else
-        v->code = 0;
     if (v->code == 0 && sys->pwrite(fd, data, v->len, (off_t)v->at) != (ssize_t)v->len)
         v->code = err_set(ERR_FULL, "%s: writing a download: %m", folder_path(p->c.folder));
     if (v->it->fd < 0 && fd >= 0)

@@ -7,6 +7,7 @@
 
 #include "node/log.h"
 #include "node/pull_priv.h"
+#include "node/serve.h"
 
 enum { COPY_TRIES = 2, COPY_AGAIN_MS = 100 };
 
@@ -64,8 +65,7 @@ struct local_job {
     struct job job;
     struct pull *p;
     struct item *it;
-    char *from; size_t fromlen; bool kept;   /* a file of the folder, or a kept one */
-    struct stamp stamp;                      /* what the file of the folder must be */
+    struct place_of at;                      /* of the folder: its file must be as the stamp says */
     struct content_list content;
     uint8_t *old_list; uint32_t old_n;       /* blocks of the replaced version */
     int fd, code;
@@ -74,7 +74,7 @@ struct local_job {
 
 static void job_free(struct local_job *j)
 {
-    free(j->from);
+    place_of_release(&j->at);
     free(j->old_list);
     free(j->content.refs);
     free(j);
@@ -83,13 +83,11 @@ static void job_free(struct local_job *j)
 static int open_source(const struct local_job *j, int *fd)
 {
     const struct folder *f = j->p->c.folder;
-    if (j->kept)
-        return folder_kept_open(f, j->from, fd);
     struct stamp now;
-    int r = folder_stat(f, j->from, j->fromlen, &now);
-    if (r == 0 && !stamp_same(&now, &j->stamp))
+    int r = j->at.kept ? 0 : folder_stat(f, j->at.path, j->at.len, &now);
+    if (r == 0 && !j->at.kept && !stamp_same(&now, &j->at.stamp))
         r = err_set(ERR_CHANGED, "changed since it was hashed");
-    return r < 0 ? r : folder_open_file(f, j->from, j->fromlen, fd);
+    return r < 0 ? r : serve_open(f, &j->at, fd);
 }
 
 /* ---- a copy ---- */
@@ -99,6 +97,8 @@ static void copy_run(struct job *job)
     struct local_job *j = (struct local_job *)job;
     int from = -1, to = -1;
     j->code = open_source(j, &from);
+    if (j->code == 0)
+        j->code = folder_room(j->p->c.folder, j->content.size);
     if (j->code == 0)
         j->code = folder_tmp_create(j->p->c.folder, j->it->tmp, j->content.size, &to);
     if (j->code == 0)
@@ -136,17 +136,8 @@ static int copy_local(void *arg, const struct ix_local *l)
     AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
     if (l->stamp.kind != STAMP_FILE || !l->settled || index_path_get(s->p->c.index, l->path, &name, NULL) < 0)
         return 0;
-    s->job->fromlen = name.len;
-    s->job->from = (char *)buf_steal(&name, &s->job->fromlen);
-    s->job->stamp = l->stamp;
-    return 1;
-}
-
-static int copy_kept(void *arg, const struct ix_kept *k)
-{
-    struct copy_search *s = arg;
-    s->job->from = xstrdup(k->name);
-    s->job->kept = true;
+    s->job->at = (struct place_of){.len = name.len, .stamp = l->stamp};
+    s->job->at.path = (char *)buf_steal(&name, &s->job->at.len);
     return 1;
 }
 
@@ -174,8 +165,10 @@ bool local_copy(struct pull *p, struct item *it)
     it->tried_copy = true;
     int r = index_local_by_root(p->c.index, &it->ent.content.root, copy_local, &s);
     if (r == 0)
-        r = index_kept_by_root(p->c.index, &it->ent.content.root, copy_kept, &s);
-    if (r <= 0 || !list_of(p, it, &j->content)) {
+        r = serve_find_kept(p->c.index, &it->ent.content.root, &j->at);
+    if (r >= 0)
+        r = serve_gather(p->c.index, &j->at);
+    if (r < 0 || !list_of(p, it, &j->content)) {
         job_free(j);
         return false;
     }
@@ -232,7 +225,7 @@ static void prepare_run(struct job *job)
     j->code = folder_tmp_open(j->p->c.folder, it->tmp, &j->fd);
     if (j->code == 0)
         j->code = content_have(j->fd, it->list.data, c->nblocks, &c->root, it->ent.size, it->have);
-    else if (j->code == ERR_NOTFOUND)
+    else if (j->code == ERR_NOTFOUND && (j->code = folder_room(j->p->c.folder, it->ent.size)) == 0)
         j->code = folder_tmp_create(j->p->c.folder, it->tmp, it->ent.size, &j->fd);
     if (j->code < 0)
         snprintf(j->text, sizeof j->text, "%s", err_text());
@@ -274,16 +267,19 @@ static void old_version(struct pull *p, struct item *it, struct local_job *j)
     struct ix_local l;
     struct ix_entry row;
     AUTO(buf_release) struct buf refs = BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
-    if (index_local_get(p->c.index, it->want.path, &l) < 0 || l.stamp.kind != STAMP_FILE ||
-        index_entry_get(p->c.index, l.entry, &row, NULL) < 0 || index_tree_get(p->c.index, &row.root, &refs) < 0)
+    if (index_local_get(p->c.index, it->want.path, &l) < 0 || l.stamp.kind != STAMP_FILE)
         return;
-    j->stamp = l.stamp;
+    /* No version: one that is damaged, and is being mended (check). Most of it is what it should be. */
+    struct id root = it->ent.content.root;
+    if (l.entry && index_entry_get(p->c.index, l.entry, &row, NULL) == 0)
+        root = row.root;
+    if (index_tree_get(p->c.index, &root, &refs) < 0)
+        return;
+    j->at = (struct place_of){.path = xcalloc(it->len + 1, 1), .len = it->len, .stamp = l.stamp};
+    memcpy(j->at.path, it->path, it->len);
     j->old_n = (uint32_t)(refs.len / BLOCK_REF);
     size_t len;
     j->old_list = buf_steal(&refs, &len);
-    j->from = xcalloc(it->len + 1, 1);
-    memcpy(j->from, it->path, it->len);
-    j->fromlen = it->len;
 }
 
 void local_prepare(struct pull *p, struct item *it)

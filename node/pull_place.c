@@ -14,7 +14,8 @@
 #include "proto/path.h"
 #include "store/sys.h"
 
-enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5, CLOCK_BACK_MS = 2000 };
+enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5, CLOCK_BACK_MS = 2000,
+       NAME_TRIES = 5, NAME_MS = 5000 };
 
 struct place { struct item *it; struct ix_local local; bool have_local; struct id old_root; uint64_t old_size; char tmp[TMP_NAME], kept[TMP_NAME]; int code; };
 struct batch { struct job job; struct pull *p; size_t n; struct place *v; struct change *c; int code; char text[200]; };
@@ -179,7 +180,7 @@ static int record_displaced(struct pull *p, const struct place *v, const struct 
 {
     if (!c->was_kept)
         return 0;
-    bool known = v->have_local && v->code == 0;
+    bool known = v->have_local && v->local.entry && v->code == 0;
     p->nameless |= !known;
     int r = engine_kept(p->c.engine, v->it->want.path, known ? v->local.entry : 0, known ? &v->old_root : &ID_NONE,
                         known ? v->old_size : c->expected.size, v->kept, wall);
@@ -275,6 +276,16 @@ static void next_step(struct pull *p, const struct place *v, const struct change
         p->c.ops.look(p->c.ops.arg, it->path, it->len);
         it->tried_copy = false;                 /* the copy of before is used up */
         item_fail(p, it, CHANGED_MS);
+        break;
+    case ERR_DENIED:                            /* the name; a rename from it may be on its way */
+        it->tried_copy = false;
+        if (it->failures < NAME_TRIES) {
+            item_fail(p, it, NOT_EMPTY_MS);
+            break;
+        }
+        it->troubled = true;
+        pull_set_failed(p, c->text);
+        item_fail(p, it, NAME_MS);
         break;
     default:
         it->troubled = true;
@@ -375,7 +386,8 @@ static int clean_tmp(void *arg, const char *name)
 
 static int name_of(void *arg, const struct ix_kept *k)
 {
-    pathset_put(arg, k->name, strlen(k->name), 0);
+    if (*k->name)
+        pathset_put(arg, k->name, strlen(k->name), 0);
     return 0;
 }
 

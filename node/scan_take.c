@@ -214,8 +214,27 @@ static bool still_true(struct scan *s, const struct fact *f)
     return f->kind == FACT_SEEN ? stamp_same(&now, &f->st) : now.kind == STAMP_ABSENT;
 }
 
+static int is_coming_dir(void *arg, const struct ix_want *w)
+{
+    (void)arg;
+    return w->role == WANT_INSTALL && w->kind == KIND_DIR;
+}
+
+/* A directory that only was made for what is in it, or by a change that failed, while its version is still to be put in place: it will
+ * have that version's mode. Taken for the user's, it would give everybody a mode that nobody has chosen. */
+static bool made_on_the_way(struct scan *s, const struct fact *f)
+{
+    struct ix_local l;
+    int64_t path;
+    return f->kind == FACT_SEEN && f->st.kind == STAMP_DIR && index_path_id(s->c.index, f->path, f->len, false, &path) == 0 &&
+           (index_local_get(s->c.index, path, &l) < 0 || l.stamp.kind == STAMP_ABSENT) &&
+           index_want_of_path(s->c.index, path, is_coming_dir, NULL) > 0;
+}
+
 static int give(struct scan *s, const struct fact *f)
 {
+    if (made_on_the_way(s, f))
+        return 0;
     if (!still_true(s, f)) {
         scan_later(s, f->path, f->len, FLUSH_MS);
         return 0;

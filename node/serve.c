@@ -18,49 +18,6 @@ struct serve {
     struct client { struct id who; unsigned jobs; uint64_t bytes; } *peer; size_t npeer;
 };
 
-/* ---- where a content lies ---- */
-
-void place_of_release(struct place_of *p)
-{
-    free(p->path);
-    *p = (struct place_of){0};
-}
-
-struct search { struct index *ix; struct place_of *out; };
-
-static int in_folder(void *arg, const struct ix_local *l)
-{
-    struct search *s = arg;
-    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
-    if (l->stamp.kind != STAMP_FILE || index_path_get(s->ix, l->path, &name, NULL) < 0)
-        return 0;
-    *s->out = (struct place_of){.len = name.len, .stamp = l->stamp};
-    s->out->path = (char *)buf_steal(&name, &s->out->len);
-    return 1;
-}
-
-static int among_kept(void *arg, const struct ix_kept *k)
-{
-    struct search *s = arg;
-    *s->out = (struct place_of){.kept = true, .path = xstrdup(k->name), .len = strlen(k->name)};
-    return 1;
-}
-
-int serve_find(struct index *ix, const struct id *root, struct place_of *out)
-{
-    struct search s = {ix, out};
-    *out = (struct place_of){0};
-    int r = index_local_by_root(ix, root, in_folder, &s);
-    if (r == 0)
-        r = index_kept_by_root(ix, root, among_kept, &s);
-    return r > 0 ? 0 : r < 0 ? r : err_set(ERR_NOTFOUND, "content: not on this device");
-}
-
-int serve_open(const struct folder *f, const struct place_of *at, int *fd)
-{
-    return at->kept ? folder_kept_open(f, at->path, fd) : folder_open_file(f, at->path, at->len, fd);
-}
-
 /* ---- block lists ---- */
 
 static struct list *load_list(struct serve *s, const struct id *root)
@@ -136,8 +93,8 @@ static void serve_have(struct serve *s, const struct net_from *to, const struct 
 
 /* ---- blocks ---- */
 
-/* whole: a kept file that is one block; it is as long as it is. */
-struct piece { struct place_of at; struct id id; uint64_t off; uint32_t len, asked; bool whole; int code; };
+/* whole: a kept file that is one block, or a packed block; it is as long as it is. */
+struct piece { struct place_of at; struct pack_at packed; struct id id; uint64_t off; uint32_t len, asked; bool whole; int code; };
 struct read_job { struct job job; struct serve *s; struct net_from to; uint64_t req; uint32_t n; struct piece v[LIMIT_GET_BLK]; uint8_t *data; size_t used, room; };
 
 static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
@@ -146,6 +103,13 @@ static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *
     v->code = serve_find(s->c.index, &w->root, &v->at);
     if (v->code < 0)
         return;
+    if (v->at.packed) {
+        struct ix_piece found;
+        v->code = index_piece_get(s->c.index, PACK_BLOCK, &w->id, &found);
+        v->packed = found.at;
+        v->whole = true;
+        return;
+    }
     if (id_eq(&w->root, &w->id) && w->idx == 0 && !v->at.kept) {
         v->len = (uint32_t)v->at.stamp.size;
         v->code = v->at.stamp.size <= LIMIT_BLOCK ? 0 : ERR_NOTFOUND;
@@ -165,10 +129,36 @@ static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *
     v->off = w->idx < l->n ? l->at[w->idx] : 0;
 }
 
+static void make_room(struct read_job *j, uint32_t len)
+{
+    if (j->used + len <= j->room)
+        return;
+    j->room = j->used + len > 2 * j->room ? j->used + len : 2 * j->room;
+    j->data = xrealloc(j->data, j->room, 1);
+}
+
+static void read_packed(struct read_job *j, struct piece *v)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_BLOCK);
+    v->code = pack_read(folder_packs(j->s->c.folder), &v->packed, PACK_BLOCK, &v->id, &b);
+    v->len = (uint32_t)b.len;
+    if (v->code == 0 && (!v->len || j->used + v->len > LIMIT_BODY))
+        v->code = ERR_FULL;
+    if (v->code < 0)
+        return;
+    make_room(j, v->len);
+    memcpy(j->data + j->used, b.data, b.len);
+    j->used += b.len;
+}
+
 static void read_one(struct read_job *j, struct piece *v)
 {
     const struct folder *f = j->s->c.folder;
     int fd;
+    if (v->at.packed) {
+        read_packed(j, v);
+        return;
+    }
     v->code = serve_open(f, &v->at, &fd);
     if (v->code < 0)
         return;
@@ -178,10 +168,8 @@ static void read_one(struct read_job *j, struct piece *v)
     }
     if (!v->len || j->used + v->len > LIMIT_BODY)
         v->code = ERR_FULL;
-    if (v->code == 0 && j->used + v->len > j->room) {
-        j->room = j->used + v->len > 2 * j->room ? j->used + v->len : 2 * j->room;
-        j->data = xrealloc(j->data, j->room, 1);
-    }
+    if (v->code == 0)
+        make_room(j, v->len);
     if (v->code == 0)
         v->code = content_block(fd, v->off, v->len, &v->id, j->data + j->used);
     if (v->code == 0)

@@ -1,5 +1,5 @@
 /* serve: answers what peers ask of the content: block lists, which blocks are here, blocks. A block is read from wherever it lies (a file
- * of the folder, a kept version, an unfinished download), in a worker, and is sent only if it matches its id. A file that does not
+ * of the folder, a kept version, a pack), in a worker, and is sent only if it matches its id. A file that does not
  * any more is not served and is looked at again.
  * What is not here is answered as such; more than a few requests of one peer at a time are answered BUSY. */
 #ifndef NODE_SERVE_H
@@ -9,6 +9,7 @@
 #include "node/net.h"
 #include "node/pool.h"
 #include "store/folder.h"
+#include "store/packs.h"
 
 struct serve;
 struct serve_config {
@@ -21,10 +22,19 @@ void serve_free(struct serve **s);
 void serve_request(struct serve *s, const struct net_from *from, const struct msg *m);
 uint64_t serve_bytes(const struct serve *s);    /* content sent since the start */
 
-/* Reading a version's content for somebody else than a peer (`lanyard cat`): where the bytes of `root` lie on this disk. The caller owns
- * and opens it: a path of the folder with its stamp, or a name among the kept ones. ERR_NOTFOUND. */
-struct place_of { bool kept; char *path; size_t len; struct stamp stamp; };
+/* ---- serve_find.c: where the bytes of a content lie on this disk, for whoever reads them whole (`lanyard cat`, a copy) ----
+ * The caller owns it: a path of the folder with its stamp; a name among the kept ones; or packed (kept is true then too, path NULL), of which
+ * serve_gather notes where each block is.
+ *   serve_find    in the loop      ERR_NOTFOUND: not here
+ *   serve_gather  in the loop      ERR_CORRUPT: some of it is not where it was packed
+ *   serve_open    in a worker      a packed content is put together in a nameless temporary file, every block verified */
+struct place_of {
+    bool kept, packed; char *path; size_t len; struct stamp stamp;
+    struct id root; uint64_t size; uint8_t *refs; struct pack_at *block; uint32_t nblocks;     /* packed; refs NULL: one block */
+};
 int serve_find(struct index *ix, const struct id *root, struct place_of *out) MUST_CHECK;
+int serve_find_kept(struct index *ix, const struct id *root, struct place_of *out) MUST_CHECK;     /* not in the folder */
+int serve_gather(struct index *ix, struct place_of *at) MUST_CHECK;
 int serve_open(const struct folder *f, const struct place_of *at, int *fd) MUST_CHECK;
 void place_of_release(struct place_of *p);
 

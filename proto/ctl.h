@@ -17,10 +17,18 @@
  * invite      role, ttl_s, wait (bool)                 {"code", "role", "until"}; with wait, more = true and then {"id", "name"}
  * log         path (bin) or none, limit, deleted       array of version maps, with "holders"; deleted: and "deleted", "deleted_by"
  * cat         path, version or none                    more = true: bin pieces of the content, at the end nil
- * restore     path, version | at (ms), to (bin)        {"path", "version", "device"}
+ * restore     path, version | at (ms), to (bin),       {"path", "version", "device"}; of a directory, or without a path, at a time:
+ *             dry_run, partial (bool)                  {"path", "restored", "deleted", "unchanged"}; dry_run: array of what would change
  * conflicts   -                                        array of {"path", "current", "losers"}
  * resolve     path, keep (version id)                  nil
+ * snapshot    op = list|create|remove|restore|export,  list: array of {"name", "device", "time", "files", "bytes", "complete", "current"};
+ *             name, device, path (bin), dry_run (bool) restore: {"snapshot", "restored", "deleted", "bytes", "changes": [{"change",
+ *                                                      "kind", "size", "path"}]}; export: more = true: bin pieces of a tar, at the end nil;
+ *                                                      create, remove: nil
  * config      op = list|get|set, key, value            array of / one {"key", "value", "default", "type", "help"}
+ * check       repair (bool, true)                      more = true: {"checked"}; at the end {"ok", "files", ..., "damaged": [{"what",
+ *                                                      "name", "why", "state"}]}, with more = true when a failure follows
+ * gc          -                                        {"folded", "expired", "packs", "pack_bytes", ...} when done
  * events      follow (bool)                            more = true: one map an event
  * down        -                                        nil, just before the node ends
  * version     -                                        {"version", "protocol", "libraries": {...}} */

@@ -12,6 +12,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "store/packs.h"
+
 #define MARKER PATH_OWN "/marker"
 #define MARKER_NEW MARKER ".new"
 #define MARKER_LEN 128            /* more than a marker has */
@@ -198,9 +200,16 @@ static int open_all(struct folder *f)
     struct stamp st;
     if (folder_look(f->root, "", &st) < 0)
         return err_set(ERR_IO, "folder %s: %m", f->path);
+    AUTOCLOSE int dir = -1;
+    if (sys->mkdirat(f->root, PATH_OWN "/packs", 0700) == 0 || errno == EEXIST)
+        dir = folder_beneath(f->root, PATH_OWN "/packs", O_RDONLY | O_DIRECTORY, 0);
+    code = packs_open(&dir, &f->packs);
+    if (code < 0)
+        return err_prefix(code, "folder %s", f->path);
     f->dev = st.dev;
     f->ino = st.ino;
     f->granularity = granularity_of(f->root);
+    f->folds = folder_folds(f->root);
     return 0;
 }
 
@@ -223,6 +232,7 @@ void folder_close(struct folder **f)
 {
     if (!*f)
         return;
+    packs_close(&(*f)->packs);
     folder_close_fd(&(*f)->kept);
     folder_close_fd(&(*f)->tmp);
     folder_close_fd(&(*f)->root);
@@ -230,6 +240,8 @@ void folder_close(struct folder **f)
     free(*f);
     *f = NULL;
 }
+
+const struct packs *folder_packs(const struct folder *f) { return f->packs; }
 
 const char *folder_path(const struct folder *f)
 {
@@ -280,7 +292,11 @@ int folder_stat(const struct folder *f, const char *path, size_t len, struct sta
     AUTOCLOSE int fd = folder_beneath(f->root, z.s, O_PATH | O_NOFOLLOW, 0);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return 0;
-    return fd < 0 || folder_look(fd, "", out) < 0 ? folder_error(f, z.s, "looking at it") : 0;
+    if (fd < 0 || folder_look(fd, "", out) < 0)
+        return folder_error(f, z.s, "looking at it");
+    if (f->folds && !folder_exact(f->root, z.s))
+        *out = (struct stamp){ .kind = STAMP_ABSENT };   /* it is another's */
+    return 0;
 }
 
 static int not_a(const char *what, const struct zpath *z)

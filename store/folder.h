@@ -1,5 +1,5 @@
 /* folder: the user's directory and the node's own corner in it, FOLDER/.lanyard/ (marker, tmp/ for unfinished downloads and
- * files about to be installed, kept/ for replaced versions). Everything here works beneath one descriptor of the root, with
+ * files about to be installed, kept/ for replaced versions, packs/ for older ones). Everything here works beneath one descriptor of the root, with
  * openat2 RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS, after path_check; nothing follows a link, nothing leaves the folder.
  *
  * Durability of a batch (two flushes, whatever its size):
@@ -24,6 +24,7 @@
 #include "store/stamp.h"
 
 struct folder;
+struct packs;
 
 /* folder_create makes the directory (with parents), .lanyard/, tmp/, kept/ and the marker that names group and folder id.
  * ERR_EXISTS when it already belongs to another group. folder_open wants all of it to be there:
@@ -38,7 +39,8 @@ int  folder_healthy(const struct folder *f) MUST_CHECK;
 int  folder_room(const struct folder *f, uint64_t bytes) MUST_CHECK;
 
 /* ---- looking ---- */
-/* *out says ABSENT when there is nothing (ENOENT, ENOTDIR); errors that are no evidence of absence (EIO, EACCES, ELOOP for a link in
+/* *out says ABSENT when there is nothing (ENOENT, ENOTDIR), or only something of another name that the file system takes for the same
+ * (case, Unicode normalisation: names are bytes everywhere else); errors that are no evidence of absence (EIO, EACCES, ELOOP for a link in
  * the middle) are ERR_IO. */
 int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out) MUST_CHECK;
 /* Regular files, read only. ERR_NOTFOUND; ERR_CHANGED when something else is there. */
@@ -77,6 +79,9 @@ int folder_kept_remove(const struct folder *f, const char *name) MUST_CHECK;    
 int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;   /* tmp/ -> kept/, durable; ERR_EXISTS */
 int folder_kept_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
 
+/* ---- packs, in .lanyard/packs/ (store/packs.h): made when the folder is opened, if need be ---- */
+const struct packs *folder_packs(const struct folder *f);
+
 /* ---- changing ---- */
 enum change_op {
     CHANGE_FILE,      /* tmp -> path, with mode and mtime */
@@ -97,7 +102,8 @@ struct change {
     uint32_t mode; int64_t mtime_ns;
     /* results */
     /* 0, ERR_CHANGED (something else is there, or somebody is writing to it: nothing was done), ERR_FULL, ERR_IO, ERR_EXISTS (a
-     * directory that is not empty, or the name in kept/ is taken), ERR_BAD (path or target break the rules) */
+     * directory that is not empty, or the name in kept/ is taken), ERR_BAD (path or target break the rules), ERR_DENIED (the file
+     * system takes the name for that of another file that is there) */
     int code;
     char text[160];               /* why, when code < 0 */
     /* As read back after the change; if the user was faster, what we had put there, so that the next look sees a difference. It is

@@ -96,6 +96,13 @@ static int open_making(const struct folder *f, const struct zpath *path)
     return -1;
 }
 
+/* A file or directory of that name would be in the place of another one that this file system takes for the same. */
+static int name_taken(const char *path)
+{
+    return err_set(ERR_DENIED, "%s: this file system takes its name for that of another file that is there: rename one of them",
+                   path_show(path, strlen(path)));
+}
+
 /* The parent of a checked path, from the cache or opened anew. ERR_CHANGED when it is missing (and not to be made) or no directory. */
 static int parent_open(const struct folder *f, struct parent *p, const char *path, size_t len, bool make)
 {
@@ -112,6 +119,10 @@ static int parent_open(const struct folder *f, struct parent *p, const char *pat
     if (p->fd < 0) {
         int code = folder_error(f, p->path.s, "opening the directory");
         return code == ERR_NOTFOUND ? ERR_CHANGED : code;
+    }
+    if (n && f->folds && !folder_exact(f->root, p->path.s)) {
+        parent_drop(p);
+        return make ? name_taken(p->path.s) : err_set(ERR_CHANGED, "its directory is gone");
     }
     p->restore = make_writable(p->fd);
     return 0;
@@ -276,6 +287,11 @@ static int run(struct batch *b, struct change *c, struct item *it)
     if (code < 0)
         return code;
     const struct spot at = spot_in(&b->to, &path);
+    if (b->f->folds && !folder_exact(at.dir, at.name)) {
+        if (makes)
+            return name_taken(path.s);
+        return c->op == CHANGE_REMOVE && c->expected.kind == STAMP_ABSENT ? 0 : err_set(ERR_CHANGED, "it is gone: another has its name");
+    }
     switch (c->op) {
     case CHANGE_FILE:    return run_place(b, c, c->tmp, &at);
     case CHANGE_SYMLINK: return run_place(b, c, it->link, &at);

@@ -138,3 +138,51 @@ int folder_walk(const struct folder *f, const char *dir, size_t dirlen, const st
         free(pop(&w->top));
     return code;
 }
+
+/* ---- names that are taken for others ---- */
+
+bool folder_folds(int root)
+{
+    AUTOCLOSE int fd = folder_beneath(root, PATH_OWN "/MARKER", O_PATH | O_NOFOLLOW, 0);   /* it is called "marker" */
+    return fd >= 0;
+}
+
+/* Whether the directory has an entry of these very bytes. */
+static bool is_listed(int dir, const char *name)
+{
+    int fd = folder_beneath(dir, ".", O_RDONLY | O_DIRECTORY, 0);
+    AUTO(close_dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        folder_close_fd(&fd);
+        return true;
+    }
+    for (const struct dirent *e; (e = readdir(d));)
+        if (strcmp(e->d_name, name) == 0)
+            return true;
+    return false;
+}
+
+bool folder_exact(int dirfd, const char *path)
+{
+    char name[LIMIT_NAME + 1];
+    AUTOCLOSE int dir = folder_beneath(dirfd, ".", O_PATH | O_DIRECTORY, 0);
+    while (dir >= 0) {
+        struct stamp st;
+        size_t n = strcspn(path, "/");
+        if (n > LIMIT_NAME)
+            return true;
+        memcpy(name, path, n);
+        name[n] = '\0';
+        if (folder_look(dir, name, &st) < 0 || st.kind == STAMP_ABSENT)
+            return true;
+        if (!is_listed(dir, name))
+            return false;
+        if (!path[n] || st.kind != STAMP_DIR)
+            return true;
+        int next = folder_beneath(dir, name, O_PATH | O_DIRECTORY, 0);
+        folder_close_fd(&dir);
+        dir = next;
+        path += n + 1;
+    }
+    return true;
+}

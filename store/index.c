@@ -51,6 +51,13 @@ static const char *const schema[] = {
     "CREATE INDEX kept_age ON kept (kept_ms)",
 };
 
+/* Came later, and an older program does no harm to them: made where they are missing. */
+static const char pack_schema[] =
+    "CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS piece (n INTEGER PRIMARY KEY, id BLOB NOT NULL, kind INTEGER NOT NULL, pack INTEGER NOT NULL,"
+    " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT;"
+    "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off)";
+
 static int exec(struct index *ix, const char *text)
 {
     return sqlite3_exec(ix->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : index_fail(ix);
@@ -227,6 +234,8 @@ static int start(struct index *ix, const struct id *group, bool quick_check)
         rc = check_content(ix, group, quick_check);
     if (rc == 0)
         rc = exec(ix, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
+    if (rc == 0)
+        rc = exec(ix, pack_schema);
     if (rc == 0)
         rc = index_prepare(ix);
     if (rc == 0)

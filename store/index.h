@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "proto/record.h"
+#include "store/packs.h"
 #include "store/stamp.h"
 
 struct index;
@@ -70,7 +71,7 @@ int index_path_set_winner(struct index *ix, int64_t id, int64_t winner) MUST_CHE
  * when live_only (no tombstones, no snapshots). */
 int index_path_each(struct index *ix, const char *dir, size_t len, bool live_only,
                     int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg) MUST_CHECK;
-/* The same, live or not, behind `after`, which lies beneath dir: for those who do not want all at once. */
+/* The same, live or not, behind `after`, which lies beneath dir ("" = all of them): for those who do not want all at once. */
 int index_path_each_after(struct index *ix, const char *dir, size_t len, const char *after, size_t afterlen,
                           int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg) MUST_CHECK;
 int index_path_max(struct index *ix, int64_t *max) MUST_CHECK;                          /* greatest path id, for bitmaps */
@@ -90,21 +91,23 @@ int index_entry_at(struct index *ix, int64_t stream, uint64_t seq, struct ix_ent
 int index_entry_set_live(struct index *ix, int64_t id, bool live) MUST_CHECK;
 int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* newest id first */
 int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* by seq */
-int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;   /* newest id first */
-/* Of dir and of all that lies, or once lay, beneath it; newest hlc first. index_entry_deleted: only the winners that are tombstones. */
+int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;   /* newest id first; no snapshots, as below */
+/* Of dir and of all that lies, or once lay, beneath it; newest hlc first. index_entry_deleted: only the winners that are tombstones. Neither tells of
+ * snapshots, and of what has removed them. */
 int index_entry_beneath(struct index *ix, const char *dir, size_t len, uint32_t limit,
                         int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
 int index_entry_deleted(struct index *ix, const char *dir, size_t len, uint32_t limit,
                         int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
 
 /* ---- local: what is on this disk, and which entry that is ---- */
-struct ix_local { int64_t path, entry; struct stamp stamp; bool settled; /* false: racily clean, look again */ };
+struct ix_local { int64_t path, entry; /* entry 0: what is there is no version, but a damaged one (node/check.h) */ struct stamp stamp; bool settled; /* false: racily clean, look again */ };
 int index_local_put(struct index *ix, const struct ix_local *l) MUST_CHECK;
 int index_local_get(struct index *ix, int64_t path, struct ix_local *out) MUST_CHECK;
 /* By name, in one query. ERR_NOTFOUND: no such path. When nothing of it is on this disk: out->entry is 0, out->stamp ABSENT. */
 int index_local_find(struct index *ix, const char *path, size_t len, struct ix_local *out) MUST_CHECK;
 int index_local_del(struct index *ix, int64_t path) MUST_CHECK;
 int index_local_each(struct index *ix, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;     /* order of path id */
+int index_local_after(struct index *ix, int64_t path, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;   /* the same, from behind a path id on */
 int index_local_beneath(struct index *ix, const char *dir, size_t len, int (*row)(void *, const struct ix_local *, const char *name, size_t namelen), void *arg) MUST_CHECK;
 int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;
 int index_local_count(struct index *ix, uint64_t *n) MUST_CHECK;
@@ -128,13 +131,33 @@ int index_tree_get(struct index *ix, const struct id *root, struct buf *refs) MU
 /* Candidates for a block by its id: (root of a file with a list, index in it); the caller verifies. */
 int index_block_find(struct index *ix, const struct id *block, int (*row)(void *, const struct id *root, uint32_t idx), void *arg) MUST_CHECK;
 
-/* ---- kept versions: files in kept/ ---- */
+/* ---- kept versions: files in kept/, or (name "") contents in packs ---- */
 struct ix_kept { int64_t id, path, entry; /* entry 0: content of a local state that never became a version */ struct id root; uint64_t size, kept_ms; const char *name; };
 int index_kept_put(struct index *ix, struct ix_kept *k) MUST_CHECK;                    /* sets k->id */
 int index_kept_del(struct index *ix, int64_t id) MUST_CHECK;
 int index_kept_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 int index_kept_nameless(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK; /* root ID_NONE; by id */
 int index_kept_each(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;         /* oldest first */
+
+int index_kept_packed(struct index *ix, int64_t id) MUST_CHECK;                         /* its file is not needed any more: name becomes "" */
+/* By id: contents that are files, and contents that are packed. */
+int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;   /* root known */
+int index_kept_in_packs(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
+/* The entries that have this content, newest id first. */
+int index_entry_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
+
+/* ---- packs, and the pieces in them: blocks and contents, each at one place ---- */
+struct ix_pack { uint64_t pack, size; };
+int index_pack_put(struct index *ix, const struct ix_pack *p) MUST_CHECK;              /* insert or replace */
+int index_pack_del(struct index *ix, uint64_t pack) MUST_CHECK;                        /* and all its pieces */
+int index_pack_each(struct index *ix, int (*row)(void *, const struct ix_pack *), void *arg) MUST_CHECK;       /* by number */
+struct ix_piece { int64_t n; enum pack_kind kind; struct id id; struct pack_at at; };
+int index_piece_put(struct index *ix, const struct ix_piece *p) MUST_CHECK;            /* insert (n is chosen), or move the one there is */
+int index_piece_add(struct index *ix, const struct ix_piece *p) MUST_CHECK;            /* the same, but one that is there stays where it is */
+int index_piece_get(struct index *ix, enum pack_kind kind, const struct id *id, struct ix_piece *out) MUST_CHECK;
+int index_piece_del(struct index *ix, int64_t n) MUST_CHECK;
+int index_piece_of_pack(struct index *ix, uint64_t pack, uint64_t from, int (*row)(void *, const struct ix_piece *), void *arg) MUST_CHECK;  /* by offset, from one on */
+int index_piece_max(struct index *ix, int64_t *n) MUST_CHECK;                          /* greatest n, for bitmaps */
 
 /* ---- conflicts: paths with more than one head whose contents differ ---- */
 int index_conflict_set(struct index *ix, int64_t path, bool in_conflict) MUST_CHECK;

@@ -133,3 +133,24 @@ int index_kept_each(struct index *ix, int (*row)(void *, const struct ix_kept *)
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_EACH);
     return kept_each(&q, row, arg);
 }
+
+int index_kept_packed(struct index *ix, int64_t id)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_PACKED);
+    q_put_int(&q, id);
+    return q_run_found(&q);
+}
+
+int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_FILES);
+    q_put_int(&q, after_id);
+    return kept_each(&q, row, arg);
+}
+
+int index_kept_in_packs(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_IN_PACKS);
+    q_put_int(&q, after_id);
+    return kept_each(&q, row, arg);
+}

@@ -218,6 +218,14 @@ int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, 
     return entry_each(&q, row, arg);
 }
 
+int index_entry_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    const struct id key = *root;
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_BY_ROOT);
+    q_put_id(&q, &key);
+    return entry_each(&q, row, arg);
+}
+
 int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to,
                                int (*row)(void *, const struct ix_entry *), void *arg)
 {

@@ -9,6 +9,10 @@
 #define WANT "entry, path, stream, seq, size, role, kind, root FROM want "
 #define KEPT "id, path, entry, size, kept_ms, root, name FROM kept "
 #define BENEATH "SELECT id, winner FROM path WHERE name = ? UNION ALL SELECT id, winner FROM path WHERE name > ? AND name < ?"
+/* What users see: neither snapshots nor what has removed them. */
+#define OF_FOLDER "kind <= 4 AND path NOT IN (SELECT id FROM path" \
+                  " WHERE name > CAST('.lanyard/snapshots/' AS BLOB) AND name < CAST('.lanyard/snapshots0' AS BLOB)) "
+#define PIECE "n, id, kind, pack, off, len FROM piece "
 #define ROOT_IS "substr(root, 1, 8) = substr(?1, 1, 8) AND root = ?1 "
 /* CROSS JOIN keeps SQLite from turning the two loops around. */
 static const char *const sql[Q_COUNT] = {
@@ -31,11 +35,11 @@ static const char *const sql[Q_COUNT] = {
     [Q_ENTRY_SET_LIVE] = "UPDATE entry SET live = ? WHERE id = ?",
     [Q_ENTRY_OF_PATH] = "SELECT " ENTRY "WHERE path = ? ORDER BY id DESC",
     [Q_ENTRY_OF_STREAM] = "SELECT " ENTRY "WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
-    [Q_ENTRY_RECENT] = "SELECT " ENTRY "WHERE kind <= 4 ORDER BY id DESC LIMIT ?",
+    [Q_ENTRY_RECENT] = "SELECT " ENTRY "WHERE " OF_FOLDER "ORDER BY id DESC LIMIT ?",
     [Q_ENTRY_BENEATH] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.path = p.id"
-                        " WHERE e.kind <= 4 ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
+                        " WHERE " OF_FOLDER "ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
     [Q_ENTRY_DELETED] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.id = p.winner"
-                        " WHERE e.kind = 4 ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
+                        " WHERE e.kind = 4 AND " OF_FOLDER "ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
     [Q_PATH_FIND] = "SELECT id FROM path WHERE name = ?",
     [Q_PATH_ADD] = "INSERT INTO path VALUES (NULL, 0, ?)",
     [Q_PATH_GET] = "SELECT name, winner FROM path WHERE id = ?",
@@ -50,6 +54,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_LOCAL_FIND] = "SELECT p.id, " LOCAL_REST " FROM path p LEFT JOIN local l ON l.path = p.id WHERE p.name = ?",
     [Q_LOCAL_DEL] = "DELETE FROM local WHERE path = ?",
     [Q_LOCAL_EACH] = "SELECT " LOCAL " FROM local l ORDER BY path",
+    [Q_LOCAL_AFTER] = "SELECT " LOCAL " FROM local l WHERE path > ? ORDER BY path",
     [Q_LOCAL_BENEATH] = "SELECT " LOCAL ", p.name FROM path p CROSS JOIN local l ON l.path = p.id"
                         " WHERE p.name > ? AND p.name < ? ORDER BY p.name",
     [Q_LOCAL_BY_ROOT] = "SELECT " LOCAL " FROM entry CROSS JOIN local l ON l.path = entry.path AND l.entry = entry.id"
@@ -77,6 +82,21 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE root = ?",
     [Q_KEPT_NAMELESS] = "SELECT " KEPT "WHERE id > ? AND root IS NULL ORDER BY id",
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
+    [Q_KEPT_PACKED] = "UPDATE kept SET name = '' WHERE id = ?",
+    [Q_KEPT_FILES] = "SELECT " KEPT "WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
+    [Q_KEPT_IN_PACKS] = "SELECT " KEPT "WHERE id > ? AND name = '' ORDER BY id",
+    [Q_ENTRY_BY_ROOT] = "SELECT " ENTRY "WHERE " ROOT_IS "ORDER BY id DESC",
+    [Q_PACK_PUT] = "INSERT OR REPLACE INTO pack VALUES (?, ?)",
+    [Q_PACK_DEL] = "DELETE FROM pack WHERE id = ?",
+    [Q_PACK_EACH] = "SELECT id, size FROM pack ORDER BY id",
+    [Q_PIECE_PUT] = "INSERT INTO piece VALUES (NULL, ?, ?, ?, ?, ?) ON CONFLICT (id, kind) DO UPDATE"
+                    " SET pack = excluded.pack, off = excluded.off, len = excluded.len",
+    [Q_PIECE_ADD] = "INSERT INTO piece VALUES (NULL, ?, ?, ?, ?, ?) ON CONFLICT (id, kind) DO NOTHING",
+    [Q_PIECE_GET] = "SELECT " PIECE "WHERE id = ? AND kind = ?",
+    [Q_PIECE_DEL] = "DELETE FROM piece WHERE n = ?",
+    [Q_PIECE_CLEAR] = "DELETE FROM piece WHERE pack = ?",
+    [Q_PIECE_OF_PACK] = "SELECT " PIECE "WHERE pack = ? AND off >= ? ORDER BY off",
+    [Q_PIECE_MAX] = "SELECT coalesce(max(n), 0) FROM piece",
 };
 
 /* ---- failures ---- */

@@ -108,7 +108,7 @@ int index_path_each_after(struct index *ix, const char *dir, size_t len, const c
     struct range r;
     range_beneath(&r, dir, len);
     AUTO(q_end) struct query q = q_begin(ix, Q_PATH_EACH);
-    q_put_bytes(&q, after, afterlen);
+    q_put_bytes(&q, afterlen ? after : (const char *)r.low, afterlen ? afterlen : r.lowlen);
     q_put_bytes(&q, r.high, r.highlen);
     return each_path(&q, row, arg);
 }
@@ -211,6 +211,13 @@ int index_local_del(struct index *ix, int64_t path)
 int index_local_each(struct index *ix, int (*row)(void *, const struct ix_local *), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_LOCAL_EACH);
+    return local_each(&q, row, arg);
+}
+
+int index_local_after(struct index *ix, int64_t path, int (*row)(void *, const struct ix_local *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_LOCAL_AFTER);
+    q_put_int(&q, path);
     return local_each(&q, row, arg);
 }
 

@@ -62,6 +62,7 @@ def test_wrong_usage():
                 (["invite", "--ttl", "soon"], "soon"), (["invite", "--ttl", "0"], "--ttl"), (["wait", "--timeout", "1x"], "1x"),
                 (["wait", "--timeout"], "lacks its value"), (["wait", "--peers", "-1"], "-1"), (["wait", "--peers", "many"], "many"),
                 (["restore", "a", "--at", "yesterday"], "yesterday"), (["restore", "a", "--at", "1h", "--version", "v"], "one of them"),
+                (["restore"], "--at"), (["restore", "--version", "v"], "name a file"),
                 (["resolve", "a"], "--keep"), (["config", "frob"], "frob"), (["config", "get"], "config get KEY"),
                 (["config", "set", "k"], "KEY VALUE"), (["log", "--limit", "x"], "--limit"), (["--home", "", "status"], "empty")]:
             failed(p.run(*args), 2, words)
@@ -174,6 +175,9 @@ def test_arguments_reach_the_node():
                     (["log"], "log", {}), (["log", "--limit", "7", "a"], "log", {"path": b"a", "limit": 7}),
                     (["restore", "a", "--version", "v1", "--to", "b"], "restore", {"path": b"a", "version": "v1", "to": b"b"}),
                     (["restore", "a", "--at", "1970-01-01T00:00:05Z"], "restore", {"path": b"a", "at": 5000}),
+                    (["restore", "--at", "1970-01-01T00:00:05Z", "--dry-run"], "restore", {"at": 5000, "dry_run": True}),
+                    (["restore", "a", "--at", "1970-01-01T00:00:05Z", "--partial"], "restore", {"path": b"a", "at": 5000, "partial": True}),
+                    (["log", "--deleted", "a"], "log", {"path": b"a", "deleted": True}),
                     (["resolve", "a", "--keep", "v1"], "resolve", {"path": b"a", "keep": "v1"}),
                     (["resolve", "--keep", "v1", "--", "--x"], "resolve", {"path": b"--x", "keep": "v1"}),
                     (["config"], "config", {"op": "list"}), (["config", "get", "k"], "config", {"op": "get", "key": "k"}),

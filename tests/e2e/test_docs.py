@@ -7,7 +7,7 @@ import subprocess
 from lanyard import LANYARD, ROOT, Skip, tap, test
 
 DOCS = ["README.md", *sorted(glob.glob("docs/*.md", root_dir=ROOT)), "CHANGELOG.md"]
-WANTED = ("README.md", "CHANGELOG.md", "LICENSE", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md", "docs/SECURITY.md", "docs/HACKING.md",
+WANTED = ("README.md", "CHANGELOG.md", "LICENSE", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md", "docs/SECURITY.md", "docs/HACKING.md", "docs/FAULTS.md",
           "docs/lanyard.1", "docs/lanyardd.8")
 
 
@@ -85,19 +85,35 @@ def section(title):
     return re.search(rf"^#+ {title}.*?\n(.*?)(?=^#+ |\Z)", text_of("docs/ARCHITECTURE.md"), re.M | re.S)[1]
 
 
+def tests_that_do_not_run(text):
+    """Of the tests that a text names; None when it names none."""
+    wrong, named = [], re.findall(r"`(test_\w+)\.(c|py): (\w+)`", text)
+    for name, extension, function in named:
+        path = f"tests/unit/{name}.c" if extension == "c" else f"tests/e2e/{name}.py"
+        runs = rf"\bRUN\({function}\)" if extension == "c" else rf"^@test\ndef {function}\(\)"
+        if not os.path.exists(os.path.join(ROOT, path)) or not re.search(runs, text_of(path), re.M):
+            wrong.append(f"{path}: {function}")
+    simulated = re.findall(r"`(sim/\w+)`", text)
+    wrong += [name for name in simulated if f'"{name}"' not in text_of("tests/run")]
+    return wrong if named or simulated else None
+
+
 @test
 def every_invariant_names_tests_that_run():
     wrong, items = [], re.split(r"^(\d+)\. ", section("Invariants"), flags=re.M)[1:]
     for number, text in zip(items[::2], items[1::2]):
-        named = re.findall(r"`(test_\w+)\.(c|py): (\w+)`", text)
-        if not named:
-            wrong.append(f"{number}: no test")
-        for name, extension, function in named:
-            path = f"tests/unit/{name}.c" if extension == "c" else f"tests/e2e/{name}.py"
-            runs = rf"\bRUN\({function}\)" if extension == "c" else rf"^@test\ndef {function}\(\)"
-            if not os.path.exists(os.path.join(ROOT, path)) or not re.search(runs, text_of(path), re.M):
-                wrong.append(f"{number}: {path}: {function}")
+        bad = tests_that_do_not_run(text)
+        wrong += [f"{number}: no test"] if bad is None else [f"{number}: {b}" for b in bad]
     assert len(items) > 20 and not wrong, (items[::2], wrong)
+
+
+@test
+def every_fault_names_tests_that_run():
+    wrong, rows = [], [line for line in text_of("docs/FAULTS.md").splitlines() if line.startswith("| ") and not line.startswith("| case |")]
+    for row in rows:
+        bad = tests_that_do_not_run(row)
+        wrong += [f"{row[:60]}: no test"] if bad is None else [f"{row[:60]}: {b}" for b in bad]
+    assert len(rows) > 40 and not wrong, wrong
 
 
 @test

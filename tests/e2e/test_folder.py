@@ -96,6 +96,23 @@ def a_full_folder_is_an_error_until_there_is_room():
 
 
 @test
+def one_percent_of_the_disk_is_left_free():
+    """16 MiB, of which 164 KiB are to stay: a file that would fit waits when it would leave less."""
+    a, b = mounted_pair("16m")
+    st = os.statvfs(b.folder)
+    left = st.f_bavail * st.f_frsize
+    write(a.folder, "most", random_bytes(4, left - (250 << 10)))
+    same_trees(a, b)
+    write(a.folder, "reserve", random_bytes(5, 150 << 10))
+    in_error(b, "room")
+    st = os.statvfs(b.folder)
+    assert st.f_bavail > st.f_blocks // 100, st
+    remount(b, "size=64m")
+    well_again(b)
+    same_trees(a, b)
+
+
+@test
 def files_that_fit_arrive_though_another_does_not():
     a, b = mounted_pair("16m")
     write(a.folder, "too-big", random_bytes(4, 24 << 20))

@@ -1,6 +1,7 @@
 """Old versions in all their kinds: large ones, ones that only a peer has, links, directories, losers; and the control socket itself."""
 import os
 import random
+import signal
 import socket
 import stat
 import struct
@@ -74,6 +75,25 @@ def the_log_of_the_folder_asks_the_peers_too():
     for listed in (c.cli("log", json=True), versions(c, "d")):
         old = next(v for v in listed if v["size"] == len(first))
         assert (old["available"], old["holders"]) == ("peers", ["b3"]), old
+
+
+@test
+def a_device_that_does_not_answer_is_not_waited_for():
+    a, b = group("a4", "b4")
+    write(a.folder, "f", b"1" * 3000)
+    a.settle()
+    write(a.folder, "f", b"2" * 4000)
+    a.settle()
+    old = by_size(a, "f", 3000)
+    b.signal(signal.SIGSTOP)
+    try:
+        assert [v["available"] for v in versions(a, "f")] == ["here", "gone"]
+        assert [v["available"] for v in a.cli("log", json=True)] == ["here", "gone"]
+        failed(a.cli("cat", "f", "--version", old, check=False), 1)
+    finally:
+        b.signal(signal.SIGCONT)
+    wait_until(lambda: versions(a, "f")[1]["holders"] == ["b4"], 30, "b's answer")
+    assert a.cli("cat", "f", "--version", old).raw == b"1" * 3000
 
 
 @test
@@ -305,6 +325,22 @@ def restoring_a_loser_settles_the_conflict():
     assert read(a.folder, "both") == b"a's, the earlier one"
     wait_until(lambda: is_file_with(b.folder, "both", b"a's, the earlier one"), 20, "the restored loser on b")
     wait_until(lambda: not b.status()["conflicts"], 20, "the end of the conflict on b")
+
+
+@test
+def an_edit_of_just_now_is_kept_as_a_version():
+    a, b = pair()
+    write(a.folder, "just", b"1" * 3000)
+    a.settle()
+    write(a.folder, "just", b"2" * 4000)
+    a.settle()
+    write(a.folder, "just", b"3" * 5000)
+    a.cli("restore", "just", "--version", by_size(a, "just", 3000))
+    assert read(a.folder, "just") == b"1" * 3000
+    a.wait(30, 1)
+    assert [v["size"] for v in versions(a, "just")] == [3000, 5000, 4000, 3000]
+    for n in (a, b):
+        assert n.cli("cat", "just", "--version", by_size(n, "just", 5000)).raw == b"3" * 5000
 
 
 @test

@@ -264,6 +264,13 @@ void device_start(struct world *w, int i)
     for (size_t k = 0; k < sizeof c.inst; k++)
         c.inst[k] = (uint8_t)pick(w, 256);
     MUST(engine_new(&c, &d->engine));
+    if (d->doubt) {
+        tell(w, "d%d: continuity in doubt", i);
+        MUST(engine_begin(d->engine));
+        MUST(engine_doubt(d->engine));
+        MUST(engine_commit(d->engine, device_wall(w, i)));
+        d->doubt = false;
+    }
     for (int j = 0; j < w->n; j++)
         if (j != i)
             net_cut(w, i, j, w->net.cut[i][j]);

@@ -3,11 +3,10 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "store/index_priv.h"
 #include "tests/sim/sim.h"
 
 enum mutant mutant;
-const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan"};
+const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt"};
 
 /* The contexts of edits lack their exceptions. */
 void __real_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
@@ -40,14 +39,15 @@ int __wrap_engine_gone(struct engine *e, const char *path, size_t len, uint64_t 
     return __real_engine_gone(e, path, len, wall_ms);
 }
 
-static sqlite3 *before;
-
-static void copy(struct world *w, sqlite3 *to, sqlite3 *from)
+/* A restored index is believed. */
+int __real_engine_doubt(struct engine *e);
+int __wrap_engine_doubt(struct engine *e);
+int __wrap_engine_doubt(struct engine *e)
 {
-    sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
-    if (!b || sqlite3_backup_step(b, -1) != SQLITE_DONE || sqlite3_backup_finish(b) != SQLITE_OK)
-        fail(w, "mutant: the index cannot be copied");
+    return mutant == MUTANT_NO_DOUBT ? 0 : __real_engine_doubt(e);
 }
+
+static sqlite3 *before;
 
 void mutant_remember(struct world *w, int i)
 {
@@ -56,10 +56,10 @@ void mutant_remember(struct world *w, int i)
         return;
     if (!before && sqlite3_open(":memory:", &before) != SQLITE_OK)
         fail(w, "mutant: no second index");
-    copy(w, before, w->d[i].index->db);
+    index_copy(w, before, w->d[i].index->db);
 }
 
 void mutant_forget(struct world *w, int i)
 {
-    copy(w, w->d[i].index->db, before);
+    index_copy(w, w->d[i].index->db, before);
 }

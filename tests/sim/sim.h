@@ -8,6 +8,7 @@
  *   user.c     what users do to their disks
  *   disk.c     a disk of a few paths, and the files kept beside it
  *   device.c   the node around an engine: transactions, announcements, looks, messages
+ *   accident.c indexes that are lost, or older than they should be
  *   place.c    what is wanted and put on the disk, as node/pull does it
  *   net.c      messages under way
  *   model.c    every version ever made, what it truly supersedes, and the last judgement
@@ -23,6 +24,7 @@
 #include <stdint.h>
 
 #include "node/engine.h"
+#include "store/index_priv.h"
 
 enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64 };
 #define START_MS 1700000000000ull
@@ -75,6 +77,8 @@ struct device {
     unsigned failures[PATHS];
     size_t mark;                                          /* versions of the model when the transaction began */
     bool lost_index;
+    struct backup { sqlite3 *db; struct ix_totals want; bool has; } backup;   /* of its index */
+    bool doubt;                                           /* its tokens will not agree */
 };
 void device_start(struct world *w, int i);
 void device_crash(struct world *w, int i);
@@ -93,6 +97,11 @@ bool device_commit(struct world *w, int i, bool news);    /* false: it came to n
 bool device_local(struct world *w, int i, int path, struct ix_local *l);
 int  device_look_at(struct world *w, int i, int path);
 
+/* ---- accidents ---- */
+void index_copy(struct world *w, sqlite3 *to, sqlite3 *from);
+void index_empty(struct world *w, int i);                 /* as new: quicker than to open another one */
+void accidents(struct world *w, int i);
+
 /* ---- users ---- */
 void user_acts(struct world *w, int i);
 
@@ -107,7 +116,7 @@ bool model_knows(const struct world *w, int device, const struct version_of *v);
 void judge(struct world *w);                              /* fails the schedule */
 
 /* ---- a schedule ---- */
-struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost; };   /* per cent; 0 = this schedule has none */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored; };   /* per cent; 0 = this schedule has none */
 struct world {
     uint64_t seed, rand, now, tick;
     struct group group;
@@ -134,7 +143,7 @@ void fail(const struct world *w, const char *format, ...) __attribute__((format(
 #define MUST(call) do { if ((call) < 0) fail(w, "%s: %s", #call, err_text()); } while (0)
 
 /* ---- mutants ---- */
-enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_COUNT };
+enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_COUNT };
 extern enum mutant mutant;
 extern const char *const mutant_name[MUTANT_COUNT];
 /* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/index_priv.h"
 #include "tests/sim/sim.h"
 
 enum { ROUNDS_MAX = 300, MESSAGES_MAX = 100000 };
@@ -84,6 +83,7 @@ void world_release(struct world *w)
     for (int i = 0; i < DEVICES_MAX; i++) {
         device_keys_free(&w->d[i].keys);
         index_close(&w->d[i].index);
+        sqlite3_close(w->d[i].backup.db);
         free(w->d[i].disk.kept);
     }
     free(w->net.v);
@@ -95,8 +95,8 @@ void world_release(struct world *w)
 static void choose_faults(struct world *w)
 {
     unsigned *f[] = {&w->faults.drop, &w->faults.duplicate, &w->faults.reorder, &w->faults.partition, &w->faults.crash, &w->faults.disk,
-                     &w->faults.clock, &w->faults.index_lost};
-    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2};
+                     &w->faults.clock, &w->faults.index_lost, &w->faults.index_restored};
+    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6};
     for (size_t i = 0; i < sizeof f / sizeof *f; i++)
         *f[i] = chance(w, 60) ? 1 + (unsigned)pick(w, most[i]) : 0;
 }
@@ -118,26 +118,6 @@ bool disk_fails_here(struct world *w, int i, const char *where)
     return true;
 }
 
-/* As new: quicker than to open another one. */
-static void empty_index(struct world *w, int i)
-{
-    struct index *ix = w->d[i].index;
-    static const char all[] = "DELETE FROM kv; DELETE FROM stream; DELETE FROM header; DELETE FROM pruned; DELETE FROM path; DELETE FROM entry;"
-                              "DELETE FROM local; DELETE FROM want; DELETE FROM conflict; DELETE FROM tree; DELETE FROM block; DELETE FROM kept";
-    if (sqlite3_exec(ix->db, all, NULL, NULL, NULL) != SQLITE_OK)
-        fail(w, "d%d: the index cannot be emptied: %s", i, sqlite3_errmsg(ix->db));
-    ix->want = (struct ix_totals){0};
-}
-
-static void lose_index(struct world *w, int i)
-{
-    tell(w, "d%d: index lost", i);
-    if (w->d[i].engine)
-        device_crash(w, i);
-    empty_index(w, i);
-    w->d[i].lost_index = true;
-}
-
 static void some_fault(struct world *w, int i)
 {
     int j = (int)pick(w, (uint64_t)w->n);
@@ -147,8 +127,7 @@ static void some_fault(struct world *w, int i)
     }
     if (chance(w, w->faults.clock))
         w->d[i].clock = chance(w, 20) ? -(int64_t)pick(w, 10ull * 365 * 86400000) : (int64_t)pick(w, 480000) - 240000;
-    if (chance(w, w->faults.index_lost))
-        lose_index(w, i);
+    accidents(w, i);
     if (w->d[i].engine)
         crashes_here(w, i, "while idle");
 }
@@ -259,7 +238,8 @@ static void set_up(struct world *w, uint64_t seed)
         d->disk.nkept = 0;
         d->clock = 0;
         d->lost_index = false;
-        empty_index(w, i);
+        d->backup.has = d->doubt = false;
+        index_empty(w, i);
     }
     for (int i = 0; i < w->n; i++)
         device_start(w, i);

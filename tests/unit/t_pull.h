@@ -36,7 +36,7 @@ static inline void far_failed(void *arg, const char *text)
     snprintf(far.failed, sizeof far.failed, "%s", text ? text : "");
 }
 static inline bool far_busy(const char *path, size_t len) { return far.pull && pull_busy(far.pull, path, len); }
-static inline void pull_start(void)
+static inline int pull_try(void)
 {
     w.also_busy = far_busy;
     if (!w.pool)
@@ -46,8 +46,9 @@ static inline void pull_start(void)
     struct pull_config c = { .loop = w.loop, .pool = w.pool, .folder = folder, .engine = w.e, .index = w.ix, .peers = far.peers,
                              .gear = &w.gear, .ops = { .committed = far_committed, .look = far_look, .ignored = far_ignored,
                                                        .failed = far_failed } };
-    t_must(pull_new(&c, &far.pull));
+    return pull_new(&c, &far.pull);
 }
+static inline void pull_start(void) { t_must(pull_try()); }
 static inline void pull_end(void)
 {
     pool_free(&w.pool);

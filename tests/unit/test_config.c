@@ -16,6 +16,7 @@ static void test_defaults(void)
     EQ_S(c.listen, "0.0.0.0:7447");
     EQ_S(c.peers, "");
     EQ_S(c.log_level, "info");
+    EQ_S(c.snapshots, "");
     CHECK(c.mdns);
     config_release(&c);
     for (const struct config_key *k = config_keys; k->key; k++) {
@@ -75,7 +76,13 @@ static void test_values(void)
         {"peers", "", 1}, {"peers", "a.example:1", 1}, {"peers", "a:1 [fd00::1]:2 10.0.0.1:65535", 1}, {"peers", "a", 0},
         {"peers", "a:0", 0}, {"peers", "a:1,b:2", 0}, {"peers", "a:1  b:2", 0}, {"peers", "a:1 ", 0}, {"peers", "tcp://a:1", 0},
         {"mdns", "true", 1}, {"mdns", "false", 1}, {"mdns", "1", 0}, {"mdns", "", 0}, {"mdns", "TRUE", 0},
-        {"log_level", "warn", 1}, {"log_level", "loud", 0}, {"log_level", "", 0},
+        {"log_level", "warn", 1}, {"log_level", "loud", 0},
+        {"history_days", "0", 1}, {"history_days", "36500", 1}, {"history_days", "36501", 0}, {"history_days", "-1", 0},
+        {"history_days", "", 0}, {"history_days", "1d", 0}, {"history_share", "90", 1}, {"history_share", "91", 0},
+        {"history_share", "99999999999999999999", 0}, {"log_level", "", 0},
+        {"snapshots", "", 1}, {"snapshots", "daily=7", 1}, {"snapshots", "weekly=1 hourly=168", 1}, {"snapshots", "daily", 0},
+        {"snapshots", "daily=0", 0}, {"snapshots", "daily=169", 0}, {"snapshots", "daily=7 daily=8", 0}, {"snapshots", "daily=7,weekly=1", 0},
+        {"snapshots", "daily=7  weekly=1", 0}, {"snapshots", "daily=7x", 0}, {"snapshots", "yearly=1", 0}, {"snapshots", "daily=-1", 0},
         {"folder", "/", 1}, {"folder", "/a b", 1}, {"folder", "/\xff", 1}, {"folder", "a", 0}, {"folder", "", 0},
         {"folder", "/a\nmdns = false", 0}, {"folder", "/a ", 0}, {"folder", "/a\x7f", 0}, {"folder", "/a\t", 0},
     };
@@ -135,17 +142,17 @@ static void test_random_sets(void)
 {
     static const char *const value[][3] = {
         {"/a", "/b c", "/d=#e"}, {"0.0.0.0:1", "[::]:2", "127.0.0.1:0"}, {"true", "false", "true"}, {"", "a:1", "a:1 b:2"},
-        {"error", "info", "debug"},
+        {"error", "info", "debug"}, {"0", "30", "36500"}, {"0", "10", "90"},
     };
     uint64_t seed = 4;
-    const char *want[5] = {"/start", "0.0.0.0:7447", "true", "", "info"};
+    const char *want[7] = {"/start", "0.0.0.0:7447", "true", "", "info", "30", "10"};
     temp_begin();
     file("# first\nfolder = /start\n# last\n");
     for (int i = 0; i < 60; i++) {
-        size_t k = t_rand(&seed) % 5;
+        size_t k = t_rand(&seed) % 7;
         want[k] = value[k][t_rand(&seed) % 3];
         OK(config_set(path(), config_keys[k].key, want[k]));
-        for (size_t j = 0; j < 5; j++) {
+        for (size_t j = 0; j < 7; j++) {
             AUTO(buf_release) struct buf got = BUF_INIT(1000);
             OK(config_get(path(), config_keys[j].key, &got));
             CHECK(got.len == strlen(want[j]));

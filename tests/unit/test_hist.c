@@ -1,5 +1,5 @@
 /* What a device answers when it is asked for the history of a path, and the lists of the index behind `lanyard log`. */
-#include "node/hist.h"
+#include "node/api_priv.h"
 #include "tests/unit/t_index.h"
 #include "tests/unit/t_node.h"
 
@@ -181,6 +181,69 @@ static void test_paths_can_be_gone_on_with(void)
     world_close();
 }
 
+/* ---- what restore is made of ---- */
+
+static int copy(const char *to, int64_t entry)
+{
+    OK(engine_begin(engine));
+    int r = engine_copy(engine, to, strlen(to), entry, ++wall);
+    if (r < 0)
+        engine_rollback(engine);
+    else
+        OK(engine_commit(engine, wall));
+    return r;
+}
+
+static void winner_of(const char *path, struct ix_entry *row)
+{
+    int64_t winner;
+    OK(index_path_get(ix, path_id(path), NULL, &winner));
+    OK(index_entry_get(ix, winner, row, NULL));
+}
+
+static void test_a_version_is_copied_to_a_free_path(void)
+{
+    struct ix_entry old, row;
+    struct id first = t_root(1);
+    world_open();
+    save("f", 1);
+    winner_of("f", &old);
+    save("f", 2);
+    OK(copy("to/g", old.id));
+    winner_of("to/g", &row);
+    CHECK(id_eq(&row.root, &first) && row.kind == KIND_FILE);
+    FAILS(copy("to/g", old.id), ERR_EXISTS, "to/g");
+    FAILS(copy("f", old.id), ERR_EXISTS, "f");
+    gone("f");
+    OK(copy("f", old.id));
+    winner_of("f", &row);
+    CHECK(id_eq(&row.root, &first) && row.live);
+    world_close();
+}
+
+/* A node that was killed while it fetched an old version is not to wait for it for ever. */
+static void test_wants_of_requests_that_are_over_are_dropped(void)
+{
+    struct ix_entry old, live;
+    struct ix_want w;
+    world_open();
+    save("f", 1);
+    winner_of("f", &old);
+    save("f", 2);
+    winner_of("f", &live);
+    w = t_want(&old, WANT_KEEP);
+    OK(index_begin(ix));
+    OK(index_want_put(ix, &w));
+    w = t_want(&live, WANT_KEEP);
+    OK(index_want_put(ix, &w));
+    OK(index_commit(ix));
+    struct node n = {.index = ix, .engine = engine, .publish_soon = true};
+    OK(api_clean_up(&n));
+    EQ_I(index_want_get(ix, old.id, &w), ERR_NOTFOUND);
+    OK(index_want_get(ix, live.id, &w));
+    world_close();
+}
+
 /* ---- asking ---- */
 
 static void never(void *arg) { (void)arg, abort(); }
@@ -208,6 +271,8 @@ int main(void)
     RUN(test_an_answer_is_bounded);
     RUN(test_lists_are_of_the_directory_and_what_is_beneath);
     RUN(test_paths_can_be_gone_on_with);
+    RUN(test_a_version_is_copied_to_a_free_path);
+    RUN(test_wants_of_requests_that_are_over_are_dropped);
     RUN(test_without_peers_nothing_is_waited_for);
     return t_done();
 }

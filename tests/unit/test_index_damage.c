@@ -324,7 +324,7 @@ static void test_flipped(void)
     buf_release(&b);
 }
 
-static int read_entry(struct index *ix, uint64_t *sum) { return index_entry_recent(ix, 9, any_entry, sum); }
+static int read_entry(struct index *ix, uint64_t *sum) { return index_entry_each_of_stream(ix, 1, 0, 9, any_entry, sum); }
 static int read_local(struct index *ix, uint64_t *sum) { return index_local_each(ix, any_local, sum); }
 static int read_want(struct index *ix, uint64_t *sum) { return index_want_each(ix, 0, any_want, sum); }
 static int read_header(struct index *ix, uint64_t *sum) { return index_header_each(ix, 1, 0, 9, any_header, sum); }
@@ -342,7 +342,7 @@ static int read_block(struct index *ix, uint64_t *sum)
 static void test_bad_rows(void)
 {
     static const struct { const char *sql; int (*read)(struct index *, uint64_t *); } cases[] = {
-        { "UPDATE entry SET root = x'0102'", read_entry }, { "UPDATE entry SET kind = 5", read_entry },
+        { "UPDATE entry SET root = x'0102'", read_entry }, { "UPDATE entry SET kind = 6", read_entry },
         { "UPDATE entry SET kind = -1", read_entry }, { "UPDATE entry SET kind = 4294967297", read_entry },
         { "UPDATE local SET kind = 9", read_local },
         { "UPDATE want SET role = 3", read_want }, { "UPDATE want SET kind = 0", read_want },

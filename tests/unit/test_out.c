@@ -213,6 +213,17 @@ static void test_hostile_text(void)
     EQ_S(table(&b, one, false), "P\na\\x1b[2Jb\\x0ac\\d\n\\xff\\xc2\\x9b\\x5c\\xe2\\x80\\xae\n");
 }
 
+static void test_lists_in_a_column(void)
+{
+    AUTO(buf_release) struct buf b = new_buf();
+    static const struct out_column one[] = { { "l", "LIST", OUT_TEXT, NULL, NULL }, { 0 } };
+    mp_put_array(&b, 3);
+    mp_put_map(&b, 1), mp_put_str(&b, "l"), mp_put_array(&b, 2), mp_put_str(&b, "a\n"), mp_put_str(&b, "b");
+    mp_put_map(&b, 1), mp_put_str(&b, "l"), mp_put_array(&b, 0);
+    mp_put_map(&b, 1), mp_put_str(&b, "l"), mp_put_array(&b, 1), mp_put_u64(&b, 7);
+    EQ_S(table(&b, one, false), "LIST\na\\x0a, b\n\n?\n");
+}
+
 static void test_find(void)
 {
     AUTO(buf_release) struct buf b = new_buf();
@@ -260,6 +271,7 @@ int main(void)
     RUN(test_colour_only_when_asked);
     RUN(test_rows);
     RUN(test_hostile_text);
+    RUN(test_lists_in_a_column);
     RUN(test_find);
     RUN(test_no_color);
     free(printed);

@@ -6,6 +6,8 @@ static struct peers *peers[3];
 static unsigned ups[3], downs[3], wrong;
 
 static void ops_hello(void *arg, struct msg_hello *h) { say_hello(*(size_t *)arg, h); }
+static bool ops_self(void *arg, const struct msg_hello *h) { (void)arg, (void)h; return true; }
+
 static void ops_up(void *arg, const struct id *dev, struct link *l, const struct msg_hello *h)
 {
     (void)h;
@@ -33,7 +35,7 @@ static void peers_start(size_t i)
 {
     static size_t index[3] = { 0, 1, 2 };
     struct peers_config c = { .loop = loop, .net = side[i].net, .keys = g.dev[i], .group = &g.group,
-                              .ops = { ops_hello, ops_up, ops_down, ops_stranger, ops_vector, &index[i] } };
+                              .ops = { ops_hello, ops_self, ops_up, ops_down, ops_stranger, ops_vector, &index[i] } };
     t_must(peers_new(&c, &peers[i]));
 }
 static void begin(size_t n)

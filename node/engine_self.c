@@ -1,0 +1,79 @@
+/* Who we are: a device that may have lost a part of its own past writes under a new name from then on. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_priv.h"
+
+/* ---- incarnations ---- */
+
+/* Of the random bytes of this start and the name before: so a repeated simulation has the same ones. */
+void engine_begin_incarnation(struct engine *e)
+{
+    struct id fresh = id_hash_tagged(0x10, e->c.inst, sizeof e->c.inst, e->inc, sizeof e->inc);
+    memcpy(e->inc, fresh.b, sizeof e->inc);
+    e->own = 0;
+    e->inc_unsaved = true;
+}
+
+void engine_notice_rollback(struct engine *e, const struct vec *v)
+{
+    const struct stream *own = e->own ? engine_stream(e, e->own) : NULL;
+    const struct vec_stream *vs = own ? vec_find(v, &own->row.sid) : NULL;
+    if (vs && vs->known > own->row.known)
+        engine_begin_incarnation(e);
+}
+
+/* ---- doubt ---- */
+
+struct paths { int64_t *v; size_t n, cap; };
+
+static int note_path(void *arg, const struct ix_local *l)
+{
+    struct paths *p = arg;
+    if (p->n == p->cap) {
+        p->cap = p->cap ? 2 * p->cap : 256;
+        p->v = xrealloc(p->v, p->cap, sizeof *p->v);
+    }
+    p->v[p->n++] = l->path;
+    return 0;
+}
+
+static int forget_disk(struct engine *e)
+{
+    struct paths p = {0};
+    int r = index_local_each(e->c.index, note_path, &p);
+    for (size_t i = 0; r == 0 && i < p.n; i++)
+        r = index_local_del(e->c.index, p.v[i]);
+    for (size_t i = 0; r == 0 && i < p.n; i++)
+        r = state_update(e, p.v[i]);
+    free(p.v);
+    return r;
+}
+
+int engine_doubt(struct engine *e)
+{
+    assert(index_in_tx(e->c.index));
+    engine_begin_incarnation(e);
+    e->doubt = true;
+    return forget_disk(e);
+}
+
+void engine_sure(struct engine *e) { e->doubt = false; }
+
+/* ---- somebody else with our keys ---- */
+
+void engine_mute(struct engine *e) { e->muted = true; }
+
+void engine_unmute(struct engine *e)
+{
+    e->muted = false;
+    engine_begin_incarnation(e);
+}
+
+/* What a reader does to its copy stays on its disk: nobody would accept it. */
+bool may_write(const struct engine *e)
+{
+    const struct member *m = group_find(e->c.group, &e->c.keys->dev);
+    return m && !m->revoked && role_may_write(m->role) && !e->muted;
+}

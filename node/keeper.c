@@ -1,0 +1,239 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/keeper_priv.h"
+#include "node/log.h"
+
+enum { IDLE_S = 10, STEP_MS = 1 };
+#define PASS_MS (60u * 60 * 1000)     /* without a reason */
+#define RETRY_MS (10u * 60 * 1000)    /* after a failure */
+
+typedef enum step_result step_fn(struct keeper *k);
+/* Marking comes before the share is looked at: it says how much is still referred to. */
+static step_fn *const steps[] = {NULL, keeper_adopt, keeper_expire_old, keeper_fold, keeper_mark, keeper_expire_share, keeper_compact};
+enum { NSTEPS = sizeof steps / sizeof *steps };
+
+/* ---- passes ---- */
+
+static bool may_run(const struct keeper *k) { return !k->freeing && !k->running && !k->held && (k->forced || k->idle >= IDLE_S); }
+
+static void pass_over(struct keeper *k, uint64_t next_ms)
+{
+    k->step = 0;
+    k->passes++;
+    k->due = loop_now() + next_ms;
+    k->forced = k->passes < k->wanted;
+    keeper_gc_release(k);
+    if (k->figures.folded || k->figures.expired || k->figures.compacted)
+        log_info("history folded=%llu bytes=%llu expired=%llu packs_written_anew=%llu", (unsigned long long)k->figures.folded,
+                 (unsigned long long)k->figures.folded_bytes, (unsigned long long)k->figures.expired,
+                 (unsigned long long)k->figures.compacted);
+    k->c.done(k->c.arg);
+}
+
+static bool begin_pass(struct keeper *k)
+{
+    if (k->step == 0 && (k->forced || loop_now() >= k->due || keeper_fold_waiting(k))) {
+        k->step = 1;
+        k->failure[0] = '\0';
+        k->figures = (struct keeper_figures){0};
+        k->dirty |= k->forced;
+        if (k->forced)
+            k->folded_to = 0;
+    }
+    return k->step > 0;
+}
+
+static void pump(void *arg);
+static void again(struct keeper *k, uint64_t in_ms)
+{
+    if (!k->freeing)
+        loop_timer_set(k->c.loop, &k->timer, in_ms, pump, k);
+}
+
+static void pump(void *arg)
+{
+    struct keeper *k = arg;
+    if (!may_run(k) || !begin_pass(k))
+        return;
+    k->stop = false;
+    switch (steps[k->step](k)) {
+    case STEP_LATER:
+        return;
+    case STEP_AGAIN:
+        break;
+    case STEP_OVER:
+        if (++k->step == NSTEPS)
+            pass_over(k, PASS_MS);
+        break;
+    case STEP_FAILED:
+        log_warn("history why=\"%s\"", k->failure);
+        pass_over(k, RETRY_MS);
+        break;
+    }
+    again(k, STEP_MS);                  /* whoever waits for the loop comes first */
+}
+
+void keeper_job_done(struct keeper *k)
+{
+    k->running = false;
+    again(k, 0);
+}
+
+enum step_result keeper_fail(struct keeper *k, const char *text)
+{
+    snprintf(k->failure, sizeof k->failure, "%s", text);
+    return STEP_FAILED;
+}
+
+int keeper_commit(struct keeper *k, int r)
+{
+    if (r == 0)
+        return engine_commit(k->c.engine, loop_wall());
+    if (index_in_tx(k->c.index))
+        engine_rollback(k->c.engine);
+    return r;
+}
+
+void keeper_tick(struct keeper *k, bool idle)
+{
+    if (!idle)
+        keeper_busy(k);
+    else if (k->idle < IDLE_S)
+        k->idle++;
+    if (may_run(k) && !k->timer.set)
+        again(k, 0);
+}
+
+void keeper_busy(struct keeper *k)
+{
+    k->idle = 0;
+    if (!k->forced)
+        k->stop = true;
+}
+
+bool keeper_hold(struct keeper *k)
+{
+    k->held = k->stop = true;
+    return !k->running;
+}
+
+void keeper_let_go(struct keeper *k)
+{
+    k->held = false;
+    again(k, 0);
+}
+
+uint64_t keeper_run(struct keeper *k)
+{
+    uint64_t pass = k->passes + (k->step ? 2 : 1);
+    k->wanted = pass > k->wanted ? pass : k->wanted;
+    k->forced = true;
+    if (!k->running)
+        again(k, 0);
+    return pass;
+}
+
+uint64_t keeper_passes(const struct keeper *k) { return k->passes; }
+const char *keeper_failure(const struct keeper *k) { return k->failure[0] ? k->failure : NULL; }
+
+/* ---- files that are not needed any more ---- */
+
+struct remove_job { struct job job; struct keeper *k; char **names; size_t n; uint64_t *packs; size_t npacks; char text[160]; };
+
+static void remove_run(struct job *job)
+{
+    struct remove_job *j = (struct remove_job *)job;
+    const struct folder *f = j->k->c.folder;
+    for (size_t i = 0; i < j->n; i++)
+        if (folder_kept_remove(f, j->names[i]) < 0)
+            snprintf(j->text, sizeof j->text, "%s", err_text());
+    for (size_t i = 0; i < j->npacks; i++)
+        if (packs_remove(folder_packs(f), j->packs[i]) < 0)
+            snprintf(j->text, sizeof j->text, "%s", err_text());
+}
+
+/* What could not be removed is found again at the next start. */
+static void remove_done(struct job *job)
+{
+    struct remove_job *j = (struct remove_job *)job;
+    if (j->text[0])
+        log_warn("history why=\"%s\"", j->text);
+    for (size_t i = 0; i < j->n; i++)
+        free(j->names[i]);
+    free(j->names);
+    free(j->packs);
+    keeper_job_done(j->k);
+    free(j);
+}
+
+void keeper_remove(struct keeper *k, char **names, size_t n, const uint64_t *packs, size_t npacks)
+{
+    struct remove_job *j = xcalloc(1, sizeof *j);
+    *j = (struct remove_job){.job = {.run = remove_run, .done = remove_done, .slow = true}, .k = k, .names = names, .n = n,
+                             .packs = xcalloc(npacks + 1, sizeof *packs), .npacks = npacks};
+    if (npacks)
+        memcpy(j->packs, packs, npacks * sizeof *packs);
+    k->running = true;
+    if (k->freeing)
+        remove_done(&j->job);
+    else
+        pool_submit(k->c.pool, &j->job);
+}
+
+/* ---- figures ---- */
+
+static int count_kept(void *arg, const struct ix_kept *row)
+{
+    struct keeper_figures *f = arg;
+    f->packed += !*row->name;
+    f->kept += *row->name != '\0';
+    f->kept_bytes += *row->name ? row->size : 0;
+    return 0;
+}
+
+static int count_pack(void *arg, const struct ix_pack *p)
+{
+    struct keeper_figures *f = arg;
+    f->packs++;
+    f->pack_bytes += p->size;
+    return 0;
+}
+
+int keeper_figures(struct keeper *k, struct keeper_figures *out)
+{
+    *out = k->figures;
+    int r = index_kept_each(k->c.index, count_kept, out);
+    return r < 0 ? r : index_pack_each(k->c.index, count_pack, out);
+}
+
+/* ---- life cycle ---- */
+
+int keeper_new(const struct keeper_config *c, struct keeper **out)
+{
+    struct keeper *k = xcalloc(1, sizeof *k);
+    k->c = *c;
+    k->dirty = true;
+    k->refs = (struct buf)BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
+    *out = k;
+    return 0;
+}
+
+void keeper_stop(struct keeper *k)
+{
+    if (k)
+        k->freeing = k->stop = true;
+}
+
+void keeper_free(struct keeper **pk)
+{
+    struct keeper *k = *pk;
+    if (!k)
+        return;
+    loop_timer_clear(k->c.loop, &k->timer);
+    keeper_adopt_release(k);
+    keeper_gc_release(k);
+    free(k);
+    *pk = NULL;
+}

@@ -1,0 +1,197 @@
+"""Accidents of identity: an index, a home or a folder that is lost, or older than the rest; two machines with one device's keys;
+clocks that are years wrong. Nothing is lost, nothing is deleted that its user did not delete, and the group goes on."""
+import os
+import shutil
+
+from lanyard import (Node, exists, group, is_file_with, make_tree, path_of, read, same_trees, tap, test, tree_digest, wait_until,
+                     write)
+
+
+def copy(source, target):
+    """What a backup program does: everything with its times, and nothing else."""
+    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("*.sock", "lock"))
+
+
+def back(saved, place):
+    """What was saved is in the place of what is there."""
+    if os.path.isdir(saved):
+        shutil.rmtree(place)
+        copy(saved, place)
+    else:
+        shutil.copy2(saved, place)
+
+
+def no_conflicts(*nodes):
+    for n in nodes:
+        assert n.cli("conflicts", json=True) == [], n.name
+
+
+def pair():
+    """Two nodes with a tree, and b stopped."""
+    a, b = group("a", "b", fill=lambda folder: make_tree(folder, seed=51, files=40))
+    write(b.folder, "of-b", b"first")
+    same_trees(a, b)
+    a.settle()
+    b.settle()
+    b.down()
+    return a, b
+
+
+def up_again(b, a):
+    b.up(peers=[a])
+    b.wait(60)
+    a.wait(60)
+
+
+def all_as(expected, *nodes):
+    """The folders are equal, and just this."""
+    wait_until(lambda: all(tree_digest(n.folder) == expected for n in nodes), 30,
+               lambda: f"{len(expected)} things everywhere; there are {[len(tree_digest(n.folder)) for n in nodes]}")
+
+
+@test
+def a_lost_index_deletes_nothing_and_brings_nothing_back():
+    a, b = pair()
+    os.unlink(path_of(a.folder, "of-b"))             # while b is away
+    write(a.folder, "edited", b"on a")
+    a.settle(peers=0)
+    expected = tree_digest(a.folder)
+    os.unlink(os.path.join(b.home, "index.db"))
+    up_again(b, a)
+    assert tree_digest(a.folder).items() >= expected.items()
+    same_trees(a, b)
+    write(b.folder, "edited", b"on b")               # and the new incarnation is one that others take
+    wait_until(lambda: is_file_with(a.folder, "edited", b"on b"), 20, "an edit of b on a")
+    no_conflicts(a, b)
+
+
+@test
+def files_that_went_while_there_was_no_index_come_back():
+    a, b = pair()
+    expected = tree_digest(a.folder)
+    os.unlink(os.path.join(b.home, "index.db"))
+    os.unlink(path_of(b.folder, "of-b"))
+    up_again(b, a)
+    all_as(expected, a, b)
+
+
+@test
+def an_index_of_yesterday_deletes_nothing_and_writes_no_number_twice():
+    a, b = pair()
+    index = os.path.join(b.home, "index.db")
+    saved = index + ".yesterday"
+    shutil.copy2(index, saved)
+    b.up(peers=[a])
+    for i in range(5):
+        write(b.folder, f"today{i}", b"%d" % i)
+    write(b.folder, "of-b", b"second")
+    os.unlink(path_of(b.folder, "today4"))
+    b.settle()
+    same_trees(a, b)
+    b.down()
+    back(saved, index)
+    write(a.folder, "meanwhile", b"on a")
+    os.unlink(path_of(b.folder, "today0"))           # who has lost his memory is not believed that he has deleted this
+    write(b.folder, "today1", b"again")
+    a.settle(peers=0)
+    up_again(b, a)
+    digest = same_trees(a, b)
+    assert {b"today0", b"today1", b"today2", b"today3", b"of-b", b"meanwhile"} <= digest.keys(), digest.keys()
+    assert read(a.folder, "of-b") == b"second" and read(a.folder, "today1") == b"again"
+    assert b"doubt" in read(os.path.dirname(b.log), os.path.basename(b.log)), "nobody has noticed"
+    write(b.folder, "tomorrow", b"x")
+    wait_until(lambda: is_file_with(a.folder, "tomorrow", b"x"), 20, "what b writes then on a")
+
+
+@test
+def a_folder_of_yesterday_is_brought_up_to_date():
+    a, b = pair()
+    saved = b.folder + ".yesterday"
+    copy(b.folder, saved)
+    b.up(peers=[a])
+    write(b.folder, "of-b", b"second")
+    write(b.folder, "new", b"of today")
+    b.settle()
+    same_trees(a, b)
+    expected = tree_digest(a.folder)
+    b.down()
+    back(saved, b.folder)
+    up_again(b, a)
+    all_as(expected, a, b)                           # it was no deletion of `new`, and no edit of `of-b` back to what it was
+    no_conflicts(a, b)
+
+
+@test
+def a_folder_of_yesterday_without_an_index():
+    a, b = pair()
+    saved = b.folder + ".yesterday"
+    copy(b.folder, saved)
+    b.up(peers=[a])
+    write(b.folder, "of-b", b"second")
+    write(b.folder, "new", b"of today")
+    b.settle()
+    same_trees(a, b)
+    b.down()
+    back(saved, b.folder)
+    os.unlink(os.path.join(b.home, "index.db"))
+    up_again(b, a)
+    same_trees(a, b)
+    assert read(a.folder, "of-b") == b"second" and read(a.folder, "new") == b"of today"
+
+
+@test
+def all_of_yesterday_is_known_by_the_peers():
+    a, b = pair()
+    for place in (b.home, b.folder):
+        copy(place, place + ".yesterday")
+    b.up(peers=[a])
+    write(b.folder, "of-b", b"second")
+    write(b.folder, "new", b"of today")
+    b.settle()
+    same_trees(a, b)
+    expected = tree_digest(a.folder)
+    b.down()
+    for place in (b.home, b.folder):
+        back(place + ".yesterday", place)
+    up_again(b, a)
+    all_as(expected, a, b)
+    write(b.folder, "after", b"x")
+    wait_until(lambda: is_file_with(a.folder, "after", b"x"), 20, "what b writes then on a")
+    no_conflicts(a, b)
+
+
+@test
+def a_crash_is_no_reason_for_doubt():
+    a, b = pair()
+    b.up(peers=[a])
+    b.kill9()
+    up_again(b, a)
+    assert b"doubt" not in read(os.path.dirname(b.log), os.path.basename(b.log))
+
+
+@test
+def two_machines_with_the_keys_of_one_device_stop_and_say_so():
+    a, b = pair()
+    twin = Node(b.home + ".twin", b.folder + ".twin", name="twin")
+    for source, target in ((b.home, twin.home), (b.folder, twin.folder)):
+        copy(source, target)
+    config = os.path.join(twin.home, "config")
+    with open(config, encoding="utf-8") as f:
+        text = f.read().replace(b.folder, twin.folder)
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(text)
+    b.up(peers=[a])
+    twin.up(peers=[b])
+    for n in (b, twin):
+        status = wait_until(lambda n=n: n.status() if n.status()["state"] == "error" else None, 30, f"{n.name} in error")
+        assert "keys" in status["error"] and "join again" in status["error"], status["error"]
+    write(twin.folder, "on-the-twin", b"x")
+    write(b.folder, "on-b", b"x")
+    b.cli("scan")
+    assert not exists(a.folder, "on-b")
+    twin.kill9()
+    wait_until(lambda: is_file_with(a.folder, "on-b", b"x"), 60, "b to go on once it is alone")
+    assert b.status()["error"] is None and not exists(a.folder, "on-the-twin")
+
+
+tap.main()
