@@ -148,7 +148,8 @@ void check_new(const struct check_config *c, struct check **out)
 
 void check_stop(struct check *k)
 {
-    k->stopped = k->stop = true;
+    k->stopped = true;
+    k->stop = true;
     loop_timer_clear(k->c.loop, &k->timer);
     keeper_let_go(k->c.keeper);
     if (!k->running)

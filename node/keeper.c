@@ -115,7 +115,8 @@ void keeper_busy(struct keeper *k)
 
 bool keeper_hold(struct keeper *k)
 {
-    k->held = k->stop = true;
+    k->held = true;
+    k->stop = true;
     return !k->running;
 }
 
@@ -168,9 +169,24 @@ static void remove_done(struct job *job)
     free(j);
 }
 
+static int any_row(void *arg, const struct ix_kept *row) { (void)arg, (void)row; return 1; }
+
+/* A file that may be taken for another content too stays until that one does not need it any more either. */
+static size_t drop_needed(struct keeper *k, char **names, size_t n)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++)
+        if (index_kept_named(k->c.index, names[i], any_row, NULL) == 0)
+            names[left++] = names[i];
+        else
+            free(names[i]);
+    return left;
+}
+
 void keeper_remove(struct keeper *k, char **names, size_t n, const uint64_t *packs, size_t npacks)
 {
     struct remove_job *j = xcalloc(1, sizeof *j);
+    n = drop_needed(k, names, n);
     *j = (struct remove_job){.job = {.run = remove_run, .done = remove_done, .slow = true}, .k = k, .names = names, .n = n,
                              .packs = xcalloc(npacks + 1, sizeof *packs), .npacks = npacks};
     if (npacks)
@@ -222,8 +238,10 @@ int keeper_new(const struct keeper_config *c, struct keeper **out)
 
 void keeper_stop(struct keeper *k)
 {
-    if (k)
-        k->freeing = k->stop = true;
+    if (!k)
+        return;
+    k->freeing = true;
+    k->stop = true;
 }
 
 void keeper_free(struct keeper **pk)

@@ -48,7 +48,7 @@ struct keeper {
 void keeper_job_done(struct keeper *k);                                  /* at the end of a job's `done` */
 enum step_result keeper_fail(struct keeper *k, const char *text);
 int  keeper_commit(struct keeper *k, int r) MUST_CHECK;                  /* ends the transaction: commit, or rollback when r < 0 */
-/* Removes files of kept/, then packs, in a worker. Takes over the names. */
+/* Removes files of kept/ that no row names any more, then packs, in a worker. Takes over the names. */
 void keeper_remove(struct keeper *k, char **names, size_t n, const uint64_t *packs, size_t npacks);
 /* keeper_adopt.c */
 enum step_result keeper_adopt(struct keeper *k);

@@ -56,7 +56,8 @@ static const char pack_schema[] =
     "CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS piece (n INTEGER PRIMARY KEY, id BLOB NOT NULL, kind INTEGER NOT NULL, pack INTEGER NOT NULL,"
     " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT;"
-    "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off)";
+    "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
+    "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> ''";
 
 static int exec(struct index *ix, const char *text)
 {

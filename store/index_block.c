@@ -134,6 +134,13 @@ int index_kept_each(struct index *ix, int (*row)(void *, const struct ix_kept *)
     return kept_each(&q, row, arg);
 }
 
+int index_kept_named(struct index *ix, const char *name, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_NAMED);
+    q_put_text(&q, name);
+    return kept_each(&q, row, arg);
+}
+
 int index_kept_packed(struct index *ix, int64_t id)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_PACKED);

@@ -82,6 +82,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE root = ?",
     [Q_KEPT_NAMELESS] = "SELECT " KEPT "WHERE id > ? AND root IS NULL ORDER BY id",
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
+    [Q_KEPT_NAMED] = "SELECT " KEPT "WHERE name = ? AND name <> ''",
     [Q_KEPT_PACKED] = "UPDATE kept SET name = '' WHERE id = ?",
     [Q_KEPT_FILES] = "SELECT " KEPT "WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_IN_PACKS] = "SELECT " KEPT "WHERE id > ? AND name = '' ORDER BY id",

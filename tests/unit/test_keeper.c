@@ -1,0 +1,393 @@
+/* node/keeper: what was kept is packed and stays readable, whatever is damaged or cut off on the way; what expires goes, and nothing
+ * that somebody still needs. */
+#include "node/keeper.h"
+
+#include "node/serve.h"
+#include "tests/unit/t_pull.h"
+
+enum { BIG = 700000 };
+static struct keeper *keeper;
+static unsigned passes;
+
+static void on_pass(void *arg) { (void)arg; passes++; }
+
+static void keeper_start(uint64_t days, uint64_t share)
+{
+    if (!w.pool)
+        t_must(pool_new(w.loop, 3, &w.pool));
+    struct keeper_config c = {.loop = w.loop, .pool = w.pool, .folder = folder, .engine = w.e, .index = w.ix, .days = days, .share = share,
+                              .done = on_pass};
+    t_must(keeper_new(&c, &keeper));
+}
+
+static void keeper_end(void)
+{
+    if (keeper)
+        keeper_stop(keeper);
+    pool_free(&w.pool);
+    keeper_free(&keeper);
+}
+
+static void fresh(uint64_t days, uint64_t share)
+{
+    keeper_end();
+    world_begin();
+    keeper_start(days, share);
+}
+
+static bool pass_over(void *arg) { return keeper_passes(keeper) >= *(uint64_t *)arg; }
+
+static struct keeper_figures run_pass(void)
+{
+    struct keeper_figures f;
+    uint64_t pass = keeper_run(keeper);
+    UNTIL(w.loop, pass_over, &pass);
+    OK(keeper_figures(keeper, &f));
+    return f;
+}
+
+/* ---- kept files ---- */
+
+static struct content_list read_list(const char *path)
+{
+    struct content_list c;
+    struct stat st;
+    int fd = open(full(path), O_RDONLY | O_CLOEXEC);
+    OK(fstat(fd, &st));
+    OK(content_read(fd, (uint64_t)st.st_size, &w.gear, -1, NULL, &c));
+    close(fd);
+    return c;
+}
+
+static const char *kept_path(const char *name)
+{
+    static char path[4][80];
+    static unsigned at;
+    snprintf(path[at % 4], sizeof path[0], ".lanyard/kept/%s", name);
+    return path[at++ % 4];
+}
+
+static bool is_there_as_file(const char *name) { return access(full(kept_path(name)), F_OK) == 0; }
+
+/* A file of kept/ with this seed's bytes, of which `change` were changed at the end, and its row. */
+static struct id keep(const char *name, size_t n, uint64_t seed, size_t change)
+{
+    put_big(kept_path(name), n, seed);
+    if (change) {
+        int fd = open(full(kept_path(name)), O_WRONLY | O_CLOEXEC);
+        AUTOFREE char *data = xcalloc(change, 1);
+        memset(data, (int)change, change);
+        EQ_I(pwrite(fd, data, change, (off_t)(n - change)), change);
+        close(fd);
+    }
+    struct content_list c = read_list(kept_path(name));
+    struct id id = c.root;
+    struct ix_kept row = {.root = c.root, .size = c.size, .kept_ms = loop_wall() - 1000, .name = name};
+    t_must(index_begin(w.ix));
+    t_must(index_kept_put(w.ix, &row));
+    if (c.refs)
+        t_must(index_tree_put(w.ix, &c.root, c.refs, c.nblocks));
+    t_must(index_commit(w.ix));
+    content_list_release(&c);
+    return id;
+}
+
+/* 0 when the content can be read whole, and is what its root says. */
+static int readable(const struct id *content)
+{
+    struct place_of at;
+    int fd = -1;
+    int r = serve_find(w.ix, content, &at);
+    if (r == 0)
+        r = serve_gather(w.ix, &at);
+    if (r == 0)
+        r = serve_open(folder, &at, &fd);
+    if (r == 0) {
+        struct stat st;
+        struct content_list c;
+        CHECK(fstat(fd, &st) == 0);
+        t_must(content_read(fd, (uint64_t)st.st_size, &w.gear, -1, NULL, &c));
+        CHECK(id_eq(&c.root, content));
+        content_list_release(&c);
+        close(fd);
+    }
+    place_of_release(&at);
+    return r;
+}
+
+static void flip_in_pack(const struct id *content)
+{
+    AUTO(buf_release) struct buf refs = BUF_INIT(1 << 20);
+    struct block_ref ref = {*content, 0};
+    struct ix_piece p;
+    if (index_tree_get(w.ix, content, &refs) == 0)
+        block_ref_get(refs.data, &ref);
+    t_must(index_piece_get(w.ix, PACK_BLOCK, &ref.id, &p));
+    char path[80];
+    uint8_t byte;
+    snprintf(path, sizeof path, ".lanyard/packs/p-%08" PRIx64, p.at.pack);
+    int fd = open(full(path), O_RDWR | O_CLOEXEC);
+    EQ_I(pread(fd, &byte, 1, (off_t)(p.at.off + 1000)), 1);
+    byte ^= 1;
+    EQ_I(pwrite(fd, &byte, 1, (off_t)(p.at.off + 1000)), 1);
+    close(fd);
+}
+
+/* ---- tests ---- */
+
+static void test_fold(void)
+{
+    fresh(30, 90);
+    struct id one = keep("k-1", BIG, 1, 0), two = keep("k-2", BIG, 1, 5000), small = keep("k-3", 10, 3, 0), none = keep("k-4", 0, 4, 0);
+    struct id same = keep("k-5", BIG, 1, 0);
+    struct keeper_figures f = run_pass();
+    EQ_U(f.folded, 5);
+    EQ_U(f.packed, 5);
+    EQ_U(f.kept, 0);
+    CHECK(f.pack_bytes < BIG * 3 / 2);
+    CHECK(id_eq(&one, &same) && !is_there_as_file("k-1") && !is_there_as_file("k-5"));
+    OK(readable(&one));
+    OK(readable(&two));
+    OK(readable(&small));
+    OK(readable(&none));
+    f = run_pass();
+    EQ_U(f.folded + f.expired + f.compacted, 0);
+}
+
+/* A file that is not what it is said to be, or is not there, is left alone. */
+static void test_damaged_files_stay(void)
+{
+    fresh(30, 90);
+    struct id bad = keep("k-1", BIG, 1, 0), good = keep("k-2", BIG, 2, 0), gone = keep("k-3", BIG, 3, 0);
+    int fd = open(full(kept_path("k-1")), O_WRONLY | O_CLOEXEC);
+    EQ_I(pwrite(fd, "x", 1, BIG - 10), 1);
+    close(fd);
+    OK(unlink(full(kept_path("k-3"))));
+    struct keeper_figures f = run_pass();
+    EQ_U(f.folded, 1);
+    EQ_U(f.kept, 2);
+    CHECK(is_there_as_file("k-1"));
+    OK(readable(&good));
+    EQ_I(readable(&gone), ERR_NOTFOUND);
+    (void)bad;
+}
+
+/* A block that cannot be read in its pack any more is no reason to leave it out; and what lost it before has it again. */
+static void test_damaged_block_is_written_again(void)
+{
+    fresh(30, 90);
+    struct id one = keep("k-1", BIG, 1, 0);
+    run_pass();
+    flip_in_pack(&one);
+    EQ_I(readable(&one), ERR_CORRUPT);
+    struct id two = keep("k-2", BIG, 1, 5000);
+    run_pass();
+    OK(readable(&two));
+    OK(readable(&one));
+}
+
+/* The author may have cut it otherwise than we would: both are contents of the one file. */
+static void test_file_of_two_contents(void)
+{
+    fresh(30, 90);
+    struct id one = keep("k-1", BIG, 1, 0);
+    struct ix_kept row = {.root = id_hash("another", 7), .size = BIG, .kept_ms = 1, .name = "k-1"};
+    t_must(index_begin(w.ix));
+    t_must(index_kept_put(w.ix, &row));
+    t_must(index_commit(w.ix));
+    struct keeper_figures f = run_pass();
+    EQ_U(f.kept, 0);                    /* the other row was of 1970 */
+    EQ_U(f.packed, 1);
+    CHECK(!is_there_as_file("k-1"));
+    OK(readable(&one));
+    struct id two = keep("k-2", BIG, 2, 0);
+    row = (struct ix_kept){.root = id_hash("yet another", 11), .size = LIMIT_BLOCK + 1u, .kept_ms = loop_wall(), .name = "k-2"};
+    t_must(index_begin(w.ix));
+    t_must(index_kept_put(w.ix, &row));
+    t_must(index_commit(w.ix));
+    run_pass();
+    OK(readable(&two));
+    CHECK(is_there_as_file("k-2"));
+}
+
+/* Dies at each of its writes in turn: nothing that was readable is lost, and the next pass ends the work. */
+static int writes_left;
+static ssize_t few_writes(int fd, const void *p, size_t n, off_t off)
+{
+    if (writes_left-- <= 0) {
+        errno = EIO;
+        return -1;
+    }
+    return pwrite(fd, p, n, off);
+}
+static int few_syncs(int fd)
+{
+    (void)fd;
+    if (writes_left-- > 0)
+        return 0;
+    errno = EIO;
+    return -1;
+}
+
+static void test_disk_fails_at_each_write(void)
+{
+    for (int n = 0; n < 40; n++) {
+        fresh(30, 90);
+        struct id id[3] = {keep("k-1", BIG, 1, 0), keep("k-2", BIG, 1, 9000), keep("k-3", 3000, 2, 0)};
+        struct sys failing = *sys;
+        failing.pwrite = few_writes;
+        failing.fsync = few_syncs;
+        writes_left = n;
+        const struct sys *before = sys;
+        sys = &failing;
+        run_pass();
+        sys = before;
+        bool done = writes_left > 0;
+        for (int i = 0; i < 3; i++)
+            OK(readable(&id[i]));
+        struct keeper_figures f = run_pass();
+        EQ_U(f.kept, 0);
+        for (int i = 0; i < 3; i++)
+            OK(readable(&id[i]));
+        if (done)
+            return;
+    }
+    T_FAIL("more writes than that");
+}
+
+static int drop_pack(void *arg, const struct ix_pack *p)
+{
+    (void)arg;
+    return index_pack_del(w.ix, p->pack) < 0 ? -1 : 0;
+}
+static int one_kept(void *arg, const struct ix_kept *row)
+{
+    *(int64_t *)arg = row->id;
+    return 1;
+}
+
+/* The index knows nothing of packs any more: they are read, and what is in them is known again. */
+static void test_lost_index(void)
+{
+    fresh(30, 90);
+    struct id one = keep("k-1", BIG, 1, 0), small = keep("k-2", 100, 2, 0), bad = keep("k-3", BIG, 3, 0);
+    run_pass();
+    flip_in_pack(&bad);
+    keeper_end();
+    index_close(&w.ix);
+    engine_free(&w.e);
+    t_must(index_open(":memory:", &w.g.group.id, false, &w.ix));
+    struct engine_config c = {.index = w.ix, .group = &w.g.group, .keys = w.g.dev[0], .inst = {2}};
+    t_must(engine_new(&c, &w.e));
+    keeper_start(30, 90);
+    EQ_I(readable(&one), ERR_NOTFOUND);
+    struct keeper_figures f = run_pass();
+    EQ_U(f.packed, 2);
+    OK(readable(&one));
+    OK(readable(&small));
+    EQ_I(readable(&bad), ERR_NOTFOUND);
+}
+
+/* As it was before the last pass: files that are named are gone, packs that nobody names are there. */
+static void test_older_index(void)
+{
+    fresh(30, 90);
+    struct id one = keep("k-1", BIG, 1, 0);
+    run_pass();
+    int64_t row;
+    EQ_I(index_kept_in_packs(w.ix, 0, one_kept, &row), 1);
+    t_must(index_begin(w.ix));
+    OK(index_pack_each(w.ix, drop_pack, NULL));
+    t_must(index_kept_del(w.ix, row));
+    t_must(index_kept_put(w.ix, &(struct ix_kept){.root = one, .size = BIG, .kept_ms = loop_wall(), .name = "k-1"}));
+    t_must(index_commit(w.ix));
+    keeper_end();
+    keeper_start(30, 90);
+    struct keeper_figures f = run_pass();
+    OK(readable(&one));
+    EQ_U(f.kept, 0);
+    EQ_U(f.packed, 1);
+}
+
+/* What nothing refers to is written out of the packs, and what is referred to is still there. */
+static void test_compaction(void)
+{
+    fresh(30, 90);
+    struct id old = keep("k-1", BIG, 1, 0), stays = keep("k-2", BIG / 4, 2, 0);
+    struct keeper_figures before = run_pass();
+    /* it is wanted: in flight */
+    t_must(index_begin(w.ix));
+    t_must(index_want_put(w.ix, &(struct ix_want){.entry = 77, .path = 1, .stream = 1, .seq = 1, .size = BIG / 4, .role = WANT_KEEP,
+                                                  .kind = KIND_FILE, .root = stays}));
+    t_must(index_commit(w.ix));
+    keeper_end();
+    keeper_start(0, 90);
+    struct keeper_figures after = run_pass();
+    EQ_U(after.expired, 1);
+    EQ_U(after.compacted, 1);
+    CHECK(after.pack_bytes < before.pack_bytes / 3);
+    EQ_I(readable(&old), ERR_NOTFOUND);
+    OK(readable(&stays));
+}
+
+static int first_loser(void *arg, const struct ix_entry *row)
+{
+    int64_t winner;
+    t_must(index_path_get(w.ix, row->path, NULL, &winner));
+    if (!row->live || row->id == winner)
+        return 0;
+    *(struct id *)arg = row->root;
+    return 1;
+}
+
+/* A version that waits as a conflict is kept, however old it is and however much it takes; what it lost against is in the folder, and an
+ * older copy of that may go. */
+static void test_conflicts_do_not_expire(void)
+{
+    keeper_end();
+    both_begin();
+    put_big("both", BIG, 1);
+    put_big("other", BIG, 2);
+    scan_start();
+    settle();
+    wait_settled((char *)(uintptr_t)"both", (char *)(uintptr_t)"other");
+    pull_start();
+    far_resave("both", "other");
+    take_all();
+    EQ_U(conflicts(), 1);
+    struct id loser, winner = version("both").root;
+    int64_t path;
+    t_must(index_path_id(w.ix, "both", 4, false, &path));
+    EQ_I(index_entry_each_of_path(w.ix, path, first_loser, &loser), 1);
+    CHECK(!id_eq(&loser, &winner));
+    struct ix_kept copy = {.root = winner, .size = BIG, .kept_ms = 1, .name = ""};
+    t_must(index_begin(w.ix));
+    t_must(index_kept_put(w.ix, &copy));
+    t_must(index_commit(w.ix));
+    keeper_start(0, 0);
+    struct keeper_figures f = run_pass();
+    EQ_U(f.expired, 1);
+    EQ_U(f.packed, 1);
+    OK(readable(&loser));
+    keeper_stop(keeper);
+    pull_end();
+    keeper_free(&keeper);
+    both_end();
+}
+
+int main(void)
+{
+    t_node_init();
+    RUN(test_fold);
+    RUN(test_damaged_files_stay);
+    RUN(test_damaged_block_is_written_again);
+    RUN(test_file_of_two_contents);
+    RUN(test_disk_fails_at_each_write);
+    RUN(test_lost_index);
+    RUN(test_older_index);
+    RUN(test_compaction);
+    RUN(test_conflicts_do_not_expire);
+    keeper_end();
+    world_end();
+    return t_done();
+}
