@@ -301,6 +301,13 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
+/* After a flush that failed the next one says nothing of what this one could not write, though it still can be read: it is got anew. */
+static void drop_unflushed(struct pull *p, const struct item *it)
+{
+    if (it->tmp[0] && folder_tmp_remove(p->c.folder, it->tmp) < 0)
+        log_warn("%s", err_text());
+}
+
 static void batch_done(struct job *job)
 {
     struct batch *b = (struct batch *)job;
@@ -315,6 +322,8 @@ static void batch_done(struct job *job)
         struct item *it = b->v[i].it;
         /* What was placed but not recorded shows itself as a changed file: the next look adopts it. */
         if (r < 0) {
+            if (b->code < 0)
+                drop_unflushed(p, it);
             p->c.ops.look(p->c.ops.arg, it->path, it->len);
             it->troubled = true;
             item_fail(p, it, FULL_MS);
