@@ -188,9 +188,12 @@ void engine_rollback(struct engine *e)
     e->now = e->saved;
     forget_authored(e);
     snapshots_changed(e, NULL);
-    /* The streams in memory are those of the index; reading them back cannot fail for want of anything we could mend here. */
+    /* The streams in memory are those of the index; reading them back cannot fail for want of anything we could mend here. It must not
+     * hide why there was something to roll back, either. */
+    AUTOFREE char *why = xstrdup(err_text());
     int r = engine_reload(e);
     assert(r == 0);
+    (void)err_set(ERR_AGAIN, "%s", why);
 }
 
 /* Signs entries [i, i+n) of this transaction, whose bytes begin at `off`, as one change set. */

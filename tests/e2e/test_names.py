@@ -1,5 +1,5 @@
 """Names that get into each other's way: renames in chains and circles, files that become directories, directories moved into each other,
-and a file system that takes two names for one (foldfs.py; ext4 with casefold where the kernel has it)."""
+and a file system that takes two names for one (foldfs.py)."""
 import os
 import re
 import shutil
@@ -213,32 +213,10 @@ def folding_disk():
     return top
 
 
-def casefold_disk():
-    """A directory on ext4 with casefold."""
-    need_root("mounts a file system")
-    if not os.path.exists("/sys/fs/ext4/features/casefold"):
-        raise Skip("this kernel's ext4 has no casefold")
-    base = tempfile.mkdtemp(prefix="ly.fold.")
-    closing(lambda: shutil.rmtree(base))
-    image, top = os.path.join(base, "image"), os.path.join(base, "top")
-    os.mkdir(top)
-    with open(image, "wb") as f:
-        f.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "casefold", "-E", "encoding=utf8", image], check=True)
-    done = subprocess.run(["mount", "-o", "loop", image, top], capture_output=True, text=True)
-    if done.returncode:
-        raise Skip(f"no mount here: {done.stderr.strip()}")
-    closing(lambda: subprocess.run(["umount", "-l", top], check=True))
-    folding = os.path.join(top, "folding")
-    os.mkdir(folding)
-    subprocess.run(["chattr", "+F", folding], check=True)
-    return folding
-
-
-def with_folding(disk=folding_disk):
+def with_folding():
     """a and c tell cases apart, b does not."""
     a, b, c = node("a"), node("b"), node("c")
-    b.folder = os.path.join(disk(), "folder")
+    b.folder = os.path.join(folding_disk(), "folder")
     a.init().up()
     for n in (b, c):
         n.join(a.invite(), at=a.address)
@@ -261,8 +239,8 @@ def well_again(n):
                lambda: f"state idle by itself; it is {n.status()['state']!r}: {n.status()['error']}")
 
 
-def clash(disk, one, other):
-    a, b, c = with_folding(disk)
+def clash(one, other):
+    a, b, c = with_folding()
     write(a.folder, one, b"of a")
     write(c.folder, other, b"of c")
     same_trees(a, c)
@@ -288,17 +266,12 @@ def clash(disk, one, other):
 
 @test
 def two_names_that_fold_to_one():
-    clash(folding_disk, "Foo", "foo")
+    clash("Foo", "foo")
 
 
 @test
 def two_names_that_are_one_when_normalised():
-    clash(folding_disk, "caf\u00e9", "cafe\u0301")
-
-
-@test
-def two_names_that_fold_to_one_on_ext4():
-    clash(casefold_disk, "Foo", "foo")
+    clash("caf\u00e9", "cafe\u0301")
 
 
 @test

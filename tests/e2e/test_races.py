@@ -147,7 +147,7 @@ def a_removed_directory_goes_once_it_is_empty():
     with open(path_of(b.folder, "d/f"), "r+b"):         # keeps the file, and so the directory, in its place
         shutil.rmtree(path_of(a.folder, "d"))
         a.cli("scan")
-        wait_until(lambda: len(versions(b, "d")) == 2 and not b.status()["pending"]["files"] == 0, 20, "the news on b")
+        wait_until(lambda: sum(v["path"] == "d" for v in versions(b, "d")) == 2 and not b.status()["pending"]["files"] == 0, 20, "the news on b")
         wait_until(lambda: b.status()["pending"]["files"] == 1, 20, "the directory given up for now")
     wait_until(lambda: not exists(b.folder, "d"), 20, "the end of the directory")
     same_trees(a, b)
