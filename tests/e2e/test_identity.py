@@ -236,7 +236,7 @@ TEN_YEARS = 10 * 365 * 86400
 def clock_library():
     """Built here: it must not be linked with a sanitizer's runtime."""
     library = os.path.join(temp_dir("clock"), "clock.so")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clock.c")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "preload", "clock.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
     return library
 
