@@ -91,6 +91,8 @@ int engine_reload(struct engine *e)
     forget_streams(e);
     int r = index_stream_each(e->c.index, load_stream, e);
     if (r == 0)
+        r = fork_load(e);
+    if (r == 0)
         find_own(e);
     return r;
 }
@@ -150,9 +152,11 @@ void engine_free(struct engine **pe)
         vec_release(&e->peer[i].vec);
         sidmap_clear(&e->peer[i].asked);
         sidmap_clear(&e->peer[i].refused);
+        sidmap_clear(&e->peer[i].told);
     }
     free(e->peer);
     forget_streams(e);
+    sidmap_clear(&e->ends);
     free(e->stream);
     free(e->lens.len);
     buf_release(&e->authored);

@@ -82,6 +82,16 @@ void engine_online(struct engine *e, const struct id *dev, bool online);
  * ERR_BAD also when the body itself is malformed. ERR_IO, ERR_FULL: roll back. */
 int  engine_change_sets(struct engine *e, const struct id *from, const void *body, size_t len, uint64_t wall_ms) MUST_CHECK;
 void engine_forgive(struct engine *e);
+/* A proof that a stream has two histories (the body of a FORK message). 1 = it ends where they part, from now on; 0 = known. In a
+ * transaction, in which what was live of it beyond is signed again. engine_change_sets finds such proofs by itself. */
+int  engine_fork(struct engine *e, const void *body, size_t len, uint64_t wall_ms) MUST_CHECK;
+/* Whom to send a proof that he seems not to have: false when nobody. Each is told once, until engine_forgive. body: at least LIMIT_HEAD. */
+bool engine_next_fork(struct engine *e, struct id *dev, struct buf *body);
+/* Our clock may have been years ahead: what we dated later than 10 minutes from now is accepted by nobody. It is taken back, and signed
+ * again with the time of now, once most peers online have our time, one of whom lacks it (else it may be now that our clock is wrong). The number of streams that end so: usually 0. In a transaction. ERR_AGAIN: roll back, and ask again. */
+int  engine_clock(struct engine *e, uint64_t wall_ms) MUST_CHECK;
+/* By how many milliseconds our clock differs from those of most peers online, if by more than 10 minutes; else 0. */
+uint64_t engine_clock_off(const struct engine *e, uint64_t wall_ms);
 /* What to ask of whom next: false when nothing. A stream is asked of one peer at a time: engine_fetch_done ends that. */
 struct fetch { struct id dev; uint32_t n; struct msg_range range[MSG_RANGES]; };
 bool engine_next_fetch(struct engine *e, struct fetch *out);

@@ -66,12 +66,6 @@ static void mend_context(struct engine *e, struct entry *ent)
     mend_dots(e, &ent->v.except, &ent->v.dot, false);
 }
 
-/* What our clock said when it was years ahead is forgotten as soon as it is right: nobody would accept what follows it. */
-static uint64_t last_hlc(const struct engine *e, uint64_t wall_ms)
-{
-    return hlc_ms(e->now.hlc) > wall_ms + CLOCK_TOLERANCE_MS ? 0 : e->now.hlc;
-}
-
 int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
 {
     struct stream *s;
@@ -82,9 +76,9 @@ int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, 
         return r;
     if (e->lens.n == 0)
         e->authored_first = s->row.known + 1;
-    uint64_t now = hlc_next(last_hlc(e, wall_ms), wall_ms);
-    if (!ent->v.hlc || ent->v.hlc > now)
-        ent->v.hlc = e->now.hlc = now;
+    e->now.hlc = hlc_next(e->now.hlc, wall_ms);
+    if (!ent->v.hlc || ent->v.hlc > e->now.hlc)
+        ent->v.hlc = e->now.hlc;
     ent->v.dot = (struct dot){.sid = s->row.sid, .seq = e->authored_first + e->lens.n};
     mend_context(e, ent);
     size_t at = e->authored.len;
@@ -332,6 +326,32 @@ int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode
     if (r == 0)
         r = state_update(e, k.path);
     return r < 0 ? r : 1;
+}
+
+/* ---- again ---- */
+
+/* In the place of a version that no longer counts, and superseding just what that one did. Not that one itself: its number may be that of
+ * another version in the other history, which who has not heard of the fork would take for superseded. */
+int engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id)
+{
+    AUTO(versions_release) struct versions vs;
+    int r = versions_load(e, was->row.path, &vs);
+    if (r < 0)
+        return r;
+    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
+    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
+    struct sid self = own_sid(e);
+    struct entry ent = was->ent;
+    ent.v.ctx = ent.v.except = (struct dots){0};
+    dots_copy(&ent.v.ctx, &was->ent.v.ctx);
+    dots_copy(&ent.v.except, &was->ent.v.except);
+    for (size_t n = versions_heads(&vs, heads, of); n > 0; n--)
+        if (sid_eq(&heads[n - 1]->dot.sid, &self) && !merge_supersedes(&was->ent.v, heads[n - 1]))
+            dots_add(&ent.v.except, &heads[n - 1]->dot);
+    r = author(e, &ent, was->row.path, wall_ms, id);
+    dots_release(&ent.v.ctx);
+    dots_release(&ent.v.except);
+    return r;
 }
 
 /* ---- resolve ---- */

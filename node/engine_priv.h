@@ -4,6 +4,7 @@
  *   engine_author.c  what happens on this disk becomes entries
  *   engine_sync.c    vectors and change sets of peers
  *   engine_self.c    doubts about who we are: new incarnations
+ *   engine_fork.c    streams with two histories
  *   engine_snapshot.c names for vectors, and what was there at one */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
@@ -15,6 +16,8 @@
 
 #define CLOCK_TOLERANCE_MS (10 * 60 * 1000)   /* whatever is dated later than that is not accepted yet */
 
+enum { PROBES_MAX = 16, ENDS_MAX = 1024 };
+
 struct stream { struct ix_stream row; };
 struct peer_vec {
     struct id dev;
@@ -22,6 +25,7 @@ struct peer_vec {
     bool have, online;
     struct sidmap asked;             /* streams that it is being asked for: no other peer is meanwhile */
     struct sidmap refused;           /* streams not to be asked of it until engine_forgive */
+    struct sidmap told;              /* streams of which it has been sent the proof of a fork */
 };
 
 /* What a rollback brings back. */
@@ -47,6 +51,8 @@ struct engine {
     struct pins pins;
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
+    struct sidmap ends;              /* streams with two histories; value: the last number that counts, plus one */
+    struct probe { struct sid sid; struct id dev; uint64_t from, step; bool moved; } probe[PROBES_MAX]; size_t nprobe;
 };
 
 /* engine.c; a stream stays where it is until engine_reload */
@@ -61,6 +67,16 @@ void engine_begin_incarnation(struct engine *e);
 /* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
 void engine_notice_rollback(struct engine *e, const struct vec *v);
 
+/* engine_fork.c */
+uint64_t fork_end(const struct engine *e, const struct sid *sid);    /* the last number that counts; UINT64_MAX: no end */
+int  fork_load(struct engine *e) MUST_CHECK;
+struct probe *fork_probe(struct engine *e, const struct sid *sid);
+void fork_forget(struct engine *e, const struct id *dev);            /* it is not there any more */
+void fork_forgive(struct engine *e);                                 /* whoever has not led further is not asked any more */
+void fork_suspect(struct engine *e, const struct vec *v);            /* the same numbers, another last header? */
+/* A change set against what we have of its stream: 0 = no contradiction; 1 = there was one, and it has been proved or is being looked for. */
+int  fork_compare(struct engine *e, const struct id *from, const struct cs *cs, const struct header *h, uint64_t wall_ms) MUST_CHECK;
+
 /* engine_state.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
 struct versions { struct vers *v; size_t n, cap; struct engine *e; };
@@ -74,6 +90,8 @@ static inline struct vers *vers_of(const struct version *v)
 }
 /* Brings live flags, winner, wants, conflict flag and figures of the path up to date. */
 int  state_update(struct engine *e, int64_t path) MUST_CHECK;
+/* An entry no longer counts: neither live, nor winner, nor wanted. state_update of its path is the caller's. */
+int  state_withdraw(struct engine *e, int64_t entry) MUST_CHECK;
 /* Something has left `path`: a directory around it that outlived its own deletion because of it may go now, too. */
 int  state_left(struct engine *e, int64_t path) MUST_CHECK;
 /* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. */
@@ -81,6 +99,8 @@ int  state_put(struct engine *e, const struct stream *s, const struct entry *ent
 
 /* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
 int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;
+/* In the place of a version that no longer counts. */
+int  engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id) MUST_CHECK;
 bool have_seen(void *engine, const struct dot *d);     /* for merge_context_all */
 bool may_write(const struct engine *e);                /* engine_self.c: this device, by its role and while it has no twin */
 

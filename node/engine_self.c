@@ -18,9 +18,9 @@ void engine_begin_incarnation(struct engine *e)
 
 void engine_notice_rollback(struct engine *e, const struct vec *v)
 {
-    const struct stream *own = e->own ? engine_stream(e, e->own) : NULL;
-    const struct vec_stream *vs = own ? vec_find(v, &own->row.sid) : NULL;
-    if (vs && vs->known > own->row.known)
+    struct sid own = sid_make(&e->c.group->id, &e->c.keys->dev, e->inc);
+    const struct vec_stream *vs = vec_find(v, &own);
+    if (vs && vs->known > (e->own ? engine_stream(e, e->own)->row.known : 0))
         engine_begin_incarnation(e);
 }
 

@@ -8,9 +8,19 @@
 
 /* ---- the versions of a path ---- */
 
+/* What a stream with two histories has beyond their last common header is in the index, but does not count. */
+static bool counts(const struct engine *e, const struct stream *s, const struct ix_entry *row)
+{
+    return row->stream == e->own || row->seq <= s->row.known;
+}
+
 static int take_row(void *arg, const struct ix_entry *row)
 {
     struct versions *vs = arg;
+    const struct stream *s = engine_stream(vs->e, row->stream);
+    assert(s);
+    if (!counts(vs->e, s, row))
+        return 0;
     if (vs->n == vs->cap) {
         vs->cap = vs->cap ? 2 * vs->cap : 4;
         vs->v = xrealloc(vs->v, vs->cap, sizeof *vs->v);
@@ -25,8 +35,6 @@ static int take_row(void *arg, const struct ix_entry *row)
     int r = entry_decode(v->raw, row->raw.len, &v->ent);
     if (r < 0)
         return err_prefix(ERR_CORRUPT, "index: entry %lld", (long long)row->id);
-    const struct stream *s = engine_stream(vs->e, row->stream);
-    assert(s);
     v->ent.v.dot = (struct dot){.sid = s->row.sid, .seq = row->seq};
     return 0;
 }
@@ -256,10 +264,32 @@ int state_update(struct engine *e, int64_t path)
     int r = versions_load(e, path, &vs);
     if (r < 0)
         return r;
-    assert(vs.n > 0);
+    if (vs.n == 0)
+        return index_conflict_set(e->c.index, path, false);
     AUTOFREE const struct version **heads = xcalloc(vs.n, sizeof *heads);
     AUTOFREE struct vers **of = xcalloc(vs.n, sizeof *of);
     return update_path(e, path, &vs, heads, of);
+}
+
+int state_withdraw(struct engine *e, int64_t entry)
+{
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    struct vers v = {0};
+    int64_t winner;
+    int r = engine_entry(e, entry, &raw, &v.ent, &v.row);
+    if (r == 0)
+        r = index_path_get(e->c.index, v.row.path, NULL, &winner);
+    if (r == 0 && v.row.live && (r = index_entry_set_live(e->c.index, entry, false)) == 0)
+        fp_toggle(e, &v.ent.v.dot);
+    if (r == 0 && winner == entry) {
+        count(e, &v, -1);
+        r = index_path_set_winner(e->c.index, v.row.path, 0);
+    }
+    if (r == 0)
+        r = index_want_del(e->c.index, entry);
+    snapshots_changed(e, &v.ent.path);
+    entry_release(&v.ent);
+    return r;
 }
 
 int state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id)
@@ -311,7 +341,8 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
     int r = index_entry_get(e->c.index, entry, &row, NULL);
     if (r == 0)
         r = index_want_del(e->c.index, entry);
-    if (r == 0 && st->kind == STAMP_ABSENT)
+    const struct stream *s = r == 0 ? engine_stream(e, row.stream) : NULL;
+    if (r == 0 && (st->kind == STAMP_ABSENT || !counts(e, s, &row)))
         r = index_local_del(e->c.index, row.path);
     else if (r == 0)
         r = index_local_put(e->c.index, &(struct ix_local){row.path, entry, *st, settled});

@@ -34,8 +34,11 @@ void engine_online(struct engine *e, const struct id *dev, bool online)
     if (!group_find(e->c.group, dev))
         return;
     peer_get(e, dev)->online = online;
-    if (!online)
+    if (!online) {
         engine_fetch_done(e, dev);
+        fork_forget(e, dev);
+        sidmap_clear(&peer_get(e, dev)->told);
+    }
 }
 
 int engine_vector(struct engine *e, const void *blob, size_t len, const struct id *dev, const uint8_t *inst)
@@ -62,6 +65,7 @@ int engine_vector(struct engine *e, const void *blob, size_t len, const struct i
     p->vec = v;
     p->have = true;
     engine_notice_rollback(e, &v);
+    fork_suspect(e, &v);
     return 1;
 }
 
@@ -140,8 +144,11 @@ static bool refuse_stream(struct peer_vec *p, const struct sid *sid)
 
 void engine_forgive(struct engine *e)
 {
-    for (size_t i = 0; i < e->npeer; i++)
+    fork_forgive(e);
+    for (size_t i = 0; i < e->npeer; i++) {
         sidmap_clear(&e->peer[i].refused);
+        sidmap_clear(&e->peer[i].told);
+    }
 }
 
 void engine_fetch_done(struct engine *e, const struct id *dev)
@@ -174,15 +181,25 @@ static bool is_asked(const struct engine *e, const struct sid *sid)
     return false;
 }
 
+/* What follows what we have, as far as it counts; or what may show where two histories part. */
+static struct msg_range range_of(struct engine *e, const struct peer_vec *p, const struct vec_stream *s)
+{
+    uint64_t end = fork_end(e, &s->sid);
+    const struct probe *probe = fork_probe(e, &s->sid);
+    if (probe && id_eq(&probe->dev, &p->dev))
+        return (struct msg_range){.sid = s->sid, .from = probe->from, .to = s->known};
+    return (struct msg_range){.sid = s->sid, .from = engine_known_of(e, &s->sid) + 1, .to = s->known < end ? s->known : end};
+}
+
 static void fetch_from(struct engine *e, struct peer_vec *p, struct fetch *out)
 {
     *out = (struct fetch){.dev = p->dev};
     for (size_t i = 0; i < p->vec.nstream && out->n < MSG_RANGES; i++) {
         const struct vec_stream *s = &p->vec.stream[i];
-        uint64_t known = engine_known_of(e, &s->sid);
-        if (s->known <= known || is_asked(e, &s->sid) || sidmap_has(&p->refused, &s->sid))
+        struct msg_range range = range_of(e, p, s);
+        if (range.to < range.from || is_asked(e, &s->sid) || sidmap_has(&p->refused, &s->sid))
             continue;
-        out->range[out->n++] = (struct msg_range){.sid = s->sid, .from = known + 1, .to = s->known};
+        out->range[out->n++] = range;
         sidmap_put(&p->asked, &s->sid, NULL);
     }
 }
@@ -211,16 +228,18 @@ static int check_author(struct engine *e, const struct header *h, uint64_t wall_
         return err_set(ERR_AGAIN, "change set: its author is not known yet: the control log is behind");
     if (!role_may_write(m->role) || m->revoked)
         return err_set(ERR_DENIED, "change set of %s: this device may not write", m->card.name);
+    if (id_eq(&h->dev, &e->c.keys->dev))
+        return 0;                        /* lost and found again: engine_clock takes back what is wrong about it */
     if (h->wall_ms > wall_ms + CLOCK_TOLERANCE_MS || hlc_ms(h->hlc_max) > wall_ms + CLOCK_TOLERANCE_MS)
         return err_set(ERR_AGAIN, "change set of %s: its clock is more than 10 minutes ahead of ours: check both clocks", m->card.name);
     return 0;
 }
 
 /* 1 = take it, 0 = we have it. */
-static int check_order(const struct stream *s, const struct header *h)
+static int check_order(const struct stream *s, const struct header *h, uint64_t end)
 {
     uint64_t last = h->first + h->count - 1;
-    if (last <= s->row.known)
+    if (last <= s->row.known || last > end)
         return 0;
     if (h->first > s->row.known + 1)
         return err_set(ERR_AGAIN, "change set: an earlier one is missing");
@@ -299,20 +318,20 @@ static int check_items(const struct header *h, const struct cs *cs)
     return mp_done(&m, "change set");
 }
 
-/* 1 = to be taken, 0 = we have it. */
-static int check_one(struct engine *e, const struct cs *cs, struct header *h, uint64_t wall_ms)
+/* By itself: genuine, and by somebody who may. */
+static int check_sender(struct engine *e, const struct cs *cs, struct header *h, uint64_t wall_ms)
 {
     int r = cs_verify(cs, h);
-    if (r == 0)
-        r = check_author(e, h, wall_ms);
-    if (r < 0)
-        return r;
+    return r < 0 ? r : check_author(e, h, wall_ms);
+}
+
+/* 1 = to be taken, 0 = we have it. */
+static int check_place(struct engine *e, const struct cs *cs, const struct header *h)
+{
     const struct stream *s = engine_stream_by_sid(e, &h->sid);
     const struct stream fresh = {0};
-    r = check_order(s ? s : &fresh, h);
-    if (r > 0 && check_items(h, cs) < 0)
-        r = ERR_BAD;
-    return r;
+    int r = check_order(s ? s : &fresh, h, fork_end(e, &h->sid));
+    return r > 0 && check_items(h, cs) < 0 ? ERR_BAD : r;
 }
 
 static int take_one(struct engine *e, const struct cs *cs, const struct header *h)
@@ -326,6 +345,8 @@ static int take_one(struct engine *e, const struct cs *cs, const struct header *
     /* Set before the entries are taken: an own tombstone's `seen` may look at it. */
     s->row.known = h->first + h->count - 1;
     s->row.tip = h->hash;
+    if (id_eq(&h->dev, &e->c.keys->dev))         /* for engine_clock */
+        e->now.hlc = hlc_seen(e->now.hlc, hlc_make(h->wall_ms, 0));
     if (r == 0)
         r = take_items(e, s, h, cs);
     if (r == 0)
@@ -346,9 +367,14 @@ int engine_change_sets(struct engine *e, const struct id *from, const void *body
         r = cs_next(&m, &cs);
         if (r < 0)
             break;
-        int good = check_one(e, &cs, &h, wall_ms);
+        int good = check_sender(e, &cs, &h, wall_ms), forked = 0;
+        if (good == 0 && (r = forked = fork_compare(e, from, &cs, &h, wall_ms)) < 0)
+            break;
+        if (good == 0 && !forked)
+            good = check_place(e, &cs, &h);
         if (good > 0 && (r = take_one(e, &cs, &h)) == 0)
             total += (int)h.count;
+        total += forked;
         if (good < 0 && refuse_stream(peer_get(e, from), &h.sid))
             wrong = good;
     }
@@ -436,7 +462,8 @@ int engine_serve_cs(struct engine *e, const struct msg_range *range, uint32_t n,
         const struct stream *st = engine_stream_by_sid(e, &range[i].sid);
         if (!st)
             continue;
-        int r = index_header_each(e->c.index, st->row.id, range[i].from, range[i].to, put_header, &s);
+        uint64_t to = range[i].to < st->row.known ? range[i].to : st->row.known;
+        int r = index_header_each(e->c.index, st->row.id, range[i].from, to, put_header, &s);
         if (r < 0)
             return r;
     }

@@ -228,6 +228,7 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
     if (r <= 0)
         return;
     fetch_change_sets(n);
+    self_tell_forks(n);
     if (n->pull)
         pull_kick(n->pull);
     api_poll(n->api);
@@ -343,6 +344,9 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
     case MSG_GET_CS:
         serve_change_sets(n, from, m);
         break;
+    case MSG_FORK:
+        self_serve_fork(n, from, m, body);
+        break;
     case MSG_PEX:
         greet_pex_serve(n, from, m, body);
         break;
@@ -366,33 +370,6 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
 }
 
 /* ---- peers come and go ---- */
-
-enum { KEY_SIZE = 16 + ID_HEX };
-
-static const char *key_of(const char *word, const struct id *dev, char key[static KEY_SIZE])
-{
-    char hex[ID_HEX];
-    snprintf(key, KEY_SIZE, "%s.%s", word, id_hex(dev, hex));
-    return key;
-}
-
-void greet_remember(struct node *n, const char *word, const struct id *dev, const void *v, size_t len)
-{
-    char key[KEY_SIZE];
-    int r = engine_begin(n->engine);
-    if (r == 0 && (r = index_kv_put(n->index, key_of(word, dev, key), v, len)) == 0)
-        r = engine_commit(n->engine, loop_wall());
-    else if (r < 0 && index_in_tx(n->index))
-        engine_rollback(n->engine);
-    if (r < 0)
-        log_seldom(LOG_WARN, "not remembered what=%s why=\"%s\"", word, err_text());
-}
-
-int greet_recall(struct node *n, const char *word, const struct id *dev, struct buf *v)
-{
-    char key[KEY_SIZE];
-    return index_kv_get(n->index, key_of(word, dev, key), v);
-}
 
 static void add_remembered(struct node *n)
 {

@@ -51,6 +51,7 @@ struct node {
     unsigned ticks;
     struct autosnap autosnap;
     uint64_t served;                 /* bytes, at the last tick */
+    bool clock_off;                  /* from that of most others, and it has been said */
     bool sure;                       /* all of the folder has been looked at since the start */
     uint64_t twin_ms;                /* when a node with our keys was met last */
     char scan_error[256], pull_error[256], start_error[256], brake_error[256], twin_error[256], index_error[256];   /* "" = none */

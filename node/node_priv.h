@@ -20,6 +20,8 @@ void node_set_error(struct node *n, char *to, size_t size, const char *text);
 int  self_start(struct node *n) MUST_CHECK;       /* the folder has been opened, and nothing in it looked at */
 void self_end(struct node *n);                    /* a clean end */
 void self_tick(struct node *n);
+void self_tell_forks(struct node *n);             /* proofs that somebody lacks */
+void self_serve_fork(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body);
 bool self_greeted(void *node, const struct msg_hello *h);   /* by a node with our keys: whether it is this very one */
 
 /* greet.c: the network side: sockets, peers, the inviter, and what members ask and say. */

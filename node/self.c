@@ -5,6 +5,8 @@
 #include "node/log.h"
 #include "node/node_priv.h"
 
+#define TELL_MS 20000
+#define CLOCK_TICKS 5
 #define TWIN_GONE_MS 20000        /* it is looked for every 5 s */
 
 /* ---- continuity ---- */
@@ -59,8 +61,68 @@ static void watch_twin(struct node *n)
         scan_all(n->scan);
 }
 
+/* ---- streams with two histories ---- */
+
+static void on_told(void *arg, const struct msg *m, zmq_msg_t *body) { (void)arg, (void)m, (void)body; }
+
+void self_tell_forks(struct node *n)
+{
+    AUTO(buf_release) struct buf proof = BUF_INIT(LIMIT_HEAD);
+    struct id dev;
+    while (engine_next_fork(n->engine, &dev, &proof)) {
+        struct link *l = peers_link(n->peers, &dev);
+        if (l)
+            link_request_body(l, LANE_CONTROL, &(struct msg){.type = MSG_FORK}, &proof, TELL_MS, on_told, NULL);
+    }
+}
+
+static void ended(struct node *n, int r, const char *why)
+{
+    if (r < 0 && index_in_tx(n->index))
+        engine_rollback(n->engine);
+    if (r < 0)
+        log_seldom(LOG_WARN, "%s why=\"%s\"", why, err_text());
+    if (r <= 0)
+        return;
+    log_warn("%s: a stream ends, what was live of it is signed again", why);
+    node_event(n, "stream-ended", "reason", why, NULL);
+    self_tell_forks(n);
+    node_committed(n);
+}
+
+void self_serve_fork(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
+{
+    int r = engine_begin(n->engine), ends = 0;
+    if (r == 0)
+        r = ends = engine_fork(n->engine, zmq_msg_data(body), zmq_msg_size(body), loop_wall());
+    if (r >= 0)
+        r = engine_commit(n->engine, loop_wall());
+    ended(n, r < 0 ? r : ends, "a device has signed two histories");
+    net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall()}}, NULL);
+}
+
+/* ---- clocks ---- */
+
+static void watch_clock(struct node *n)
+{
+    int r = engine_begin(n->engine), ends = 0;
+    if (r == 0)
+        r = ends = engine_clock(n->engine, loop_wall());
+    if (r >= 0)
+        r = engine_commit(n->engine, loop_wall());
+    ended(n, r < 0 ? r : ends, "the clock of this device was ahead");
+    uint64_t off = engine_clock_off(n->engine, loop_wall());
+    if (off && !n->clock_off) {
+        log_warn("clock differs from that of most devices minutes=%llu remedy=\"set the clocks\"", (unsigned long long)off / 60000);
+        node_event(n, "clock-differs", "reason", "the clock of this device and that of most others differ by more than 10 minutes", NULL);
+    }
+    n->clock_off = off != 0;
+}
+
 void self_tick(struct node *n)
 {
+    if (n->ticks % CLOCK_TICKS == 0)
+        watch_clock(n);
     watch_twin(n);
     if (!n->sure && n->scan && scan_first_done(n->scan) && scan_idle(n->scan)) {
         engine_sure(n->engine);

@@ -2,9 +2,10 @@
 clocks that are years wrong. Nothing is lost, nothing is deleted that its user did not delete, and the group goes on."""
 import os
 import shutil
+import subprocess
 
-from lanyard import (Node, exists, group, is_file_with, make_tree, path_of, read, same_trees, tap, test, tree_digest, wait_until,
-                     write)
+from lanyard import (Node, exists, fixture, group, is_file_with, make_tree, path_of, read, same_trees, tap, temp_dir, test, tree_digest,
+                     wait_until, write)
 
 
 def copy(source, target):
@@ -192,6 +193,110 @@ def two_machines_with_the_keys_of_one_device_stop_and_say_so():
     twin.kill9()
     wait_until(lambda: is_file_with(a.folder, "on-b", b"x"), 60, "b to go on once it is alone")
     assert b.status()["error"] is None and not exists(a.folder, "on-the-twin")
+
+
+@test
+def what_was_written_after_yesterday_was_restored_and_what_was_before_are_both_kept():
+    a, b = pair()
+    for place in (b.home, b.folder):
+        copy(place, place + ".yesterday")
+    b.up(peers=[a])
+    write(b.folder, "of-today", b"known to a")
+    write(b.folder, "both", b"known to a")
+    b.settle()
+    same_trees(a, b)
+    b.down()
+    for place in (b.home, b.folder):
+        back(place + ".yesterday", place)
+    b.up()                                           # alone: nobody can warn it, and it uses numbers for the second time
+    write(b.folder, "of-now", b"by the one restored")
+    write(b.folder, "both", b"by the one restored")
+    os.unlink(path_of(b.folder, "of-b"))
+    b.cli("scan")
+    b.down()
+    up_again(b, a)
+    wait_until(lambda: exists(a.folder, "of-now") and exists(b.folder, "of-today"), 40, "both histories on both")
+    same_trees(a, b)
+    a.wait(60)
+    assert read(a.folder, "both") == b"by the one restored" and not exists(a.folder, "of-b")
+    # What lived of the stream that has split is signed again once everybody has the proof.
+    wait_until(lambda: [c["path"] for c in a.cli("conflicts", json=True)] == ["both"], 20, "the conflict")
+    conflicts = a.cli("conflicts", json=True)
+    assert a.cli("cat", "both", "--version", conflicts[0]["losers"][0]["version"]).raw == b"known to a"
+    write(b.folder, "after", b"x")
+    wait_until(lambda: is_file_with(a.folder, "after", b"x"), 20, "what b writes then on a")
+
+
+# ---- clocks ----
+
+TEN_YEARS = 10 * 365 * 86400
+
+
+@fixture
+def clock_library():
+    """Built here: it must not be linked with a sanitizer's runtime."""
+    library = os.path.join(temp_dir("clock"), "clock.so")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "preload", "clock.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+def with_clock(n):
+    """A function that sets the clock of the node, from its next start on: by how many seconds it is ahead."""
+    place, library, env = n.home + ".clock", clock_library(), n.env
+
+    def put(seconds):
+        with open(place + ".new", "w", encoding="ascii") as f:
+            f.write(f"{seconds}\n")
+        os.rename(place + ".new", place)
+    n.env = lambda: {**env(), "LD_PRELOAD": library, "LANYARD_TEST_CLOCK": place}
+    put(0)
+    return put
+
+
+def told_of_its_clock(n):
+    return b"clock differs" in read(os.path.dirname(n.log), os.path.basename(n.log))
+
+
+@test
+def a_clock_that_was_ten_years_ahead():
+    a, b = pair()
+    clock = with_clock(b)
+    clock(TEN_YEARS)
+    b.up(peers=[a])
+    write(b.folder, "of-the-future", b"x")
+    write(b.folder, "of-b", b"second")
+    b.cli("scan")
+    write(a.folder, "of-a", b"y")
+    wait_until(lambda: is_file_with(b.folder, "of-a", b"y"), 20, "a's file on b")
+    wait_until(lambda: told_of_its_clock(b), 30, "b to be told")
+    assert not exists(a.folder, "of-the-future")
+    clock(0)                                         # while it runs
+    wait_until(lambda: is_file_with(a.folder, "of-the-future", b"x") and is_file_with(a.folder, "of-b", b"second"), 60,
+               "what b had dated in the future on a")
+    same_trees(a, b)
+    a.wait(60)
+    b.wait(60)
+    write(a.folder, "of-b", b"third")                # and it is not that what comes later loses for ten years
+    wait_until(lambda: is_file_with(b.folder, "of-b", b"third"), 20, "an edit of a on b")
+    no_conflicts(a, b)
+
+
+@test
+def a_clock_that_was_ten_years_behind():
+    a, b = pair()
+    clock = with_clock(b)
+    clock(-TEN_YEARS)
+    b.up(peers=[a])
+    write(b.folder, "of-the-past", b"x")
+    wait_until(lambda: is_file_with(a.folder, "of-the-past", b"x"), 30, "b's file on a")
+    write(a.folder, "of-a", b"y")
+    a.cli("scan")
+    wait_until(lambda: told_of_its_clock(b), 30, "b to be told")
+    clock(0)
+    wait_until(lambda: is_file_with(b.folder, "of-a", b"y"), 60, "a's file on b once its clock is right")
+    same_trees(a, b)
+    no_conflicts(a, b)
 
 
 tap.main()

@@ -1,5 +1,31 @@
 /* Indexes that are lost, or that somebody replaces by an older copy. The continuity tokens tell the device, as in node/continuity. */
+#include <string.h>
+
 #include "tests/sim/sim.h"
+
+/* What is signed again because its stream has two histories: the linker hands the engine's calls to this. */
+int busy_device;
+static struct world *busy_world;
+int __real_engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id);
+int __wrap_engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id);
+int __wrap_engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id)
+{
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry row;
+    struct world *w = busy_world;
+    if (mutant == MUTANT_NO_AGAIN)
+        return ERR_NOTFOUND;             /* what was live beyond the end is left out */
+    MUST(engine_entry(e, was->row.id, &raw, &ent, &row));
+    struct name name = {was->ent.v.dot, id_hash(raw.data, raw.len)};
+    int r = __real_engine_write_again(e, was, wall_ms, id);
+    for (int p = 0; r == 0 && p < PATHS; p++)
+        if (was->ent.path.len == strlen(path_name[p]) && memcmp(was->ent.path.p, path_name[p], was->ent.path.len) == 0)
+            model_add(w, busy_device, p, IN_PLACE_OF, &name);
+    return r;
+}
+
+void accident_watch(struct world *w) { busy_world = w; }
 
 void index_copy(struct world *w, sqlite3 *to, sqlite3 *from)
 {
@@ -18,17 +44,18 @@ void index_empty(struct world *w, int i)
     ix->want = (struct ix_totals){0};
 }
 
-static void stop(struct world *w, int i)
+static void stop(struct world *w, int i, bool doubt)
 {
     if (w->d[i].engine)
         device_crash(w, i);
-    w->d[i].lost_index = w->d[i].doubt = true;
+    w->d[i].lost_index = true;
+    w->d[i].doubt = doubt;
 }
 
 static void lose(struct world *w, int i)
 {
     tell(w, "d%d: index lost", i);
-    stop(w, i);
+    stop(w, i, true);
     index_empty(w, i);
 }
 
@@ -40,13 +67,21 @@ static void back_up(struct world *w, int i)
     tell(w, "d%d: index backed up", i);
     index_copy(w, b->db, w->d[i].index->db);
     b->want = w->d[i].index->want;
+    memcpy(b->at, w->d[i].disk.at, sizeof b->at);
+    b->nkept = w->d[i].disk.nkept;
     b->has = true;
 }
 
-static void restore(struct world *w, int i)
+/* With the disk, and the device's own memory of what it was in doubt of: only its peers can tell then. */
+static void restore(struct world *w, int i, bool all)
 {
-    tell(w, "d%d: older index restored", i);
-    stop(w, i);
+    struct backup *b = &w->d[i].backup;
+    tell(w, "d%d: older index restored%s", i, all ? ", and its disk" : "");
+    stop(w, i, !all);
+    if (all) {
+        memcpy(w->d[i].disk.at, b->at, sizeof b->at);
+        w->d[i].disk.nkept = b->nkept;
+    }
     index_copy(w, w->d[i].index->db, w->d[i].backup.db);
     w->d[i].index->want = w->d[i].backup.want;
 }
@@ -55,10 +90,11 @@ void accidents(struct world *w, int i)
 {
     if (chance(w, w->faults.index_lost))
         lose(w, i);
-    if (!chance(w, w->faults.index_restored))
+    bool index = chance(w, w->faults.index_restored), all = chance(w, w->faults.all_restored);
+    if (!index && !all)
         return;
     if (w->d[i].backup.has && chance(w, 40))
-        restore(w, i);
-    else
+        restore(w, i, all);
+    else if (!w->d[i].doubt)
         back_up(w, i);
 }

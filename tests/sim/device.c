@@ -20,6 +20,7 @@ int device_of(const struct world *w, const struct id *dev)
 void device_begin(struct world *w, int i)
 {
     mutant_remember(w, i);
+    busy_device = i;
     w->d[i].mark = w->model.n;
     MUST(engine_begin(w->d[i].engine));
 }
@@ -80,22 +81,30 @@ bool device_local(struct world *w, int i, int path, struct ix_local *l)
     return index_path_id(w->d[i].index, name, strlen(name), false, &id) == 0 && index_local_get(w->d[i].index, id, l) == 0;
 }
 
-static struct dot dot_of(struct world *w, int i, int64_t entry)
+static struct name name_of(struct world *w, int i, int64_t entry)
 {
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
     AUTO(entry_release) struct entry ent = {0};
     struct ix_entry row;
     MUST(engine_entry(w->d[i].engine, entry, &raw, &ent, &row));
-    return ent.v.dot;
+    return (struct name){ent.v.dot, id_hash(raw.data, raw.len)};
+}
+
+/* What the engine says: with a number that stands for two versions it may not see one of them, until it knows. */
+static bool is_winner(struct world *w, int i, const struct ix_local *local)
+{
+    int64_t winner;
+    MUST(index_path_get(w->d[i].index, local->path, NULL, &winner));
+    return winner == local->entry;
 }
 
 static int look_gone(struct world *w, int i, int path, const struct ix_local *local)
 {
-    struct dot base = {.seq = 0};
+    struct name base = {.dot = {.seq = 0}};
     bool all = false;
     if (local) {
-        base = dot_of(w, i, local->entry);
-        all = model_winner_is(w, i, path, &base);
+        base = name_of(w, i, local->entry);
+        all = w->ambiguous ? is_winner(w, i, local) : model_winner_is(w, i, path, &base);
     }
     int r = engine_gone(w->d[i].engine, path_name[path], strlen(path_name[path]), device_wall(w, i));
     if (r == 1)
@@ -111,13 +120,14 @@ static int look_seen(struct world *w, int i, int path, const struct thing *t, co
         c.type = CONTENT_INLINE;
         c.inline_len = c.size;
     }
-    struct dot base = {.seq = 0};
+    struct name base = {.dot = {.seq = 0}};
     if (local)
-        base = dot_of(w, i, local->entry);
+        base = name_of(w, i, local->entry);
+    bool counts = !local || engine_known_of(w->d[i].engine, &base.dot.sid) >= base.dot.seq;
     int r = engine_seen(w->d[i].engine, path_name[path], strlen(path_name[path]), &st, t->kind == STAMP_DIR ? NULL : &c, true,
                         device_wall(w, i));
     if (r == 1)
-        model_add(w, i, path, local ? ON_DISK : ON_NOTHING, &base);
+        model_add(w, i, path, local && counts ? ON_DISK : ON_NOTHING, counts ? &base : NULL);
     return r;
 }
 
@@ -151,6 +161,35 @@ void device_look(struct world *w, int i, bool all)
     }
     w->progress |= changes > 0;
     device_commit(w, i, changes > 0);
+}
+
+void device_tell_forks(struct world *w, int i)
+{
+    struct id dev;
+    AUTO(buf_release) struct buf proof = BUF_INIT(LIMIT_HEAD);
+    while (engine_next_fork(w->d[i].engine, &dev, &proof)) {
+        struct message m = {.type = M_FORK, .from = i, .to = device_of(w, &dev), .body = BUF_INIT(LIMIT_HEAD)};
+        buf_add(&m.body, proof.data, proof.len);
+        net_send(w, &m);
+    }
+}
+
+bool device_clock(struct world *w, int i)
+{
+    device_begin(w, i);
+    int r = engine_clock(w->d[i].engine, device_wall(w, i));
+    if (r == ERR_AGAIN) {
+        roll_back(w, i);
+        return false;
+    }
+    MUST(r);
+    if (r > 0)
+        tell(w, "d%d: takes back what it dated in the future", i);
+    w->progress |= r > 0;
+    if (r > 0)
+        return device_commit(w, i, true);
+    MUST(engine_commit(w->d[i].engine, device_wall(w, i)));
+    return true;
 }
 
 void device_time_out(struct world *w, int i)
@@ -202,8 +241,15 @@ static void receive_change_sets(struct world *w, struct message *m)
         return;
     device_begin(w, m->to);
     int r = engine_change_sets(d->engine, from, m->body.data, m->body.len, device_wall(w, m->to));
-    if (r < 0 && r != ERR_AGAIN)
+    /* Two histories: of one device at a time it is looked for where they part. */
+    bool may_be_bad = w->faults.all_restored || w->faults.clock;
+    if (r < 0 && r != ERR_AGAIN && !(r == ERR_BAD && may_be_bad))
         fail(w, "d%d: change sets of d%d: %s", m->to, m->from, err_text());
+    if (r < 0) {
+        tell(w, "d%d: change sets of d%d refused: %s", m->to, m->from, err_text());
+        roll_back(w, m->to);
+        device_begin(w, m->to);
+    }
     if (r > 0)
         w->progress = true;
     if (!device_commit(w, m->to, r > 0) && !d->engine)
@@ -232,6 +278,7 @@ void device_receive(struct world *w, struct message *m)
     case M_VEC:
         r = engine_vector(d->engine, m->body.data, m->body.len, NULL, NULL);
         MUST(r);
+        device_tell_forks(w, m->to);
         break;
     case M_GET_CS:
         answer.type = M_CS;
@@ -241,6 +288,17 @@ void device_receive(struct world *w, struct message *m)
         break;
     case M_CS:
         receive_change_sets(w, m);
+        break;
+    case M_FORK:
+        device_begin(w, m->to);
+        r = engine_fork(d->engine, m->body.data, m->body.len, device_wall(w, m->to));
+        if (r == ERR_AGAIN) {                /* its clock has not been looked at */
+            roll_back(w, m->to);
+            break;
+        }
+        MUST(r);
+        w->progress |= r > 0;
+        device_commit(w, m->to, r > 0);
         break;
     case M_GET_BLK:
         answer.type = M_BLK;

@@ -9,13 +9,35 @@ static void add(uint64_t *set, size_t i) { set[i / 64] |= 1ull << (i % 64); }
 
 static bool dots_equal(const struct dot *a, const struct dot *b) { return a->seq == b->seq && sid_eq(&a->sid, &b->sid); }
 
+static bool same_name(const struct version_of *v, const struct name *n) { return dots_equal(&v->dot, &n->dot) && id_eq(&v->raw, &n->raw); }
+
+struct search { struct engine *engine; const struct version_of *v; bool found; };
+static int is_it(void *arg, const struct ix_entry *row)
+{
+    struct search *s = arg;
+    struct id raw = id_hash(row->raw.p, row->raw.len);
+    const struct sid *sid = &engine_stream(s->engine, row->stream)->row.sid;
+    s->found |= row->seq == s->v->dot.seq && sid_eq(sid, &s->v->dot.sid) && id_eq(&raw, &s->v->raw);
+    return s->found;
+}
+
+/* Of two versions under one number: the one that this device has. */
+static bool has_this_one(const struct device *d, const struct version_of *v)
+{
+    struct search s = {d->engine, v, false};
+    int64_t path;
+    if (index_path_id(d->index, path_name[v->path], strlen(path_name[v->path]), false, &path) < 0)
+        return false;
+    return index_entry_each_of_path(d->index, path, is_it, &s) >= 0 && s.found;
+}
+
 /* What is being authored now is known to its author, too. */
 bool model_knows(const struct world *w, int device, const struct version_of *v)
 {
     const struct device *d = &w->d[device];
     if (v->author == device && index_in_tx(d->index) && (size_t)(v - w->model.v) >= d->mark)
         return true;
-    return engine_known_of(d->engine, &v->dot.sid) >= v->dot.seq;
+    return engine_known_of(d->engine, &v->dot.sid) >= v->dot.seq && (!v->ambiguous || has_this_one(d, v));
 }
 
 struct view { size_t v[VERSIONS_MAX]; size_t n; };
@@ -58,12 +80,12 @@ static const struct version_of *winner_of(const struct world *w, const struct vi
     return best;
 }
 
-bool model_winner_is(struct world *w, int device, int path, const struct dot *dot)
+bool model_winner_is(struct world *w, int device, int path, const struct name *name)
 {
     struct view heads;
     heads_at(w, device, path, &heads);
     const struct version_of *v = winner_of(w, &heads);
-    return v && dots_equal(&v->dot, dot);
+    return v && same_name(v, name);
 }
 
 static int first_id(void *arg, const struct ix_entry *row)
@@ -82,14 +104,15 @@ static void describe(struct world *w, int device, int path, struct version_of *v
     MUST(index_path_id(d->index, path_name[path], strlen(path_name[path]), false, &id));
     MUST(index_entry_each_of_path(d->index, id, first_id, &newest));
     MUST(engine_entry(d->engine, newest, &raw, &ent, &row));
-    *v = (struct version_of){.dot = ent.v.dot, .author = device, .path = path, .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
+    *v = (struct version_of){.dot = ent.v.dot, .raw = id_hash(raw.data, raw.len), .author = device, .path = path, .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
     if (ent.content.type != CONTENT_NONE)
         v->content = content_by_root(w, &ent.content.root);
 }
 
-static void inherit(struct world *w, struct version_of *v, size_t from)
+static void inherit(struct world *w, struct version_of *v, size_t from, bool itself)
 {
-    add(v->supersedes, from);
+    if (itself)
+        add(v->supersedes, from);
     for (size_t k = 0; k < VERSIONS_MAX / 64; k++)
         v->supersedes[k] |= w->model.v[from].supersedes[k];
 }
@@ -99,10 +122,10 @@ static void inherit_deletion(struct world *w, struct version_of *v, const struct
 {
     const struct version_of *best = winner_of(w, heads);
     if (best && best->kind == KIND_TOMBSTONE)
-        inherit(w, v, (size_t)(best - w->model.v));
+        inherit(w, v, (size_t)(best - w->model.v), true);
 }
 
-void model_add(struct world *w, int device, int path, enum based_on how, const struct dot *base)
+void model_add(struct world *w, int device, int path, enum based_on how, const struct name *base)
 {
     struct model *m = &w->model;
     struct view heads;
@@ -112,20 +135,24 @@ void model_add(struct world *w, int device, int path, enum based_on how, const s
     struct version_of v;
     describe(w, device, path, &v);
     for (size_t i = 0; i < m->n; i++) {
-        const struct version_of *o = &m->v[i];
-        if (dots_equal(&o->dot, &v.dot))
+        struct version_of *o = &m->v[i];
+        if (w->faults.all_restored && dots_equal(&o->dot, &v.dot) && id_eq(&o->raw, &v.raw))
+            return;                      /* word for word what it wrote before its memory was taken back */
+        if (dots_equal(&o->dot, &v.dot) && w->faults.all_restored)
+            o->ambiguous = v.ambiguous = w->ambiguous = true;
+        else if (dots_equal(&o->dot, &v.dot))
             fail(w, "d%d: number %llu of a stream is used twice: %s and %s", device, (unsigned long long)v.dot.seq, path_name[o->path],
                  path_name[path]);
-        if (how == ON_DISK && o->path == path && dots_equal(&o->dot, base))
-            inherit(w, &v, i);
+        if ((how == ON_DISK || how == IN_PLACE_OF) && o->path == path && same_name(o, base))
+            inherit(w, &v, i, how == ON_DISK);
     }
     if (how == ON_ALL_HEADS)
         for (size_t i = 0; i < heads.n; i++)
-            inherit(w, &v, heads.v[i]);
+            inherit(w, &v, heads.v[i], true);
     if (how == ON_NOTHING && base)
         inherit_deletion(w, &v, &heads);
-    tell(w, "d%d: version %zu of %s: kind %d content %u (%.4s.. %llu)", device, m->n, path_name[path], v.kind, v.content, "",
-         (unsigned long long)v.dot.seq);
+    tell(w, "d%d: version %zu of %s: kind %d content %u (%02x%02x.. %llu)%s", device, m->n, path_name[path], v.kind, v.content,
+         v.dot.sid.b[0], v.dot.sid.b[1], (unsigned long long)v.dot.seq, how == IN_PLACE_OF ? ", again" : "");
     m->v[m->n++] = v;
 }
 
@@ -139,14 +166,27 @@ static bool somewhere(const struct world *w, uint32_t content)
     return false;
 }
 
+/* Its stream has two histories, or it was dated in the future, and it lies beyond what counts. */
+static bool has_ended(const struct world *w, const struct version_of *v)
+{
+    for (int i = 0; i < w->n; i++)
+        if (fork_end(w->d[i].engine, &v->dot.sid) < v->dot.seq)
+            return true;
+    return false;
+}
+
 /* Everybody knows it, or nobody does: which only one can bring about who lost his index before he could announce it. */
 static bool everybody_knows(struct world *w, const struct version_of *v)
 {
     int n = 0;
     for (int i = 0; i < w->n; i++)
         n += model_knows(w, i, v);
-    if (n != w->n && (n != 0 || !w->d[v->author].lost_index))
+    if (n != w->n && (n != 0 || !(w->d[v->author].lost_index || has_ended(w, v)))) {
+        for (int i = 0; i < w->n; i++)
+            tell(w, "d%d: knows up to %llu of it, which ends at %lld", i, (unsigned long long)engine_known_of(w->d[i].engine, &v->dot.sid),
+                 (long long)fork_end(w->d[i].engine, &v->dot.sid));
         fail(w, "%d of %d know number %llu of d%d, %s", n, w->n, (unsigned long long)v->dot.seq, v->author, path_name[v->path]);
+    }
     return n == w->n;
 }
 
@@ -166,6 +206,11 @@ static int check_live(void *arg, const struct ix_entry *row)
             l->n++;
             return 0;
         }
+    for (size_t i = 0; i < w->model.n; i++)
+        if (dots_equal(&w->model.v[i].dot, &ent.v.dot))
+            for (size_t k = 0; k < w->model.n; k++)
+                if (has(w->model.v[k].supersedes, i))
+                    tell(w, "version %zu is dead because of %zu (%sknown)", i, k, model_knows(w, l->device, &w->model.v[k]) ? "" : "un");
     fail(w, "d%d: shows a dead version of %.*s", l->device, (int)ent.path.len, (const char *)ent.path.p);
 }
 
@@ -180,6 +225,11 @@ static void judge_path(struct world *w, int i, int path, const struct view *head
     }
     struct live l = {w, i, 0, heads};
     MUST(index_entry_each_of_path(d->index, id, check_live, &l));
+    if (l.n != heads->n)
+        for (size_t k = 0; k < heads->n; k++) {
+            const struct version_of *v = &w->model.v[heads->v[k]];
+            tell(w, "should live: version %zu (%02x%02x.. %llu) %s", heads->v[k], v->dot.sid.b[0], v->dot.sid.b[1], (unsigned long long)v->dot.seq, v->ambiguous ? "ambiguous" : "");
+        }
     if (l.n != heads->n)
         fail(w, "d%d: %zu live versions of %s, but it should have %zu", i, l.n, path_name[path], heads->n);
     MUST(index_path_get(d->index, id, NULL, &winner));

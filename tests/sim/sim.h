@@ -23,7 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node/engine.h"
+#include "node/engine_priv.h"
 #include "store/index_priv.h"
 
 enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64 };
@@ -55,7 +55,7 @@ struct content_list content_of(uint32_t content);
 uint32_t content_by_root(const struct world *w, const struct id *root);             /* 0 = never made */
 
 /* ---- network ---- */
-enum message_type { M_VEC, M_GET_CS, M_CS, M_GET_BLK, M_BLK };
+enum message_type { M_VEC, M_GET_CS, M_CS, M_GET_BLK, M_BLK, M_FORK };
 /* body: of GET_CS the ranges as they are in memory. */
 struct message { enum message_type type; int from, to; struct buf body; uint32_t content; bool found; };
 struct net { struct message *v; size_t n, cap; bool cut[DEVICES_MAX][DEVICES_MAX]; };
@@ -77,7 +77,7 @@ struct device {
     unsigned failures[PATHS];
     size_t mark;                                          /* versions of the model when the transaction began */
     bool lost_index;
-    struct backup { sqlite3 *db; struct ix_totals want; bool has; } backup;   /* of its index */
+    struct backup { sqlite3 *db; struct ix_totals want; struct thing at[PATHS]; size_t nkept; bool has, all; } backup;   /* of its index */
     bool doubt;                                           /* its tokens will not agree */
 };
 void device_start(struct world *w, int i);
@@ -87,6 +87,8 @@ void device_look(struct world *w, int i, bool all);       /* at one path, or at 
 void device_ask(struct world *w, int i);                  /* the next requests for change sets and contents */
 void device_place(struct world *w, int i);                /* a batch of what is ready */
 void device_publish(struct world *w, int i);
+void device_tell_forks(struct world *w, int i);
+bool device_clock(struct world *w, int i);               /* it looks at its clock */
 void device_time_out(struct world *w, int i);
 void device_resolve(struct world *w, int i);
 void device_receive(struct world *w, struct message *m);
@@ -101,22 +103,24 @@ int  device_look_at(struct world *w, int i, int path);
 void index_copy(struct world *w, sqlite3 *to, sqlite3 *from);
 void index_empty(struct world *w, int i);                 /* as new: quicker than to open another one */
 void accidents(struct world *w, int i);
+void accident_watch(struct world *w);                     /* once a process */
 
 /* ---- users ---- */
 void user_acts(struct world *w, int i);
 
 /* ---- the model ---- */
-struct version_of { struct dot dot; int author, path; enum kind kind; uint32_t content, mode; uint64_t hlc; uint64_t supersedes[VERSIONS_MAX / 64]; };
+struct version_of { struct dot dot; struct id raw; bool ambiguous; int author, path; enum kind kind; uint32_t content, mode; uint64_t hlc; uint64_t supersedes[VERSIONS_MAX / 64]; };
 struct model { struct version_of v[VERSIONS_MAX]; size_t n; };
-enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING };
-/* The newest entry of that path at that device has just been authored. base: its dot, with ON_DISK, or NULL. */
-void model_add(struct world *w, int device, int path, enum based_on how, const struct dot *base);
-bool model_winner_is(struct world *w, int device, int path, const struct dot *dot);
+enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING, IN_PLACE_OF };
+struct name { struct dot dot; struct id raw; };           /* of a version, also where one number was used twice */
+/* The newest entry of that path at that device has just been authored. base: its name, with ON_DISK and IN_PLACE_OF, or NULL. */
+void model_add(struct world *w, int device, int path, enum based_on how, const struct name *base);
+bool model_winner_is(struct world *w, int device, int path, const struct name *name);
 bool model_knows(const struct world *w, int device, const struct version_of *v);
 void judge(struct world *w);                              /* fails the schedule */
 
 /* ---- a schedule ---- */
-struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored; };   /* per cent; 0 = this schedule has none */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored; };   /* per cent; 0 = this schedule has none */
 struct world {
     uint64_t seed, rand, now, tick;
     struct group group;
@@ -124,6 +128,7 @@ struct world {
     int n;
     struct net net;
     struct model model;
+    bool ambiguous;                                       /* a number was used twice */
     uint32_t contents;                                    /* the greatest number in use */
     struct id root[CONTENTS_MAX];
     struct faults faults;
@@ -143,10 +148,11 @@ void fail(const struct world *w, const char *format, ...) __attribute__((format(
 #define MUST(call) do { if ((call) < 0) fail(w, "%s: %s", #call, err_text()); } while (0)
 
 /* ---- mutants ---- */
-enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_COUNT };
+enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_COUNT };
 extern enum mutant mutant;
 extern const char *const mutant_name[MUTANT_COUNT];
 /* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */
+extern int busy_device;                                   /* whose transaction is open */
 void mutant_remember(struct world *w, int i);
 void mutant_forget(struct world *w, int i);
 

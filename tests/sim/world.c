@@ -70,6 +70,7 @@ static void add_member(struct world *w, int i)
 
 void world_init(struct world *w)
 {
+    accident_watch(w);
     for (int i = 0; i < DEVICES_MAX; i++) {
         w->d[i].keys = device_keys_new();
         add_member(w, i);
@@ -95,8 +96,8 @@ void world_release(struct world *w)
 static void choose_faults(struct world *w)
 {
     unsigned *f[] = {&w->faults.drop, &w->faults.duplicate, &w->faults.reorder, &w->faults.partition, &w->faults.crash, &w->faults.disk,
-                     &w->faults.clock, &w->faults.index_lost, &w->faults.index_restored};
-    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6};
+                     &w->faults.clock, &w->faults.index_lost, &w->faults.index_restored, &w->faults.all_restored};
+    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6, 6};
     for (size_t i = 0; i < sizeof f / sizeof *f; i++)
         *f[i] = chance(w, 60) ? 1 + (unsigned)pick(w, most[i]) : 0;
 }
@@ -118,6 +119,17 @@ bool disk_fails_here(struct world *w, int i, const char *where)
     return true;
 }
 
+#define TEN_YEARS_MS (10ull * 365 * 86400000)
+static void turn_clock(struct world *w, int i)
+{
+    int64_t *c = &w->d[i].clock;
+    *c = (int64_t)pick(w, 480000) - 240000;
+    if (chance(w, 20))
+        *c = -(int64_t)pick(w, TEN_YEARS_MS);
+    else if (chance(w, 20))
+        *c = (int64_t)pick(w, TEN_YEARS_MS);
+}
+
 static void some_fault(struct world *w, int i)
 {
     int j = (int)pick(w, (uint64_t)w->n);
@@ -126,7 +138,7 @@ static void some_fault(struct world *w, int i)
         net_cut(w, i, j, !w->net.cut[i][j]);
     }
     if (chance(w, w->faults.clock))
-        w->d[i].clock = chance(w, 20) ? -(int64_t)pick(w, 10ull * 365 * 86400000) : (int64_t)pick(w, 480000) - 240000;
+        turn_clock(w, i);
     accidents(w, i);
     if (w->d[i].engine)
         crashes_here(w, i, "while idle");
@@ -157,6 +169,8 @@ static void step(struct world *w)
     } else if (!w->d[i].engine) {
         if (what < 60)
             device_start(w, i);
+    } else if (!device_clock(w, i)) {
+        return;
     } else if (what < 55) {
         device_look(w, i, what < 45);
     } else if (what < 75) {
@@ -195,8 +209,10 @@ static void round_of_all(struct world *w)
 {
     w->now += 60000;
     for (int i = 0; i < w->n; i++) {
+        w->progress |= !device_clock(w, i);
         device_look(w, i, true);
         engine_forgive(w->d[i].engine);
+        device_tell_forks(w, i);
         device_ask(w, i);
         device_place(w, i);
     }
@@ -227,6 +243,7 @@ static void set_up(struct world *w, uint64_t seed)
     w->n = chance(w, 60) ? 3 : 2 + (int)pick(w, DEVICES_MAX - 1);
     w->quiet = false;
     w->model.n = 0;
+    w->ambiguous = false;
     memset(w->net.cut, 0, sizeof w->net.cut);
     choose_faults(w);
     for (int i = 0; i < w->n; i++) {
