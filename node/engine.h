@@ -120,7 +120,7 @@ struct snapshot {
     bool current;                    /* false: another device made one of that name without knowing of this, and later */
     struct dots vector;
 };
-/* ERR_BAD: no such name is allowed. ERR_EXISTS. ERR_FULL: more than LIMIT_SNAPSHOTS, or a vector longer than LIMIT_CTX. */
+/* ERR_BAD: no such name is allowed. ERR_EXISTS. ERR_FULL: more than LIMIT_SNAPSHOTS of this device, or a vector longer than LIMIT_CTX. */
 int  engine_snapshot_create(struct engine *e, const char *name, uint64_t wall_ms) MUST_CHECK;
 int  engine_snapshot_remove(struct engine *e, const char *name, uint64_t wall_ms) MUST_CHECK;   /* ERR_NOTFOUND */
 /* All of them by name, of one name the current first; valid until something is written. */

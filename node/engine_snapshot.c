@@ -34,9 +34,21 @@ void snapshots_release(struct engine *e)
     e->pins = (struct pins){0};
 }
 
+static size_t made_by(const struct engine *e, const struct id *dev)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->snapshots.n; i++)
+        n += id_eq(&e->snapshots.v[i].dev, dev);
+    return n;
+}
+
+/* Counted by device, so that nobody can fill the list and have the snapshots of others overlooked. */
 static void remember(struct engine *e, struct vers *v, bool current)
 {
     struct snapshots *s = &e->snapshots;
+    const struct id *dev = engine_stream_dev(e, v->row.stream);
+    if (made_by(e, dev) >= LIMIT_SNAPSHOTS)
+        return;
     if ((s->n & (s->n + 1)) == 0)                /* doubled at 1, 3, 7... */
         s->v = xrealloc(s->v, 2 * (s->n + 1), sizeof *s->v);
     struct snapshot *t = &s->v[s->n++];
@@ -44,8 +56,7 @@ static void remember(struct engine *e, struct vers *v, bool current)
                            .time_ms = v->ent.mtime_ns > 0 ? (uint64_t)v->ent.mtime_ns / 1000000 : 0};
     size_t skip = sizeof PATH_SNAPSHOTS;         /* '/' included */
     memcpy(t->name, v->ent.path.p + skip, v->ent.path.len - skip);
-    const struct id *dev = engine_stream_dev(e, v->row.stream);
-    t->dev = dev ? *dev : ID_NONE;
+    t->dev = *dev;
     t->vector = v->ent.v.ctx;                    /* moved */
     v->ent.v.ctx = (struct dots){0};
 }
@@ -64,7 +75,7 @@ static int load_path(void *arg, int64_t path, const char *name, size_t len, int6
     if (r < 0)
         return r;
     for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < vs.n && e->snapshots.n < LIMIT_SNAPSHOTS; i++) {
+        for (size_t i = 0; i < vs.n; i++) {
             bool current = vs.v[i].row.id == winner;
             if (vs.v[i].row.live && vs.v[i].row.kind == KIND_SNAPSHOT && current == (pass == 0))
                 remember(e, &vs.v[i], current);
@@ -135,8 +146,9 @@ static int room_for_one(struct engine *e)
     const struct snapshot *all;
     size_t n;
     int r = engine_snapshots(e, &all, &n);
-    if (r == 0 && n >= LIMIT_SNAPSHOTS)
-        return err_set(ERR_FULL, "snapshot: there are %zu already: remove some first", n);
+    size_t own = r == 0 ? made_by(e, &e->c.keys->dev) : 0;
+    if (own >= LIMIT_SNAPSHOTS)
+        return err_set(ERR_FULL, "snapshot: this device has made %zu already: remove some first", own);
     return r;
 }
 

@@ -217,6 +217,24 @@ static void test_a_conflict_is_pinned_whole(void)
 }
 
 /* Until everything it names has arrived, it says so; what is known of it is right already. */
+/* One who makes as many as there may be, with names that come first, pushes out nobody else's. */
+static void test_a_device_may_fill_its_own_share_only(void)
+{
+    struct world *w = world_new();
+    char name[16];
+    for (unsigned i = 0; i < LIMIT_SNAPSHOTS; i++) {
+        snprintf(name, sizeof name, "0%u", i);
+        CHECK(make(w, 1, name) == 0);
+    }
+    CHECK(make(w, 1, "0-one-more") == ERR_FULL);
+    CHECK(make(w, 0, "mine") == 0);
+    everybody_hears(w);
+    CHECK(count(w, 2) == LIMIT_SNAPSHOTS + 1);
+    CHECK(get(w, 2, "mine"));
+    CHECK(make(w, 0, "another") == 0);
+    world_free(w);
+}
+
 static void test_known_only_in_part(void)
 {
     struct world *w = world_new();
@@ -299,6 +317,7 @@ int main(void)
     RUN(test_removed_and_made_at_the_same_time);
     RUN(test_pinned);
     RUN(test_a_conflict_is_pinned_whole);
+    RUN(test_a_device_may_fill_its_own_share_only);
     RUN(test_known_only_in_part);
     RUN(test_restore);
     RUN(test_many_streams);
