@@ -156,7 +156,7 @@ void engine_free(struct engine **pe)
     }
     free(e->peer);
     forget_streams(e);
-    sidmap_clear(&e->ends);
+    fork_release(e);
     free(e->stream);
     free(e->lens.len);
     buf_release(&e->authored);

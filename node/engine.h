@@ -87,6 +87,8 @@ void engine_forgive(struct engine *e);
 int  engine_fork(struct engine *e, const void *body, size_t len, uint64_t wall_ms) MUST_CHECK;
 /* Whom to send a proof that he seems not to have: false when nobody. Each is told once, until engine_forgive. body: at least LIMIT_HEAD. */
 bool engine_next_fork(struct engine *e, struct id *dev, struct buf *body);
+/* A device of which so many streams have two histories that its further ones are refused: true once for each. */
+bool engine_next_distrusted(struct engine *e, struct id *dev);
 /* Our clock may have been years ahead: what we dated later than 10 minutes from now is accepted by nobody. It is taken back, and signed
  * again with the time of now, once most peers online have our time, one of whom lacks it (else it may be now that our clock is wrong). The number of streams that end so: usually 0. In a transaction. ERR_AGAIN: roll back, and ask again. */
 int  engine_clock(struct engine *e, uint64_t wall_ms) MUST_CHECK;

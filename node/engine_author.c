@@ -330,25 +330,34 @@ int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode
 
 /* ---- again ---- */
 
-/* In the place of a version that no longer counts, and superseding just what that one did. Not that one itself: its number may be that of
- * another version in the other history, which who has not heard of the fork would take for superseded. */
-int engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id)
+int engine_own_heads(struct engine *e, int64_t path, struct dots *own)
 {
     AUTO(versions_release) struct versions vs;
-    int r = versions_load(e, was->row.path, &vs);
+    int r = versions_load(e, path, &vs);
     if (r < 0)
         return r;
     AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
     AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
     struct sid self = own_sid(e);
+    for (size_t n = versions_heads(&vs, heads, of); n > 0; n--)
+        if (sid_eq(&heads[n - 1]->dot.sid, &self))
+            dots_add(own, &heads[n - 1]->dot);
+    return 0;
+}
+
+/* In the place of a version that no longer counts, and superseding just what that one did. Not that one itself: its number may be that of
+ * another version in the other history, which who has not heard of the fork would take for superseded. */
+int engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id)
+{
     struct entry ent = was->ent;
     ent.v.ctx = ent.v.except = (struct dots){0};
     dots_copy(&ent.v.ctx, &was->ent.v.ctx);
     dots_copy(&ent.v.except, &was->ent.v.except);
-    for (size_t n = versions_heads(&vs, heads, of); n > 0; n--)
-        if (sid_eq(&heads[n - 1]->dot.sid, &self) && !merge_supersedes(&was->ent.v, heads[n - 1]))
-            dots_add(&ent.v.except, &heads[n - 1]->dot);
-    r = author(e, &ent, was->row.path, wall_ms, id);
+    for (size_t i = 0; i < own->n; i++)
+        if (!ctx_covers(&was->ent.v.ctx, &own->v[i]))
+            dots_add(&ent.v.except, &own->v[i]);
+    int r = author(e, &ent, was->row.path, wall_ms, id);
+    dots_add(own, &ent.v.dot);
     dots_release(&ent.v.ctx);
     dots_release(&ent.v.except);
     return r;

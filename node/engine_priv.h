@@ -5,6 +5,8 @@
  *   engine_sync.c    vectors and change sets of peers
  *   engine_self.c    doubts about who we are: new incarnations
  *   engine_fork.c    streams with two histories
+ *   engine_probe.c   where two histories part
+ *   engine_clock.c   clocks that are years wrong
  *   engine_snapshot.c names for vectors, and what was there at one */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
@@ -16,7 +18,7 @@
 
 #define CLOCK_TOLERANCE_MS (10 * 60 * 1000)   /* whatever is dated later than that is not accepted yet */
 
-enum { PROBES_MAX = 16, ENDS_MAX = 1024 };
+enum { PROBES_MAX = 16 };
 
 struct stream { struct ix_stream row; };
 struct peer_vec {
@@ -51,7 +53,9 @@ struct engine {
     struct pins pins;
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
-    struct sidmap ends;              /* streams with two histories; value: the last number that counts, plus one */
+    struct end { struct sid sid; struct id dev; uint64_t end; } *end; size_t nend;   /* streams with two histories; the last number that counts */
+    struct sidmap ended;             /* the same; value: the place there, plus one */
+    struct split { struct id dev; size_t n; bool told; } *split; size_t nsplit;      /* of which devices they are; said in engine_next_distrusted */
     struct probe { struct sid sid; struct id dev; uint64_t from, step; bool moved; } probe[PROBES_MAX]; size_t nprobe;
 };
 
@@ -69,13 +73,26 @@ void engine_notice_rollback(struct engine *e, const struct vec *v);
 
 /* engine_fork.c */
 uint64_t fork_end(const struct engine *e, const struct sid *sid);    /* the last number that counts; UINT64_MAX: no end */
+bool fork_distrusts(const struct engine *e, const struct id *dev);   /* so many of its streams have two histories that no more of them end */
+bool fork_refuses(const struct engine *e, const struct sid *sid, const struct id *dev);   /* so this one does not */
 int  fork_load(struct engine *e) MUST_CHECK;
-struct probe *fork_probe(struct engine *e, const struct sid *sid);
-void fork_forget(struct engine *e, const struct id *dev);            /* it is not there any more */
-void fork_forgive(struct engine *e);                                 /* whoever has not led further is not asked any more */
-void fork_suspect(struct engine *e, const struct vec *v);            /* the same numbers, another last header? */
+void fork_release(struct engine *e);
+/* The stream of h ends before h. 1 = from now on, 0 = it has before; ERR_DENIED: fork_refuses. */
+int  fork_end_stream(struct engine *e, const struct header *h, const struct buf *proof, uint64_t wall_ms) MUST_CHECK;
+bool fork_is_proof(const struct header *x, const struct header *y);  /* the first headers that differ */
+/* Our header that covers number `at`, or found = false. */
+struct tip { struct id hash; bool found; struct buf rec; uint8_t sig[SIG_LEN]; uint64_t first; };
+int  fork_header_at(struct engine *e, const struct stream *s, uint64_t at, struct tip *t) MUST_CHECK;
+int  tip_take(void *tip, const struct ix_header *h);
+void tip_release(struct tip *t);
+
+/* engine_probe.c */
+struct probe *probe_find(struct engine *e, const struct sid *sid);
+void probe_forget(struct engine *e, const struct id *dev);           /* it is not there any more */
+void probe_forgive(struct engine *e);                                /* whoever has not led further is not asked any more */
+void probe_suspect(struct engine *e, const struct vec *v);           /* the same numbers, another last header? */
 /* A change set against what we have of its stream: 0 = no contradiction; 1 = there was one, and it has been proved or is being looked for. */
-int  fork_compare(struct engine *e, const struct id *from, const struct cs *cs, const struct header *h, uint64_t wall_ms) MUST_CHECK;
+int  probe_compare(struct engine *e, const struct id *from, const struct cs *cs, const struct header *h, uint64_t wall_ms) MUST_CHECK;
 
 /* engine_state.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
@@ -99,8 +116,9 @@ int  state_put(struct engine *e, const struct stream *s, const struct entry *ent
 
 /* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
 int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;
-/* In the place of a version that no longer counts. */
-int  engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id) MUST_CHECK;
+int  engine_own_heads(struct engine *e, int64_t path, struct dots *own) MUST_CHECK;    /* the heads of the path that are of the own stream */
+/* In the place of a version that no longer counts; `own` are the own heads of its path, of which it is one then. */
+int  engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id) MUST_CHECK;
 bool have_seen(void *engine, const struct dot *d);     /* for merge_context_all */
 bool may_write(const struct engine *e);                /* engine_self.c: this device, by its role and while it has no twin */
 

@@ -36,7 +36,7 @@ void engine_online(struct engine *e, const struct id *dev, bool online)
     peer_get(e, dev)->online = online;
     if (!online) {
         engine_fetch_done(e, dev);
-        fork_forget(e, dev);
+        probe_forget(e, dev);
         sidmap_clear(&peer_get(e, dev)->told);
     }
 }
@@ -65,7 +65,7 @@ int engine_vector(struct engine *e, const void *blob, size_t len, const struct i
     p->vec = v;
     p->have = true;
     engine_notice_rollback(e, &v);
-    fork_suspect(e, &v);
+    probe_suspect(e, &v);
     return 1;
 }
 
@@ -78,14 +78,24 @@ bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n
     return true;
 }
 
+/* What another device writes of which so many streams have two histories that others may have what we refuse: nobody waits for that. */
+static bool waits_for(const struct engine *e, const struct id *author)
+{
+    return !fork_distrusts(e, author) || id_eq(author, &e->c.keys->dev);
+}
+
 bool engine_have_all_of(struct engine *e, const struct id *dev)
 {
     const struct peer_vec *p = peer_find(e, dev);
     if (!p || !p->have)
         return false;
-    for (size_t i = 0; i < p->vec.nstream; i++)
-        if (engine_known_of(e, &p->vec.stream[i].sid) < p->vec.stream[i].known)
+    for (size_t i = 0; i < p->vec.nstream; i++) {
+        const struct vec_stream *theirs = &p->vec.stream[i];
+        const struct stream *s = engine_stream_by_sid(e, &theirs->sid);
+        uint64_t end = fork_end(e, &theirs->sid), known = s ? s->row.known : 0;
+        if (known < theirs->known && known < end && !(s && !waits_for(e, &s->row.dev)))
             return false;
+    }
     return true;
 }
 
@@ -97,7 +107,7 @@ bool engine_has_all_of_us(struct engine *e, const struct id *dev)
     for (size_t i = 0; i < e->nstream; i++) {
         const struct ix_stream *row = &e->stream[i]->row;
         const struct vec_stream *s = vec_find(&p->vec, &row->sid);
-        if (row->known && (!s || s->content < row->known))
+        if (row->known && (!s || s->content < row->known) && waits_for(e, &row->dev))
             return false;
     }
     return true;
@@ -111,7 +121,7 @@ uint64_t engine_missing_at(struct engine *e, const struct id *dev)
         const struct ix_stream *row = &e->stream[i]->row;
         const struct vec_stream *s = p && p->have ? vec_find(&p->vec, &row->sid) : NULL;
         uint64_t has = s ? s->content : 0;
-        n += row->known > has ? row->known - has : 0;
+        n += row->known > has && waits_for(e, &row->dev) ? row->known - has : 0;
     }
     return n;
 }
@@ -144,7 +154,7 @@ static bool refuse_stream(struct peer_vec *p, const struct sid *sid)
 
 void engine_forgive(struct engine *e)
 {
-    fork_forgive(e);
+    probe_forgive(e);
     for (size_t i = 0; i < e->npeer; i++) {
         sidmap_clear(&e->peer[i].refused);
         sidmap_clear(&e->peer[i].told);
@@ -185,7 +195,7 @@ static bool is_asked(const struct engine *e, const struct sid *sid)
 static struct msg_range range_of(struct engine *e, const struct peer_vec *p, const struct vec_stream *s)
 {
     uint64_t end = fork_end(e, &s->sid);
-    const struct probe *probe = fork_probe(e, &s->sid);
+    const struct probe *probe = probe_find(e, &s->sid);
     if (probe && id_eq(&probe->dev, &p->dev))
         return (struct msg_range){.sid = s->sid, .from = probe->from, .to = s->known};
     return (struct msg_range){.sid = s->sid, .from = engine_known_of(e, &s->sid) + 1, .to = s->known < end ? s->known : end};
@@ -368,7 +378,7 @@ int engine_change_sets(struct engine *e, const struct id *from, const void *body
         if (r < 0)
             break;
         int good = check_sender(e, &cs, &h, wall_ms), forked = 0;
-        if (good == 0 && (r = forked = fork_compare(e, from, &cs, &h, wall_ms)) < 0)
+        if (good == 0 && (r = forked = probe_compare(e, from, &cs, &h, wall_ms)) < 0)
             break;
         if (good == 0 && !forked)
             good = check_place(e, &cs, &h);

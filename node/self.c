@@ -119,8 +119,21 @@ static void watch_clock(struct node *n)
     n->clock_off = off != 0;
 }
 
+/* Said once a start, for each. */
+static void tell_distrusted(struct node *n)
+{
+    struct id dev;
+    while (engine_next_distrusted(n->engine, &dev)) {
+        const struct member *m = group_find(control_group(n->home->control), &dev);
+        log_warn("a device has signed two histories again and again, no more of that is put right: it is not to be trusted device=%s "
+                 "remedy=\"lanyard device revoke\"", m ? m->card.name : "?");
+        node_event(n, "device-distrusted", "device", m ? m->card.name : "?", NULL);
+    }
+}
+
 void self_tick(struct node *n)
 {
+    tell_distrusted(n);
     if (n->ticks % CLOCK_TICKS == 0)
         watch_clock(n);
     watch_twin(n);

@@ -140,6 +140,7 @@ int index_kept_nameless(struct index *ix, int64_t after_id, int (*row)(void *, c
 int index_kept_each(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;         /* oldest first */
 
 int index_kept_packed(struct index *ix, int64_t id) MUST_CHECK;                         /* its file is not needed any more: name becomes "" */
+int index_kept_renew(struct index *ix, const struct id *root, uint64_t kept_ms) MUST_CHECK;   /* this content counts as kept since then, if not later */
 /* The contents that a file of kept/ may be taken for: its author may have cut it in another way than we would. */
 int index_kept_named(struct index *ix, const char *name, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 /* By id: contents that are files, and contents that are packed. */

@@ -148,6 +148,15 @@ int index_kept_packed(struct index *ix, int64_t id)
     return q_run_found(&q);
 }
 
+int index_kept_renew(struct index *ix, const struct id *root, uint64_t kept_ms)
+{
+    const struct id key = *root;
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_RENEW);
+    q_put_seq(&q, kept_ms);
+    q_put_id(&q, &key);
+    return q_run(&q);
+}
+
 int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_FILES);

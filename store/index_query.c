@@ -84,6 +84,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
     [Q_KEPT_NAMED] = "SELECT " KEPT "WHERE name = ? AND name <> ''",
     [Q_KEPT_PACKED] = "UPDATE kept SET name = '' WHERE id = ?",
+    [Q_KEPT_RENEW] = "UPDATE kept SET kept_ms = ?1 WHERE root = ?2 AND kept_ms < ?1",
     [Q_KEPT_FILES] = "SELECT " KEPT "WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_IN_PACKS] = "SELECT " KEPT "WHERE id > ? AND name = '' ORDER BY id",
     [Q_ENTRY_BY_ROOT] = "SELECT " ENTRY "WHERE " ROOT_IS "ORDER BY id DESC",

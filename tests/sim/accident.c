@@ -6,19 +6,21 @@
 /* What is signed again because its stream has two histories: the linker hands the engine's calls to this. */
 int busy_device;
 static struct world *busy_world;
-int __real_engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id);
-int __wrap_engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id);
-int __wrap_engine_write_again(struct engine *e, const struct vers *was, uint64_t wall_ms, int64_t *id)
+int __real_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
+int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
+int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id)
 {
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
     AUTO(entry_release) struct entry ent = {0};
     struct ix_entry row;
     struct world *w = busy_world;
-    if (mutant == MUTANT_NO_AGAIN)
-        return ERR_NOTFOUND;             /* what was live beyond the end is left out */
+    if (mutant == MUTANT_NO_AGAIN) {
+        *id = was->row.id;               /* what was live beyond the end is left out */
+        return 0;
+    }
     MUST(engine_entry(e, was->row.id, &raw, &ent, &row));
     struct name name = {was->ent.v.dot, id_hash(raw.data, raw.len)};
-    int r = __real_engine_write_again(e, was, wall_ms, id);
+    int r = __real_engine_write_again(e, was, own, wall_ms, id);
     for (int p = 0; r == 0 && p < PATHS; p++)
         if (was->ent.path.len == strlen(path_name[p]) && memcmp(was->ent.path.p, path_name[p], was->ent.path.len) == 0)
             model_add(w, busy_device, p, IN_PLACE_OF, &name);
