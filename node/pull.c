@@ -8,7 +8,7 @@
 #include "node/pull_priv.h"
 #include "proto/path.h"
 
-enum { RETRY_MS = 400, FAILED_MS = 2000, SHELVE_MS = 1000, SHELVE_MAX = 512 };
+enum { RETRY_MS = 400, FAILED_MS = 2000, SHELVE_MS = 1000, SEEK_MS = 1000, SHELVE_MAX = 512 };
 
 /* ---- lists ---- */
 
@@ -295,6 +295,29 @@ static void fill(struct pull *p)
 
 /* ---- going on ---- */
 
+/* Content that nobody serves may have come to this disk another way since it was looked for: another file with it is in its place, or
+ * has lain still for long enough to be trusted. */
+static void seek(struct pull *p)
+{
+    uint64_t now = loop_now();
+    if (!p->seek)
+        return;
+    if (now < p->sought + SEEK_MS) {
+        pull_wake(p, p->sought + SEEK_MS - now);
+        return;
+    }
+    p->seek = false;
+    for (struct item *it = p->all.head; it; it = it->next_item) {
+        if (!item_unserved(p, it))
+            continue;
+        p->sought = now;
+        if (!local_has(p, it))
+            continue;
+        it->tried_copy = false;
+        item_fail(p, it, 0);
+    }
+}
+
 static void restart_due(struct pull *p)
 {
     uint64_t now = loop_now(), next = UINT64_MAX;
@@ -344,6 +367,7 @@ static void pump(void *arg)
     if (p->failed)
         end_trouble(p);
     fill(p);
+    seek(p);
     fetch_pump(p);
     place_pump(p);
     kept_pump(p);
@@ -359,7 +383,7 @@ void pull_wake(struct pull *p, uint64_t in_ms)
 void pull_kick(struct pull *p)
 {
     p->again = p->more;
-    p->more = true;
+    p->more = p->seek = true;
     pull_wake(p, 0);
 }
 

@@ -130,11 +130,30 @@ static void copy_done(struct job *job)
 
 struct copy_search { struct pull *p; struct local_job *job; };
 
+/* What was written a moment ago is looked at again first: then it is asked for once more (pull.c). */
+static bool usable(const struct ix_local *l) { return l->stamp.kind == STAMP_FILE && l->settled; }
+
+static int is_usable(void *arg, const struct ix_local *l)
+{
+    (void)arg;
+    return usable(l);
+}
+
+bool local_has(struct pull *p, const struct item *it)
+{
+    struct place_of at = {0};
+    int r = index_local_by_root(p->c.index, &it->ent.content.root, is_usable, NULL);
+    if (r == 0)
+        r = serve_find_kept(p->c.index, &it->ent.content.root, &at) == 0;
+    place_of_release(&at);
+    return r > 0;
+}
+
 static int copy_local(void *arg, const struct ix_local *l)
 {
     struct copy_search *s = arg;
     AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
-    if (l->stamp.kind != STAMP_FILE || !l->settled || index_path_get(s->p->c.index, l->path, &name, NULL) < 0)
+    if (!usable(l) || index_path_get(s->p->c.index, l->path, &name, NULL) < 0)
         return 0;
     s->job->at = (struct place_of){.len = name.len, .stamp = l->stamp};
     s->job->at.path = (char *)buf_steal(&name, &s->job->at.len);

@@ -82,6 +82,7 @@ struct pull {
     struct pathset roots;                /* keys: contents that are being fetched (pull.c) */
     int64_t cursor; bool more, again;    /* where to go on in the wants; and then from the beginning */
     uint64_t shelved;                    /* when items had to make room for other wants */
+    bool seek; uint64_t sought;          /* what is on this disk has changed; when unserved items were last looked for there */
     struct source *source; size_t nsource;
     bool placing, failed, freeing;
     bool untidy;                         /* there have been items since downloads were tidied up */
@@ -108,6 +109,7 @@ void item_unclaim(struct pull *p, int64_t entry);
 /* pull_local.c */
 bool local_move(struct pull *p, struct item *it);                        /* found a file to rename: READY */
 bool local_copy(struct pull *p, struct item *it);                        /* found content to copy: a job has begun */
+bool local_has(struct pull *p, const struct item *it);                   /* there is something that local_copy would take */
 void local_prepare(struct pull *p, struct item *it);                     /* opens tmp, finds blocks that are here; then BLOCKS or READY */
 /* pull_source.c */
 struct source *source_find(const struct pull *p, const struct id *dev);

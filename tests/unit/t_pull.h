@@ -16,7 +16,8 @@ static struct far {
 static inline void far_committed(void *arg)
 {
     (void)arg;
-    pull_kick(far.pull);
+    if (far.pull)
+        pull_kick(far.pull);
 }
 static inline void far_look(void *arg, const char *path, size_t len)
 {
@@ -39,6 +40,7 @@ static inline bool far_busy(const char *path, size_t len) { return far.pull && p
 static inline int pull_try(void)
 {
     w.also_busy = far_busy;
+    w.also_committed = far_committed;
     if (!w.pool)
         t_must(pool_new(w.loop, 3, &w.pool));
     struct peers_config pc = { .loop = w.loop, .keys = w.g.dev[0], .group = &w.g.group };

@@ -18,6 +18,7 @@ static struct world {
     unsigned failures, committed;
     const char *busy;
     bool (*also_busy)(const char *path, size_t len);
+    void (*also_committed)(void *arg);
 } w;
 
 static inline bool on_busy(void *arg, const char *path, size_t len)
@@ -29,8 +30,9 @@ static inline bool on_busy(void *arg, const char *path, size_t len)
 }
 static inline void on_committed(void *arg)
 {
-    (void)arg;
     w.committed++;
+    if (w.also_committed)
+        w.also_committed(arg);
 }
 static inline void on_trouble(void *arg, const char *path, size_t len, const char *text)
 {

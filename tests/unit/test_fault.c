@@ -311,9 +311,7 @@ static void test_node(void)
     CHECK(at > 100);
 }
 
-/* test_node only with the argument "node": once the start after a failed call (the 85th, statx, EIO) did not come to an end within the
- * deadline, and why is not known yet. */
-int main(int argc, char **argv)
+int main(void)
 {
     t_node_init();
     RUN(test_batch);
@@ -322,8 +320,7 @@ int main(int argc, char **argv)
     RUN(test_replace);
     RUN(test_read);
     RUN(test_copy);
-    if (argc > 1 && strcmp(argv[1], "node") == 0)
-        RUN(test_node);
+    RUN(test_node);
     both_end();
     return t_done();
 }

@@ -1,5 +1,6 @@
 /* What is put away is what it is said to be; and kept files that the index knows nothing about are read, and then whoever wants their
  * content finds it. */
+#include "node/pull_priv.h"
 #include "tests/unit/t_pull.h"
 
 enum { BIG = 300000, AT_THE_BORDER = 9 << 20 };
@@ -170,6 +171,41 @@ static void test_what_cannot_be_read_is_tried_later(void)
     content_list_release(&c);
 }
 
+static void unsettle(const char *path)
+{
+    struct ix_local l;
+    CHECK(local_of(path, &l));
+    l.stamp = look(path);
+    l.settled = false;
+    OK(index_begin(w.ix));
+    OK(index_local_put(w.ix, &l));
+    OK(index_commit(w.ix));
+}
+
+static bool nobody_serves(void *arg)
+{
+    (void)arg;
+    return far.pull->all.n == 1 && item_unserved(far.pull, far.pull->all.head);
+}
+
+/* The content lies in the folder, but in a file that was written a moment ago. Nobody else has it, and once the file has lain still it
+ * is copied all the same. */
+static void test_content_that_settles(void)
+{
+    both_begin();
+    put_big("f", 300000, 3);
+    start();
+    wait_settled("f", NULL);
+    to_far();
+    unsettle("f");
+    far_resave("copy", "f");
+    from_far();
+    UNTIL(w.loop, nobody_serves, NULL);
+    scan_hint(w.scan, "f", 1, false);
+    UNTIL(w.loop, nothing_wanted, NULL);
+    EQ_U(look("copy").size, 300000);
+}
+
 static bool was_looked_at(void *arg)
 {
     (void)arg;
@@ -185,13 +221,7 @@ static void test_unsettled_is_read_before_it_is_put_away(void)
     to_far();
     scan_free(&w.scan);
     edit("f", "two");
-    struct ix_local l;
-    CHECK(local_of("f", &l));
-    l.stamp = look("f");
-    l.settled = false;
-    OK(index_begin(w.ix));
-    OK(index_local_put(w.ix, &l));
-    OK(index_commit(w.ix));
+    unsettle("f");
     far_save("f", "of another mind");
     from_far();
     UNTIL(w.loop, was_looked_at, NULL);
@@ -204,6 +234,7 @@ static void test_unsettled_is_read_before_it_is_put_away(void)
 int main(void)
 {
     t_node_init();
+    RUN(test_content_that_settles);
     RUN(test_unsettled_is_read_before_it_is_put_away);
     RUN(test_read_and_recorded);
     RUN(test_both_sides_of_a_border);
