@@ -199,6 +199,7 @@ int cmd_conflicts(struct cli *c, const struct args *a)
         { "size", "SIZE", OUT_BYTES, NULL, NULL },
         { "version", "VERSION", OUT_TEXT, NULL, NULL },
         { "path", "PATH", OUT_TEXT, NULL, NULL },
+        { "reason", "REASON", OUT_TEXT, NULL, NULL },
         { 0 },
     };
     (void)a;

@@ -1,4 +1,4 @@
-/* The versions of a path; settling a conflict. */
+/* The versions of a path. */
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +77,13 @@ int history_load(struct node *n, const struct bytes *path, struct history *h)
     else
         qsort(h->v, h->nv, sizeof *h->v, newest_first);
     return r;
+}
+
+int history_load_id(struct node *n, int64_t path, struct history *h)
+{
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    int r = index_path_get(n->index, path, &name, NULL);
+    return r < 0 ? r : history_load(n, &(struct bytes){name.data, name.len}, h);
 }
 
 void history_release(struct history *h)
@@ -169,7 +176,7 @@ int history_find(const struct history *h, const char *id, const struct past **ou
     return err_set(ERR_NOTFOUND, "%s: has no version %s: lanyard log shows those it has", path, version);
 }
 
-/* ---- resolve ---- */
+/* ---- changes ---- */
 
 int api_commit(struct node *n, int (*change)(struct node *n, void *arg), void *arg)
 {
@@ -192,52 +199,4 @@ int need_writer(struct node *n)
     if (m && !m->revoked && role_may_write(m->role))
         return 0;
     return err_set(ERR_DENIED, "this device may only read: ask an admin for another role");
-}
-
-static bool in_conflict(const struct history *h)
-{
-    for (size_t i = 0; i < h->nv; i++)
-        if (history_lost(h, &h->v[i]))
-            return true;
-    return false;
-}
-
-struct choice { int64_t path, survivor; };
-
-static int choose(struct node *n, void *arg)
-{
-    const struct choice *c = arg;
-    return engine_resolve(n->engine, c->path, c->survivor, loop_wall());
-}
-
-static int resolve(struct session *s, const struct bytes *path, const char *keep)
-{
-    AUTO(history_release) struct history h;
-    const struct past *p = NULL;
-    int r = history_load(s->n, path, &h);
-    if (r < 0)
-        return r;
-    if (!in_conflict(&h))
-        return err_set(ERR_NOTFOUND, "%s: is not in conflict: nothing to resolve", path_show(h.name, h.len));
-    r = history_find(&h, keep, &p);
-    if (r == 0)
-        r = api_commit(s->n, choose, &(struct choice){h.path, p->row.id});
-    if (r == 0)
-        session_reply(s, false, NULL);
-    return r;
-}
-
-/* When the kept version is not the one on disk, the pull puts it there: it is what the new version says. */
-int run_resolve(struct session *s, const struct bytes *args)
-{
-    AUTOFREE char *keep = NULL;
-    struct bytes path;
-    int r = arg_path(args, "path", true, &path);
-    if (r == 0)
-        r = arg_text(args, "keep", &keep);
-    if (r == 0)
-        r = need_writer(s->n);
-    if (r == 0 && !keep)
-        r = err_set(ERR_USAGE, "resolve: which version shall stay? give its id");
-    return r == 0 ? resolve(s, &path, keep) : r;
 }

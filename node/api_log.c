@@ -24,6 +24,7 @@ struct line {
     struct id root; uint32_t nblocks;            /* 0: what it is stands in its entry */
     uint64_t deleted_ms; char deleted_by[LIMIT_DEVICE_NAME + 1];
     size_t losers;                               /* of a list of conflicts: a current version, and so many behind it */
+    char *reason;                                /* of those: why it is one */
 };
 enum list_kind { LIST_VERSIONS, LIST_DELETED, LIST_CONFLICTS };
 struct listing {
@@ -36,8 +37,10 @@ struct listing {
 static void listing_free(void *data)
 {
     struct listing *l = data;
-    for (size_t i = 0; i < l->nv; i++)
+    for (size_t i = 0; i < l->nv; i++) {
         free(l->v[i].path);
+        free(l->v[i].reason);
+    }
     free(l->v);
     hist_free(&l->asked);
     free(l);
@@ -116,8 +119,8 @@ static void put_available(struct buf *b, const struct listing *l, const struct l
 
 static void put_line(struct buf *b, const struct listing *l, const struct line *e)
 {
-    bool deleted = l->kind == LIST_DELETED;
-    mp_put_map(b, deleted ? 12 : 10);
+    bool deleted = l->kind == LIST_DELETED, conflict = l->kind == LIST_CONFLICTS;
+    mp_put_map(b, deleted ? 12 : conflict ? 11 : 10);
     put_text(b, "version", e->version);
     put_path(b, "path", e->path, e->len);
     put_text(b, "kind", kind_names[e->kind]);
@@ -131,13 +134,16 @@ static void put_line(struct buf *b, const struct listing *l, const struct line *
         put_time(b, "deleted", e->deleted_ms);
         put_text(b, "deleted_by", e->deleted_by);
     }
+    if (conflict)
+        put_text(b, "reason", e->reason);
 }
 
 static size_t put_conflict(struct buf *b, const struct listing *l, size_t i)
 {
-    const struct line *e = &l->v[i];
-    mp_put_map(b, 3);
-    put_path(b, "path", e->path, e->len);
+    const struct line *e = &l->v[i], *lost = &l->v[i + (e->losers > 0)];
+    mp_put_map(b, 4);
+    put_path(b, "path", lost->path, lost->len);
+    put_text(b, "reason", lost->reason);
     mp_put_str(b, "current");
     put_line(b, l, e);
     mp_put_str(b, "losers");
@@ -248,10 +254,7 @@ static int put_deleted(void *arg, const struct ix_entry *row)
 {
     struct listing *l = arg;
     AUTO(history_release) struct history h = {0};
-    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
-    int r = index_path_get(l->n->index, row->path, &name, NULL);
-    if (r == 0)
-        r = history_load(l->n, &(struct bytes){name.data, name.len}, &h);
+    int r = history_load_id(l->n, row->path, &h);
     if (r < 0)
         return r;
     const struct past *last = history_latest(&h);
@@ -310,19 +313,43 @@ int run_log(struct session *s, const struct bytes *args)
 static int put_conflicts(void *arg, int64_t path)
 {
     struct listing *l = arg;
-    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
     AUTO(history_release) struct history h = {0};
-    int r = index_path_get(l->n->index, path, &name, NULL);
-    if (r == 0)
-        r = history_load(l->n, &(struct bytes){name.data, name.len}, &h);
+    int r = history_load_id(l->n, path, &h);
     if (r < 0)
         return r;
     size_t first = l->nv;
     add_past(l, &h, history_winner(&h));
     for (size_t i = 0; i < h.nv; i++)
-        if (history_lost(&h, &h.v[i]))
+        if (history_lost(&h, &h.v[i])) {
             add_past(l, &h, &h.v[i]);
+            l->v[l->nv - 1].reason = xstrdup("changed on two devices, neither of which knew of the other's change");
+        }
     l->v[first].losers = l->nv - first - 1;
+    return 0;
+}
+
+/* What has the name is shown as current; if no version of it is known (it is ignored), the hidden one stands alone. */
+static int put_clash(void *arg, int64_t path, int64_t other)
+{
+    struct listing *l = arg;
+    AUTO(history_release) struct history hidden = {0}, shown = {0};
+    int r = history_load_id(l->n, path, &hidden);
+    if (r == 0 && (r = history_load_id(l->n, other, &shown)) == 0)
+        add_past(l, &shown, history_winner(&shown));
+    if (r < 0 && (r != ERR_NOTFOUND || !hidden.nv))
+        return r == ERR_NOTFOUND ? 0 : r;
+    if (shown.nv)
+        l->v[l->nv - 1].losers = 1;
+    add_past(l, &hidden, history_winner(&hidden));
+    struct line *e = &l->v[l->nv - 1];
+    AUTO(buf_release) struct buf text = BUF_INIT(2 * LIMIT_PATH);
+    buf_addf(&text, "the file system here takes its name for that of another file");
+    if (shown.nv)
+        buf_addf(&text, ", %s", path_show(shown.name, shown.len));
+    buf_add(&text, "", 1);
+    e->reason = buf_ok(&text) ? xstrdup((const char *)text.data) : NULL;
+    e->current = false;
+    e->conflict = true;
     return 0;
 }
 
@@ -331,6 +358,8 @@ int run_conflicts(struct session *s, const struct bytes *args)
     (void)args;
     struct listing *l = listing_new(s, LIST_CONFLICTS);
     int r = index_conflict_each(s->n->index, put_conflicts, l);
+    if (r == 0)
+        r = index_clash_each(s->n->index, put_clash, l);
     if (r == 0)
         listing_send(s, NULL);
     return r;

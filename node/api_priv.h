@@ -96,6 +96,7 @@ struct history {
 };
 /* ERR_NOTFOUND: there never was such a path. Then, and on any failure, *h needs no release. */
 int  history_load(struct node *n, const struct bytes *path, struct history *h) MUST_CHECK;
+int  history_load_id(struct node *n, int64_t path, struct history *h) MUST_CHECK;       /* the same, by the id of the path */
 void history_release(struct history *h);
 const struct past *history_winner(const struct history *h);    /* never NULL */
 /* By its id (or the beginning of the stream's part of it). ERR_NOTFOUND, also when it fits several. */

@@ -110,6 +110,12 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
 int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *root, uint64_t size, const char *name,
                 uint64_t wall_ms) MUST_CHECK;
 
+/* The wanted entry cannot be put in place: the file system takes `name`, its path or that of a directory above it, for that of `other`,
+ * which is there. One of the two is hidden (index_clash_*): a file that is there when it loses, else the wanted one, whose content is kept
+ * only. That ends when the other one leaves this disk, or there is news of the path; engine_clashes_again tries all of them. */
+int  engine_clash(struct engine *e, int64_t entry, const struct bytes *name, const struct bytes *other) MUST_CHECK;
+int  engine_clashes_again(struct engine *e) MUST_CHECK;
+
 /* Wants what should be on this disk and is neither there nor wanted: after the ignore rules have changed. */
 int  engine_want_missing(struct engine *e) MUST_CHECK;
 

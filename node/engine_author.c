@@ -286,6 +286,8 @@ int engine_forget(struct engine *e, const char *path, size_t len)
         r = index_local_del(e->c.index, id);
     if (r == 0)
         r = state_update(e, id);
+    if (r == 0)
+        r = state_left(e, id);
     return r == ERR_NOTFOUND ? 0 : r;
 }
 

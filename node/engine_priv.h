@@ -1,6 +1,7 @@
 /* engine_priv: the insides of the engine, shared by its files only.
  *   engine.c         life cycle, streams, transactions, sealing of change sets, own vector
  *   engine_state.c   the state of a path: heads, winner, wants, conflicts
+ *   engine_clash.c   names that this disk's file system cannot tell apart
  *   engine_author.c  what happens on this disk becomes entries
  *   engine_sync.c    vectors and change sets of peers
  *   engine_self.c    doubts about who we are: new incarnations
@@ -109,8 +110,13 @@ static inline struct vers *vers_of(const struct version *v)
 int  state_update(struct engine *e, int64_t path) MUST_CHECK;
 /* An entry no longer counts: neither live, nor winner, nor wanted. state_update of its path is the caller's. */
 int  state_withdraw(struct engine *e, int64_t entry) MUST_CHECK;
-/* Something has left `path`: a directory around it that outlived its own deletion because of it may go now, too. */
+/* Something has left `path`: a directory around it that outlived its own deletion because of it may go now, too, and
+ * a name that was hidden behind it can be shown. */
 int  state_left(struct engine *e, int64_t path) MUST_CHECK;
+/* Whether a version that is not on disk at its path has content that this device has not kept. */
+int  state_needs_keep(struct engine *e, const struct vers *v, bool *needs) MUST_CHECK;
+/* engine_clash.c: what was at `other` is no longer on this disk: the names that were hidden behind it are wanted there again. */
+int  clash_over(struct engine *e, int64_t other) MUST_CHECK;
 /* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. */
 int  state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id) MUST_CHECK;
 

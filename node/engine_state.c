@@ -146,7 +146,7 @@ static int on_disk_at_its_path(struct engine *e, const struct vers *v, bool *her
 
 /* A loser whose content is not kept on this device has to be fetched, or copied: losing is not being lost. A file of the same content
  * at another path does not count: its user may overwrite it at any time. One at its own path does: it is kept when it is displaced. */
-static int needs_keep(struct engine *e, const struct vers *v, bool *needs)
+int state_needs_keep(struct engine *e, const struct vers *v, bool *needs)
 {
     *needs = false;
     if (v->row.kind != KIND_FILE || v->ent.content.type != CONTENT_BLOCKS)
@@ -203,13 +203,13 @@ static int update_wants(struct engine *e, struct versions *vs, struct vers **hea
         if (head[i] == w || head[i]->row.kind == KIND_TOMBSTONE || entry_same(&head[i]->ent, &w->ent))
             continue;
         conflict = true;
-        r = needs_keep(e, head[i], &needs);
+        r = state_needs_keep(e, head[i], &needs);
         if (r == 0 && needs)
             r = put_want(e, head[i], WANT_KEEP);
     }
     if (r == 0 && (conflict || vs->n > 1))
         r = index_conflict_set(e->c.index, w->row.path, conflict);
-    return r;
+    return r < 0 ? r : index_clash_set(e->c.index, w->row.path, 0);       /* if it is one, that will be found anew */
 }
 
 /* ---- the state of a path ---- */
@@ -309,7 +309,7 @@ int state_put(struct engine *e, const struct stream *s, const struct entry *ent,
 
 /* ---- work done ---- */
 
-int state_left(struct engine *e, int64_t path)
+static int parent_may_go(struct engine *e, int64_t path)
 {
     AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
     struct ix_entry row;
@@ -332,6 +332,12 @@ int state_left(struct engine *e, int64_t path)
         return 0;
     struct ix_want w = {.entry = row.id, .path = id, .stream = row.stream, .seq = row.seq, .role = WANT_INSTALL, .kind = row.kind};
     return index_want_put(e->c.index, &w);
+}
+
+int state_left(struct engine *e, int64_t path)
+{
+    int r = parent_may_go(e, path);
+    return r < 0 ? r : clash_over(e, path);
 }
 
 int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bool settled)

@@ -11,17 +11,18 @@ enum { ROWS = 256 };
 
 struct holder { struct keeper *k; bool holds; };
 
-/* A head that is not the winner of its path is nowhere else on this disk; the winner is a file of the folder, or wanted. */
+/* A head that is not the winner of its path is nowhere else on this disk; the winner is a file of the folder, or wanted, or its name clashes
+ * with that of another. */
 static int entry_holds(void *arg, const struct ix_entry *row)
 {
     struct holder *h = arg;
-    int64_t winner = 0;
+    int64_t winner = 0, other;
     if (row->kind != KIND_FILE)
         return 0;
     int r = engine_pinned(h->k->c.engine, row->id, &h->holds);
     if (r == 0 && !h->holds && row->live) {
         r = index_path_get(h->k->c.index, row->path, NULL, &winner);
-        h->holds = winner != row->id;
+        h->holds = winner != row->id || index_clash_get(h->k->c.index, row->path, &other) == 0;
     }
     return r < 0 ? r : h->holds;
 }

@@ -169,7 +169,7 @@ static void begin_content(struct pull *p, struct item *it)
 {
     struct ix_local l;
     it->way = WAY_PLAIN;
-    if (it->ent.kind != KIND_FILE || it->ent.content.type == CONTENT_INLINE || content_is_there(p, it, &l)) {
+    if (it->want.role == WANT_HIDE || it->ent.kind != KIND_FILE || it->ent.content.type == CONTENT_INLINE || content_is_there(p, it, &l)) {
         item_state(p, it, ITEM_READY);
         return;
     }

@@ -15,7 +15,7 @@
 #include "store/sys.h"
 
 enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5, CLOCK_BACK_MS = 2000,
-       NAME_TRIES = 5, NAME_MS = 5000 };
+       NAME_TRIES = 5 };
 
 struct place { struct item *it; struct ix_local local; bool have_local; struct id old_root; uint64_t old_size; char tmp[TMP_NAME], kept[TMP_NAME]; int code; };
 struct batch { struct job job; struct pull *p; size_t n; struct place *v; struct change *c; int code; char text[200]; };
@@ -51,6 +51,8 @@ static void find_local(struct pull *p, struct place *v)
 static enum change_op op_of(const struct place *v)
 {
     const struct item *it = v->it;
+    if (it->want.role == WANT_HIDE)
+        return CHANGE_REMOVE;
     switch (it->ent.kind) {
     case KIND_DIR:
         return CHANGE_DIR;
@@ -159,7 +161,7 @@ static void batch_run(struct job *job)
     /* folder_apply takes an array without holes: those that are to be applied are put in front, in order. */
     struct change *dense = xcalloc(b->n + 1, sizeof *dense);
     for (size_t i = 0; i < b->n; i++)
-        if (b->v[i].code == 0 && b->v[i].it->want.role == WANT_INSTALL)
+        if (b->v[i].code == 0 && b->v[i].it->want.role != WANT_KEEP)
             dense[n++] = b->c[i];
     if (n)
         b->code = folder_apply(f, dense, n);
@@ -167,7 +169,7 @@ static void batch_run(struct job *job)
         snprintf(b->text, sizeof b->text, "%s", err_text());
     n = 0;
     for (size_t i = 0; i < b->n; i++)
-        if (b->v[i].code == 0 && b->v[i].it->want.role == WANT_INSTALL) {
+        if (b->v[i].code == 0 && b->v[i].it->want.role != WANT_KEEP) {
             b->c[i] = dense[n++];
             b->v[i].code = b->c[i].code;
         }
@@ -234,6 +236,18 @@ static int shelter(struct pull *p, const struct place *v, uint64_t wall)
     return r < 0 ? r : 0;
 }
 
+/* The file system takes the name for that of another file. A rename from that one may be on its way, so it is given time. */
+static int clash(struct pull *p, const struct place *v)
+{
+    const struct item *it = v->it;
+    AUTO(buf_release) struct buf other = BUF_INIT(LIMIT_PATH);
+    size_t taken;
+    if (v->code != ERR_DENIED || it->want.role != WANT_INSTALL || it->failures < NAME_TRIES ||
+        folder_taken_by(p->c.folder, it->path, it->len, &taken, &other) < 0)
+        return 0;
+    return engine_clash(p->c.engine, it->want.entry, &(struct bytes){(const uint8_t *)it->path, taken}, &(struct bytes){other.data, other.len});
+}
+
 static int record(struct batch *b)
 {
     struct pull *p = b->p;
@@ -247,6 +261,8 @@ static int record(struct batch *b)
         r = record_one(p, &b->v[i], &b->c[i], wall);
         if (r == 0)
             r = shelter(p, &b->v[i], wall);
+        if (r == 0)
+            r = clash(p, &b->v[i]);
     }
     if (r == 0)
         return engine_commit(p->c.engine, wall);
@@ -277,15 +293,9 @@ static void next_step(struct pull *p, const struct place *v, const struct change
         it->tried_copy = false;                 /* the copy of before is used up */
         item_fail(p, it, CHANGED_MS);
         break;
-    case ERR_DENIED:                            /* the name; a rename from it may be on its way */
+    case ERR_DENIED:                            /* the name: see clash */
         it->tried_copy = false;
-        if (it->failures < NAME_TRIES) {
-            item_fail(p, it, NOT_EMPTY_MS);
-            break;
-        }
-        it->troubled = true;
-        pull_set_failed(p, c->text);
-        item_fail(p, it, NAME_MS);
+        item_fail(p, it, NOT_EMPTY_MS);
         break;
     default:
         it->troubled = true;
@@ -420,6 +430,15 @@ static int64_t displaced_by_crash(struct pull *p, const char *name, struct ix_en
     return l.entry == row->id && l.settled && stamp_same_file(&l.stamp, &now) ? row->id : 0;
 }
 
+/* That it is not in its place is no deletion. */
+static int hidden_by_crash(struct pull *p, const struct ix_entry *row)
+{
+    struct ix_want w;
+    if (index_want_get(p->c.index, row->id, &w) < 0 || w.role != WANT_HIDE)
+        return 0;
+    return engine_installed(p->c.engine, row->id, &(struct stamp){0}, true);
+}
+
 /* A file in kept/ that the index does not know was on its way in or out when the node was killed. It may be the user's: it stays. */
 static int adopt_orphan(void *arg, const char *name)
 {
@@ -428,8 +447,10 @@ static int adopt_orphan(void *arg, const char *name)
     if (pathset_get(o->known, name, strlen(name), NULL))
         return 0;
     log_info("found after an unclean stop, kept as=%s", name);
-    if (displaced_by_crash(o->p, name, &row))
-        return engine_kept(o->p->c.engine, row.path, row.id, &row.root, row.size, name, loop_wall());
+    if (displaced_by_crash(o->p, name, &row)) {
+        int r = engine_kept(o->p->c.engine, row.path, row.id, &row.root, row.size, name, loop_wall());
+        return r < 0 ? r : hidden_by_crash(o->p, &row);
+    }
     return engine_kept(o->p->c.engine, 0, 0, &ID_NONE, 0, name, loop_wall());
 }
 
@@ -444,6 +465,8 @@ int place_clean_up(struct pull *p)
         return r;
     r = folder_kept_list(p->c.folder, adopt_orphan, &o);
     p->nameless = true;
+    if (r == 0)
+        r = engine_clashes_again(p->c.engine);
     if (r == 0)
         return engine_commit(p->c.engine, loop_wall());
     engine_rollback(p->c.engine);

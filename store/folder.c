@@ -209,7 +209,7 @@ static int open_all(struct folder *f)
     f->dev = st.dev;
     f->ino = st.ino;
     f->granularity = granularity_of(f->root);
-    f->folds = folder_folds(f->root);
+    f->folds = folder_root_folds(f->root);
     return 0;
 }
 
@@ -289,12 +289,15 @@ int folder_stat(const struct folder *f, const char *path, size_t len, struct sta
     int code = folder_zpath(&z, path, len);
     if (code < 0)
         return code;
-    AUTOCLOSE int fd = folder_beneath(f->root, z.s, O_PATH | O_NOFOLLOW, 0);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+    size_t n = path_parent(path, len);
+    z.s[n] = '\0';
+    AUTOCLOSE int dir = folder_beneath(f->root, n ? z.s : ".", O_PATH | O_DIRECTORY, 0);
+    z.s[n] = path[n];
+    if (dir < 0 && (errno == ENOENT || errno == ENOTDIR))
         return 0;
-    if (fd < 0 || folder_look(fd, "", out) < 0)
+    if (dir < 0 || folder_look(dir, n ? z.s + n + 1 : z.s, out) < 0)
         return folder_error(f, z.s, "looking at it");
-    if (f->folds && !folder_exact(f->root, z.s))
+    if (out->kind != STAMP_ABSENT && folder_folds(f, dir) && !folder_exact(f->root, z.s))
         *out = (struct stamp){ .kind = STAMP_ABSENT };   /* it is another's */
     return 0;
 }

@@ -43,6 +43,9 @@ int  folder_room(const struct folder *f, uint64_t bytes) MUST_CHECK;
  * (case, Unicode normalisation: names are bytes everywhere else); errors that are no evidence of absence (EIO, EACCES, ELOOP for a link in
  * the middle) are ERR_IO. */
 int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out) MUST_CHECK;
+/* What has the place of a path that folder_apply refused with ERR_DENIED: *taken is the length of the first part of the path that another
+ * file or directory answers to, *other the path of that one. ERR_NOTFOUND: nothing has it any more. */
+int folder_taken_by(const struct folder *f, const char *path, size_t len, size_t *taken, struct buf *other) MUST_CHECK;
 /* Regular files, read only. ERR_NOTFOUND; ERR_CHANGED when something else is there. */
 int folder_open_file(const struct folder *f, const char *path, size_t len, int *fd) MUST_CHECK;
 /* The same for the target of a symlink, appended to *target. */

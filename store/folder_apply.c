@@ -22,6 +22,7 @@ struct parent {
     int fd;                       /* -1: none */
     struct zpath path;
     size_t len;
+    bool folds;                   /* what answers to a name in it may have another one */
     int restore;                  /* mode, or -1 */
 };
 
@@ -120,7 +121,8 @@ static int parent_open(const struct folder *f, struct parent *p, const char *pat
         int code = folder_error(f, p->path.s, "opening the directory");
         return code == ERR_NOTFOUND ? ERR_CHANGED : code;
     }
-    if (n && f->folds && !folder_exact(f->root, p->path.s)) {
+    p->folds = folder_folds(f, p->fd);
+    if (n && p->folds && !folder_exact(f->root, p->path.s)) {
         parent_drop(p);
         return make ? name_taken(p->path.s) : err_set(ERR_CHANGED, "its directory is gone");
     }
@@ -287,7 +289,7 @@ static int run(struct batch *b, struct change *c, struct item *it)
     if (code < 0)
         return code;
     const struct spot at = spot_in(&b->to, &path);
-    if (b->f->folds && !folder_exact(at.dir, at.name)) {
+    if (b->to.folds && !folder_exact(at.dir, at.name)) {
         if (makes)
             return name_taken(path.s);
         return c->op == CHANGE_REMOVE && c->expected.kind == STAMP_ABSENT ? 0 : err_set(ERR_CHANGED, "it is gone: another has its name");

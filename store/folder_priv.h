@@ -17,7 +17,7 @@ struct folder {
     struct id group;
     uint64_t dev, ino;            /* of the root */
     int64_t granularity;
-    bool folds;                   /* the file system takes names for equal that are not the same bytes: case, Unicode normalisation */
+    bool folds;                   /* the whole file system takes names for equal that are not the same bytes: case, Unicode normalisation */
 };
 
 /* A checked path with its NUL. */
@@ -29,10 +29,12 @@ int folder_name_check(const char *name) MUST_CHECK;                             
 int folder_beneath(int dirfd, const char *path, uint64_t flags, mode_t mode);
 /* What is there, without following: 0 (ABSENT included), or -1 and errno. name "" is dirfd itself. */
 int folder_look(int dirfd, const char *name, struct stamp *out);
-/* Where names fold, what answers to a name may have another one. folder_exact: whether what is at `path` beneath dirfd has that very
- * name, and every directory above it; true as well when nothing is there, or it cannot be told. folder_folds: whether they do fold. */
+/* Where names fold, what answers to a name may have another one (folder_names.c). folder_exact: whether what is at `path` beneath dirfd has
+ * that very name, and every directory above it; true as well when nothing is there, or it cannot be told. folder_folds: whether names in
+ * the directory fold, and so may those of the directories above it. folder_root_folds: of the whole file system, by the marker. */
 bool folder_exact(int dirfd, const char *path);
-bool folder_folds(int root);
+bool folder_folds(const struct folder *f, int dir);
+bool folder_root_folds(int root);
 /* errno as a code, with the text "path: doing: why"; a link in the middle of the path is named. */
 int folder_error(const struct folder *f, const char *path, const char *doing);
 

@@ -52,12 +52,13 @@ static const char *const schema[] = {
 };
 
 /* Came later, and an older program does no harm to them: made where they are missing. */
-static const char pack_schema[] =
+static const char later_schema[] =
     "CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS piece (n INTEGER PRIMARY KEY, id BLOB NOT NULL, kind INTEGER NOT NULL, pack INTEGER NOT NULL,"
     " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT;"
     "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
-    "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> ''";
+    "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> '';"
+    "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT";
 
 static int exec(struct index *ix, const char *text)
 {
@@ -236,7 +237,7 @@ static int start(struct index *ix, const struct id *group, bool quick_check)
     if (rc == 0)
         rc = exec(ix, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
     if (rc == 0)
-        rc = exec(ix, pack_schema);
+        rc = exec(ix, later_schema);
     if (rc == 0)
         rc = index_prepare(ix);
     if (rc == 0)

@@ -113,8 +113,9 @@ int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void
 int index_local_count(struct index *ix, uint64_t *n) MUST_CHECK;
 
 /* ---- want: entries whose content or effect is not on this disk yet ----
- * WANT_INSTALL: the path's winner, to be put in place. WANT_KEEP: a loser that is live: its content goes to kept/. */
-enum want_role { WANT_INSTALL = 1, WANT_KEEP };
+ * WANT_INSTALL: the path's winner, to be put in place. WANT_KEEP: a loser that is live: its content goes to kept/. WANT_HIDE: the winner is
+ * on disk, and is to make room there for what has the same name in the eyes of the file system; it goes to kept/, and is not deleted. */
+enum want_role { WANT_INSTALL = 1, WANT_KEEP, WANT_HIDE };
 struct ix_want { int64_t entry, path, stream; uint64_t seq, size; enum want_role role; enum kind kind; struct id root; };
 int index_want_put(struct index *ix, const struct ix_want *w) MUST_CHECK;              /* insert or replace by entry */
 int index_want_get(struct index *ix, int64_t entry, struct ix_want *out) MUST_CHECK;
@@ -165,7 +166,13 @@ int index_piece_max(struct index *ix, int64_t *n) MUST_CHECK;                   
 /* ---- conflicts: paths with more than one head whose contents differ ---- */
 int index_conflict_set(struct index *ix, int64_t path, bool in_conflict) MUST_CHECK;
 int index_conflict_each(struct index *ix, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;
-int index_conflict_count(struct index *ix, uint64_t *n) MUST_CHECK;
+int index_conflict_count(struct index *ix, uint64_t *n) MUST_CHECK;                   /* clashes, too */
+
+/* ---- clashes: a path that cannot be shown, since the file system takes its name for that of another one, which is ---- */
+int index_clash_set(struct index *ix, int64_t path, int64_t other) MUST_CHECK;         /* other 0: it does not clash */
+int index_clash_get(struct index *ix, int64_t path, int64_t *other) MUST_CHECK;
+int index_clash_each(struct index *ix, int (*row)(void *, int64_t path, int64_t other), void *arg) MUST_CHECK;
+int index_clash_with(struct index *ix, int64_t other, int (*row)(void *, int64_t path, int64_t other), void *arg) MUST_CHECK;
 
 /* Regular files among the winners, and their bytes. Costs a pass over the table: the caller keeps the figures. */
 int index_totals(struct index *ix, uint64_t *files, uint64_t *bytes) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* Paths, what is on this disk, what is wanted there, conflicts. */
+/* Paths, what is on this disk, what is wanted there, conflicts, clashes of names. */
 #include "store/index_priv.h"
 
 #include <assert.h>
@@ -261,7 +261,7 @@ static int want_columns(struct query *q, struct ix_want *w)
     w->stream = q_int(q);
     w->seq = q_u64(q);
     w->size = q_u64(q);
-    w->role = (enum want_role)q_enum(q, WANT_INSTALL, WANT_KEEP);
+    w->role = (enum want_role)q_enum(q, WANT_INSTALL, WANT_HIDE);
     w->kind = (enum kind)q_enum(q, KIND_FILE, KIND_TOMBSTONE);
     w->root = q_id(q);
     return q->rc;
@@ -402,4 +402,49 @@ int index_conflict_each(struct index *ix, int (*row)(void *, int64_t path), void
 int index_conflict_count(struct index *ix, uint64_t *n)
 {
     return count(ix, Q_CONFLICT_COUNT, n);
+}
+
+/* ---- names that clash ---- */
+
+int index_clash_set(struct index *ix, int64_t path, int64_t other)
+{
+    AUTO(q_end) struct query q = q_begin(ix, other ? Q_CLASH_PUT : Q_CLASH_DEL);
+    q_put_int(&q, path);
+    if (other)
+        q_put_int(&q, other);
+    return q_run(&q);
+}
+
+int index_clash_get(struct index *ix, int64_t path, int64_t *other)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_CLASH_GET);
+    q_put_int(&q, path);
+    int rc = q_step(&q);
+    if (rc == 1)
+        *other = q_int(&q);
+    return rc == 1 ? q.rc : rc < 0 ? rc : err_set(ERR_NOTFOUND, "path %lld: its name clashes with none", (long long)path);
+}
+
+static int clash_each(struct query *q, int (*row)(void *, int64_t path, int64_t other), void *arg)
+{
+    int rc;
+    while ((rc = q_step(q)) == 1) {
+        int64_t path = q_int(q), other = q_int(q);
+        if ((rc = q->rc) != 0 || (rc = row(arg, path, other)) != 0)
+            return rc;
+    }
+    return rc;
+}
+
+int index_clash_each(struct index *ix, int (*row)(void *, int64_t path, int64_t other), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_CLASH_EACH);
+    return clash_each(&q, row, arg);
+}
+
+int index_clash_with(struct index *ix, int64_t other, int (*row)(void *, int64_t path, int64_t other), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_CLASH_WITH);
+    q_put_int(&q, other);
+    return clash_each(&q, row, arg);
 }

@@ -1,7 +1,9 @@
 """A file system that folds: names are equal when they are after Unicode normalisation and without case, and keep the spelling they were
 made with, as on ext4 with casefold, vfat, HFS+. It speaks FUSE with the kernel itself and stores everything in another directory.
 
-    foldfs.py STORE MOUNTPOINT        serves until it is unmounted
+    foldfs.py STORE MOUNTPOINT [NAME]       serves until it is unmounted
+
+With NAME only directories of that name fold, and what is made in them, as those that have the flag of ext4 with casefold; and they say so.
 
 Needs root and /dev/fuse. No leases, no hard links, one request after the other: it is for tests."""
 import ctypes
@@ -16,8 +18,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 NOREPLACE, EXCHANGE = 1, 2
 HEADER, ATTR = struct.Struct("<IIQQIIIHH"), struct.Struct("<6Q10I")
 (LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK, MKDIR, UNLINK, RMDIR, RENAME, OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT,
- OPENDIR, READDIR, RELEASEDIR, FSYNCDIR, CREATE, INTERRUPT, BATCH_FORGET, FALLOCATE, RENAME2, SYNCFS) = (
-    1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 14, 15, 16, 17, 18, 20, 25, 26, 27, 28, 29, 30, 35, 36, 42, 43, 45, 50)
+ OPENDIR, READDIR, RELEASEDIR, FSYNCDIR, CREATE, INTERRUPT, IOCTL, BATCH_FORGET, FALLOCATE, RENAME2, SYNCFS) = (
+    1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 14, 15, 16, 17, 18, 20, 25, 26, 27, 28, 29, 30, 35, 36, 39, 42, 43, 45, 50)
 
 
 def folded(name):
@@ -31,11 +33,18 @@ def checked(result):
         raise OSError(number, os.strerror(number))
 
 
+GETFLAGS, CASEFOLD = 0x80086601, 0x40000000
+
+
 class Server:
-    def __init__(self, store):
+    def __init__(self, store, only=None):
+        self.only = only and os.fsencode(only)
         self.path, self.node, self.last = {1: os.fsencode(store)}, {os.fsencode(store): 1}, 1
 
     # ---- names and nodes ----
+
+    def folds(self, directory):
+        return self.only is None or self.only in directory.split(b"/")
 
     def found(self, parent, name):
         """The path of what answers to the name in a directory; None when there is nothing."""
@@ -43,6 +52,8 @@ class Server:
         exact = os.path.join(directory, name)
         if os.path.lexists(exact):
             return exact
+        if not self.folds(directory):
+            return None
         wanted = folded(name)
         for other in os.listdir(directory):
             if folded(other) == wanted:
@@ -194,6 +205,12 @@ class Server:
     def fallocate(self, node, body):
         return b""
 
+    def ioctl(self, node, body):
+        if struct.unpack_from("<QII", body)[2] != GETFLAGS:
+            raise OSError(errno.ENOTTY, "no such request")
+        flags = CASEFOLD if self.only and self.folds(self.path[node]) else 0
+        return struct.pack("<iIII", 0, 0, 0, 0) + struct.pack("<I", flags)
+
     def statfs(self, node, body):
         v = os.statvfs(self.path[node])
         return struct.pack("<5Q4I6I", v.f_blocks, v.f_bfree, v.f_bavail, v.f_files, v.f_ffree, v.f_bsize, 255, v.f_frsize, 0, *[0] * 6)
@@ -223,7 +240,7 @@ class Server:
     requests = {LOOKUP: lookup, GETATTR: getattr, SETATTR: setattr, READLINK: readlink, SYMLINK: symlink, MKDIR: mkdir, UNLINK: unlink,
                 RMDIR: rmdir, RENAME: rename, RENAME2: rename2, OPEN: open, READ: read, WRITE: write, STATFS: statfs, RELEASE: release,
                 FSYNC: fsync, FLUSH: fsync, FSYNCDIR: fsync, SYNCFS: fsync, INIT: init, OPENDIR: opendir, READDIR: readdir,
-                RELEASEDIR: releasedir, CREATE: create, FALLOCATE: fallocate}
+                RELEASEDIR: releasedir, CREATE: create, FALLOCATE: fallocate, IOCTL: ioctl}
 
     def answer(self, code, node, body):
         if code not in self.requests:
@@ -234,12 +251,12 @@ class Server:
             return -e.errno, b""
 
 
-def serve(store, top):
+def serve(store, top, only=None):
     fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
     checked(libc.mount(b"foldfs", os.fsencode(top), b"fuse", 0, options.encode()))
     print("mounted", flush=True)
-    server = Server(store)
+    server = Server(store, only)
     while True:
         try:
             request = os.read(fd, 1 << 18)
@@ -262,4 +279,4 @@ def serve(store, top):
 
 if __name__ == "__main__":
     os.umask(0)
-    serve(sys.argv[1], sys.argv[2])
+    serve(*sys.argv[1:])

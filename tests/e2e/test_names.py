@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-from lanyard import (Skip, closing, exists, group, is_file_with, make_tree, need_root, node, path_of, random_bytes, read, same_trees, tap, test,
+from lanyard import (Skip, closing, exists, failed, group, is_file_with, make_tree, need_root, node, path_of, random_bytes, read, same_trees, tap, test,
                      tree_digest, wait_until, write)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -189,8 +189,8 @@ def ten_thousand_files_of_two_contents():
 
 # ---- one where names fold ----
 
-def folding_disk():
-    """A directory on foldfs.py."""
+def folding_disk(only=None):
+    """A directory on foldfs.py. With `only`, names fold in what is made in directories of that name, as on ext4 with casefold."""
     need_root("mounts a file system")
     if not os.path.exists("/dev/fuse"):
         raise Skip("no /dev/fuse")
@@ -199,7 +199,7 @@ def folding_disk():
     store, top = os.path.join(base, "store"), os.path.join(base, "top")
     os.mkdir(store)
     os.mkdir(top)
-    server = subprocess.Popen([sys.executable, os.path.join(HERE, "foldfs.py"), store, top], stdout=subprocess.PIPE,
+    server = subprocess.Popen([sys.executable, os.path.join(HERE, "foldfs.py"), store, top, *([only] if only else [])], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)
 
     def end():
@@ -213,10 +213,10 @@ def folding_disk():
     return top
 
 
-def with_folding():
+def with_folding(disk=None):
     """a and c tell cases apart, b does not."""
     a, b, c = node("a"), node("b"), node("c")
-    b.folder = os.path.join(folding_disk(), "folder")
+    b.folder = os.path.join(disk or folding_disk(), "folder")
     a.init().up()
     for n in (b, c):
         n.join(a.invite(), at=a.address)
@@ -227,51 +227,129 @@ def with_folding():
     return a, b, c
 
 
-def named_as_trouble(n, *paths):
+def clashes(n):
+    """{hidden path: path shown in its place} of the names that the file system of n takes for one."""
+    return {c["path"]: c["current"]["path"] for c in n.cli("conflicts", json=True) if "name" in c["reason"]}
+
+
+def hidden_behind(n, paths):
+    """Waits until one of the paths is shown on n and the other ones are listed as conflicts with it, and nothing is left to do. Returns
+    the one that is shown."""
     def look():
-        status = n.status()
-        return status["state"] == "error" and any(p in (status["error"] or "") for p in paths) and "name" in status["error"]
-    wait_until(look, 30, lambda: f"state error that names one of {paths}: {n.status()['state']} {n.status()['error']}")
+        status, found = n.status(), clashes(n)
+        shown = [p for p in paths if os.path.basename(os.fsencode(p)) in os.listdir(path_of(n.folder, os.path.dirname(p)))]
+        well = status["state"] == "idle" and status["pending"]["files"] == 0 and status["conflicts"] == len(found)
+        return well and len(shown) == 1 and found == {p: shown[0] for p in paths if p != shown[0]} and shown
+    found = wait_until(look, 60, lambda: f"one of {paths} shown, conflicts with the others: {clashes(n)} {n.status()}")
+    return os.path.basename(found[0])
 
 
 def well_again(n):
-    wait_until(lambda: n.status()["state"] == "idle" and n.status()["error"] is None, 60,
-               lambda: f"state idle by itself; it is {n.status()['state']!r}: {n.status()['error']}")
+    wait_until(lambda: n.status()["state"] == "idle" and not n.status()["conflicts"], 60,
+               lambda: f"idle without conflicts; it is {n.status()['state']!r}: {n.status()['error']}, {clashes(n)}")
 
 
-def clash(one, other):
-    a, b, c = with_folding()
+def clash(one, other, where="", disk=None):
+    """a writes one, then c the other, which is the later one and shown on b, in whatever order it has heard of them."""
+    a, b, c = with_folding(disk)
+    one, other = where + one, where + other
     write(a.folder, one, b"of a")
+    a.settle(2)
+    same_trees(a, b, c)
     write(c.folder, other, b"of c")
-    same_trees(a, c)
-    named_as_trouble(b, one, other)
+    tree = same_trees(a, c)
+    assert hidden_behind(b, (one, other)) == os.path.basename(other)
+    assert read(b.folder, other) == b"of c"
+    for n in (a, b, c):
+        n.wait(30, 2)
+    row = next(v for v in b.cli("conflicts", json=True) if v["path"] == one)
+    assert [v["path"] for v in row["losers"]] == [one] and other in row["reason"], row
+    assert b.cli("cat", one).raw == b"of a", "what is hidden cannot be read"
     write(a.folder, "meanwhile", b"goes on")
     wait_until(lambda: is_file_with(b.folder, "meanwhile", b"goes on"), 30, "another file on b")
-    shown = [p for p in (one, other) if os.fsencode(p) in os.listdir(os.fsencode(b.folder))]
-    assert len(shown) == 1, f"on b there is {shown}"
-    hidden = other if shown[0] == one else one
-    assert read(b.folder, shown[0]) == (b"of a" if shown[0] == one else b"of c")
-    tree = same_trees(a, c)
-    assert len(tree) == 3, f"b has changed what the others have: {tree}"
-    edits = len(a.cli("log", one, json=True)) + len(a.cli("log", other, json=True))
-    assert edits == 2, "b makes versions of its own"
+    b.cli("scan")
     b.kill9()
     b.up(peers=[a, c])
-    named_as_trouble(b, one, other)
-    assert same_trees(a, c) == tree
-    rename(a, hidden, "out-of-the-way")
-    well_again(b)
-    assert len(same_trees(a, b, c)) == 3
+    assert hidden_behind(b, (one, other)) == os.path.basename(other)
+    after = same_trees(a, c)
+    del after[b"meanwhile"]
+    assert after == tree, f"b has changed what the others have: {after}"
+    assert len(a.cli("log", one, json=True)) + len(a.cli("log", other, json=True)) == 2, "b makes versions of its own"
+    return a, b, c
+
+
+def all_well(*nodes):
+    for n in nodes:
+        well_again(n)
+    return same_trees(*nodes)
 
 
 @test
 def two_names_that_fold_to_one():
-    clash("Foo", "foo")
+    a, b, c = clash("Foo", "foo")
+    rename(a, "Foo", "out-of-the-way")
+    assert len(all_well(a, b, c)) == 3
 
 
 @test
 def two_names_that_are_one_when_normalised():
-    clash("caf\u00e9", "cafe\u0301")
+    a, b, c = clash("caf\u00e9", "cafe\u0301")
+    rename(b, "cafe\u0301", "out-of-the-way")      # where they are one; then the other one can be shown
+    tree = all_well(a, b, c)
+    assert set(tree) == {os.fsencode(p) for p in ("caf\u00e9", "out-of-the-way", "meanwhile")}, tree
+
+
+@test
+def a_directory_that_folds_on_a_disk_that_does_not():
+    a, b, c = clash("Foo", "foo", "d/+folds/in/", folding_disk("+folds"))
+    write(c.folder, "d/FOO", b"1")
+    write(c.folder, "d/foo", b"2")
+    assert len(same_trees(a, c)) == 8
+    wait_until(lambda: is_file_with(b.folder, "d/FOO", b"1") and is_file_with(b.folder, "d/foo", b"2"), 30, "two names beside it")
+    os.unlink(path_of(b.folder, "d/+folds/in/foo"))
+    wait_until(lambda: is_file_with(b.folder, "d/+folds/in/Foo", b"of a"), 30, "what was hidden behind it")
+    assert b"d/+folds/in/foo" not in all_well(a, b, c)
+
+
+@test
+def the_later_of_two_names_is_shown():
+    a, b, c = clash("Foo", "foo")
+    for n, name in ((a, "Foo"), (c, "foo"), (a, "Foo")):
+        write(n.folder, name, b"edited on %s" % n.name.encode())
+        same_trees(a, c)
+        wait_until(lambda: is_file_with(b.folder, name, b"edited on %s" % n.name.encode()) and hidden_behind(b, ("Foo", "foo")) == name, 60,
+                   f"{name} on b")
+    assert {b"of a", b"of c", b"edited on a", b"edited on c"} <= contents(a, b, c), "something is lost"
+    write(b.folder, "Foo", b"edited where it is shown")
+    tree = same_trees(a, c)
+    wait_until(lambda: is_file_with(a.folder, "Foo", b"edited where it is shown"), 30, "the edit on a")
+    assert hidden_behind(b, ("Foo", "foo")) == "Foo"
+    assert is_file_with(a.folder, "foo", b"edited on c"), tree
+
+
+@test
+def the_one_that_is_shown_may_be_chosen():
+    a, b, c = clash("Foo", "foo")
+    row = b.cli("conflicts", json=True)[0]
+    failed(b.cli("resolve", "Foo", "--keep", "0123-1", check=False), 1)
+    b.cli("resolve", "Foo", "--keep", row["current"]["version"])
+    tree = all_well(a, b, c)
+    assert set(tree) == {b"foo", b"meanwhile"} and read(b.folder, "foo") == b"of c", tree
+    assert [v["path"] for v in a.cli("log", "--deleted", json=True)] == ["Foo"] and b"of a" in contents(a, b, c) | kept(a, "Foo")
+
+
+@test
+def the_hidden_one_may_be_chosen():
+    a, b, c = clash("Foo", "foo")
+    row = b.cli("conflicts", json=True)[0]
+    b.cli("resolve", "foo", "--keep", row["losers"][0]["version"])
+    tree = all_well(a, b, c)
+    assert set(tree) == {b"Foo", b"meanwhile"} and read(b.folder, "Foo") == b"of a", tree
+    assert b"of c" in kept(b, "foo")
+
+
+def kept(n, path):
+    return {n.cli("cat", path, "--version", v["version"]).raw for v in n.cli("log", path, json=True) if v["kind"] == "file"}
 
 
 @test
@@ -280,20 +358,49 @@ def two_directories_whose_names_fold_to_one():
     write(a.folder, "Dir/x", b"of a")
     write(a.folder, "Dir/one", b"one")
     write(c.folder, "dir/x", b"of c")
-    write(c.folder, "dir/two", b"two")
+    write(c.folder, "dir/two", random_bytes(4, 100_000))
     tree = same_trees(a, c)
-    named_as_trouble(b, "Dir", "dir")
+    shown = hidden_behind(b, ("Dir", "dir"))
+    hidden = "dir" if shown == "Dir" else "Dir"
     write(a.folder, "meanwhile", b"goes on")
     wait_until(lambda: is_file_with(b.folder, "meanwhile", b"goes on"), 30, "another file on b")
     b.cli("scan")
+    for n in (a, b, c):
+        n.wait(30, 2)
     after = same_trees(a, c)
     del after[b"meanwhile"]
     assert after == tree, "b has changed what the others have"
-    there = [d for d in ("Dir", "dir") if os.fsencode(d) in os.listdir(os.fsencode(b.folder))]
-    assert len(there) == 1
-    rename(a, "dir" if there == ["Dir"] else "Dir", "elsewhere")
-    well_again(b)
+    assert set(os.listdir(path_of(b.folder, shown))) == {p.split(b"/")[1] for p in tree if p.startswith(os.fsencode(shown) + b"/")}
+    assert b.cli("cat", hidden + "/x").raw == read(a.folder, hidden + "/x")
+    row = b.cli("conflicts", json=True)[0]
+    done = b.cli("resolve", hidden, "--keep", row["current"]["version"], check=False)
+    failed(done, 1)
+    assert "directory" in done.err, done.err
+    write(c.folder, hidden + "/x", b"edited")
+    same_trees(a, c)
+    wait_until(lambda: b.cli("cat", hidden + "/x").raw == b"edited", 30, "the edit of what is hidden")
+    rename(a, hidden, "elsewhere")
+    all_well(a, b, c)
+
+
+@test
+def a_directory_is_shown_and_the_file_of_its_folded_name_waits():
+    a, b, c = with_folding()
+    write(a.folder, "both", random_bytes(6, 50_000))
     same_trees(a, b, c)
+    write(c.folder, "Both/in", b"in a directory")
+    tree = same_trees(a, c)
+    assert hidden_behind(b, ("both", "Both")) == "Both"
+    assert read(b.folder, "Both/in") == b"in a directory" and b.cli("cat", "both").raw == random_bytes(6, 50_000)
+    assert same_trees(a, c) == tree
+    b.down()
+    b.cli("config", "set", "history_days", "0")
+    b.up(peers=[a, c])
+    hidden_behind(b, ("both", "Both"))
+    b.cli("gc")
+    assert b.cli("log", "both", json=True)[0]["available"] == "here", "what is hidden has been given up"
+    rename(c, "Both", "apart")
+    assert set(all_well(a, b, c)) == {b"both", b"apart", b"apart/in"}
 
 
 @test
