@@ -99,8 +99,7 @@ int engine_reload(struct engine *e)
 
 /* ---- life cycle ---- */
 
-/* A small value of the index, or zeroes when it is not there yet. */
-static int load_value(struct engine *e, const char *key, void *out, size_t len)
+int engine_load_value(struct engine *e, const char *key, void *out, size_t len)
 {
     AUTO(buf_release) struct buf b = BUF_INIT(256);
     int r = index_kv_get(e->c.index, key, &b);
@@ -113,17 +112,36 @@ static int load_value(struct engine *e, const char *key, void *out, size_t len)
     return r;
 }
 
+static int toggle(void *arg, const struct ix_entry *row)
+{
+    struct engine *e = arg;
+    engine_fp_toggle(e, row->kind, &(struct dot){.sid = *engine_stream_sid(e, row->stream), .seq = row->seq});
+    return 0;
+}
+
+/* An index of before tombstones could be forgotten has none. */
+static int load_fp(struct engine *e)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(256);
+    int r = index_kv_get(e->c.index, "fp", &b);
+    if (r == ERR_NOTFOUND)
+        return index_entry_live_after(e->c.index, 0, toggle, e);
+    return r == 0 ? engine_load_value(e, "fp", &e->now.fp, sizeof e->now.fp) : r;
+}
+
 static int load(struct engine *e)
 {
     /* A new index has no continuity with streams written before: a new incarnation, named by this start's random bytes. */
     memcpy(e->inc, e->c.inst, sizeof e->inc);
-    int r = load_value(e, "inc", e->inc, sizeof e->inc);
+    int r = engine_load_value(e, "inc", e->inc, sizeof e->inc);
     if (r == 0)
-        r = load_value(e, "fp", &e->now.fp, sizeof e->now.fp);
-    if (r == 0)
-        r = load_value(e, "hlc", &e->now.hlc, sizeof e->now.hlc);
+        r = engine_load_value(e, "hlc", &e->now.hlc, sizeof e->now.hlc);
     if (r == 0)
         r = engine_reload(e);
+    if (r == 0)
+        r = load_fp(e);
+    if (r == 0)
+        r = forget_load_vectors(e);
     if (r == 0)
         r = index_totals(e->c.index, &e->now.files, &e->now.bytes);
     return r;
@@ -153,6 +171,7 @@ void engine_free(struct engine **pe)
         sidmap_clear(&e->peer[i].asked);
         sidmap_clear(&e->peer[i].refused);
         sidmap_clear(&e->peer[i].told);
+        buf_release(&e->peer[i].unsaved);
     }
     free(e->peer);
     forget_streams(e);

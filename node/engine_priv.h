@@ -8,7 +8,8 @@
  *   engine_fork.c    streams with two histories
  *   engine_probe.c   where two histories part
  *   engine_clock.c   clocks that are years wrong
- *   engine_snapshot.c names for vectors, and what was there at one */
+ *   engine_snapshot.c names for vectors, and what was there at one
+ *   engine_forget.c  what is dead and old goes */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
 
@@ -25,7 +26,9 @@ struct stream { struct ix_stream row; };
 struct peer_vec {
     struct id dev;
     struct vec vec;
-    bool have, online;
+    bool have, online;               /* have: it has shown vec since we have been running */
+    bool shown;                      /* it has shown vec, perhaps before: what everybody knows must survive our restarts */
+    struct buf unsaved;              /* that vector, when the index has an older one */
     struct sidmap asked;             /* streams that it is being asked for: no other peer is meanwhile */
     struct sidmap refused;           /* streams not to be asked of it until engine_forgive */
     struct sidmap told;              /* streams of which it has been sent the proof of a fork */
@@ -66,6 +69,8 @@ struct stream *engine_stream_by_sid(struct engine *e, const struct sid *sid);
 int  engine_stream_add(struct engine *e, const struct id *dev, const uint8_t inc[static 8], struct stream **out) MUST_CHECK;
 int  engine_own_stream(struct engine *e, struct stream **out) MUST_CHECK;   /* begins one when there is none */
 int  engine_reload(struct engine *e) MUST_CHECK;
+/* A small value of the index; left as it is when it is not there yet. */
+int  engine_load_value(struct engine *e, const char *key, void *out, size_t len) MUST_CHECK;
 
 /* engine_self.c */
 void engine_begin_incarnation(struct engine *e);
@@ -95,6 +100,14 @@ void probe_suspect(struct engine *e, const struct vec *v);           /* the same
 /* A change set against what we have of its stream: 0 = no contradiction; 1 = there was one, and it has been proved or is being looked for. */
 int  probe_compare(struct engine *e, const struct id *from, const struct cs *cs, const struct header *h, uint64_t wall_ms) MUST_CHECK;
 
+/* engine_sync.c; valid until the next one is added */
+struct peer_vec *engine_peer_find(struct engine *e, const struct id *dev);
+struct peer_vec *engine_peer(struct engine *e, const struct id *dev);
+
+/* engine_forget.c */
+int  forget_load_vectors(struct engine *e) MUST_CHECK;
+void forget_note_vector(struct peer_vec *p, const struct vec *v, const void *blob, size_t len);   /* before it takes the place of p->vec */
+
 /* engine_state.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
 struct versions { struct vers *v; size_t n, cap; struct engine *e; };
@@ -117,6 +130,8 @@ int  state_left(struct engine *e, int64_t path) MUST_CHECK;
 int  state_needs_keep(struct engine *e, const struct vers *v, bool *needs) MUST_CHECK;
 /* engine_clash.c: what was at `other` is no longer on this disk: the names that were hidden behind it are wanted there again. */
 int  clash_over(struct engine *e, int64_t other) MUST_CHECK;
+/* One more head, or one less. */
+void engine_fp_toggle(struct engine *e, enum kind kind, const struct dot *d);
 /* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. */
 int  state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id) MUST_CHECK;
 
@@ -131,5 +146,7 @@ bool may_write(const struct engine *e);                /* engine_self.c: this de
 /* engine_snapshot.c: an entry was put at that path, or all may be different after a rollback (path NULL). */
 void snapshots_changed(struct engine *e, const struct bytes *path);
 void snapshots_release(struct engine *e);
+/* The versions that the vector covers, heads first; the number of heads. Those that supersede each other in a circle are all heads. */
+size_t snapshot_heads(struct versions *vs, const struct dots *vector, const struct version **out);
 
 #endif

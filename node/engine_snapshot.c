@@ -237,8 +237,7 @@ int engine_changed_since(struct engine *e, const struct dots *vector, bool *chan
 
 bool engine_is_own(const struct engine *e, const struct id *dev) { return id_eq(&e->c.keys->dev, dev); }
 
-/* The versions that the vector covers, heads first; the number of heads. Those that supersede each other in a circle are all heads. */
-static size_t heads_at(struct versions *vs, const struct dots *vector, const struct version **out)
+size_t snapshot_heads(struct versions *vs, const struct dots *vector, const struct version **out)
 {
     size_t n = 0;
     for (size_t i = 0; i < vs->n; i++)
@@ -256,7 +255,7 @@ int engine_state_at(struct engine *e, int64_t path, const struct dots *const *ve
         return r;
     AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
     for (size_t i = 0; i < n; i++) {
-        size_t k = heads_at(&vs, vector[i], heads);
+        size_t k = snapshot_heads(&vs, vector[i], heads);
         out[i] = k ? vers_of(heads[merge_winner(heads, k)])->row : (struct ix_entry){0};
         out[i].raw = (struct bytes){0};
     }
@@ -298,7 +297,7 @@ static int load_pins(struct engine *e, int64_t path)
         return r;
     AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
     for (size_t i = 0; i < n; i++)
-        for (size_t k = heads_at(&vs, &all[i].vector, heads); k > 0; k--)
+        for (size_t k = snapshot_heads(&vs, &all[i].vector, heads); k > 0; k--)
             pin(&e->pins, vers_of(heads[k - 1])->row.id);
     e->pins.path = path;
     return 0;

@@ -75,9 +75,12 @@ size_t versions_heads(struct versions *vs, const struct version **heads, struct 
 
 /* ---- figures ---- */
 
-static void fp_toggle(struct engine *e, const struct dot *d)
+/* Tombstones do not count: who has forgotten one agrees with who has not. */
+void engine_fp_toggle(struct engine *e, enum kind kind, const struct dot *d)
 {
     uint8_t seq[8];
+    if (kind == KIND_TOMBSTONE)
+        return;
     for (int i = 0; i < 8; i++)
         seq[i] = (uint8_t)(d->seq >> (8 * i));
     uint8_t in[SID_LEN + sizeof seq];
@@ -225,7 +228,7 @@ static int update_live(struct engine *e, struct versions *vs, struct vers **head
         int r = index_entry_set_live(e->c.index, vs->v[i].row.id, live);
         if (r < 0)
             return r;
-        fp_toggle(e, &vs->v[i].ent.v.dot);
+        engine_fp_toggle(e, vs->v[i].row.kind, &vs->v[i].ent.v.dot);
     }
     return 0;
 }
@@ -280,7 +283,7 @@ int state_withdraw(struct engine *e, int64_t entry)
     if (r == 0)
         r = index_path_get(e->c.index, v.row.path, NULL, &winner);
     if (r == 0 && v.row.live && (r = index_entry_set_live(e->c.index, entry, false)) == 0)
-        fp_toggle(e, &v.ent.v.dot);
+        engine_fp_toggle(e, v.row.kind, &v.ent.v.dot);
     if (r == 0 && winner == entry) {
         count(e, &v, -1);
         r = index_path_set_winner(e->c.index, v.row.path, 0);
@@ -301,7 +304,7 @@ int state_put(struct engine *e, const struct stream *s, const struct entry *ent,
     if (r < 0)
         return r;
     snapshots_changed(e, &ent->path);
-    fp_toggle(e, &ent->v.dot);
+    engine_fp_toggle(e, ent->kind, &ent->v.dot);
     e->now.hlc = hlc_seen(e->now.hlc, ent->v.hlc);
     *id = row.id;
     return 0;

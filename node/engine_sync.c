@@ -11,7 +11,7 @@
 
 /* ---- vectors ---- */
 
-static struct peer_vec *peer_find(struct engine *e, const struct id *dev)
+struct peer_vec *engine_peer_find(struct engine *e, const struct id *dev)
 {
     for (size_t i = 0; i < e->npeer; i++)
         if (id_eq(&e->peer[i].dev, dev))
@@ -19,13 +19,13 @@ static struct peer_vec *peer_find(struct engine *e, const struct id *dev)
     return NULL;
 }
 
-static struct peer_vec *peer_get(struct engine *e, const struct id *dev)
+struct peer_vec *engine_peer(struct engine *e, const struct id *dev)
 {
-    struct peer_vec *p = peer_find(e, dev);
+    struct peer_vec *p = engine_peer_find(e, dev);
     if (p)
         return p;
     e->peer = xrealloc(e->peer, e->npeer + 1, sizeof *e->peer);
-    e->peer[e->npeer] = (struct peer_vec){.dev = *dev};
+    e->peer[e->npeer] = (struct peer_vec){.dev = *dev, .unsaved = BUF_INIT(LIMIT_BODY)};
     return &e->peer[e->npeer++];
 }
 
@@ -33,11 +33,11 @@ void engine_online(struct engine *e, const struct id *dev, bool online)
 {
     if (!group_find(e->c.group, dev))
         return;
-    peer_get(e, dev)->online = online;
+    engine_peer(e, dev)->online = online;
     if (!online) {
         engine_fetch_done(e, dev);
         probe_forget(e, dev);
-        sidmap_clear(&peer_get(e, dev)->told);
+        sidmap_clear(&engine_peer(e, dev)->told);
     }
 }
 
@@ -56,11 +56,12 @@ int engine_vector(struct engine *e, const void *blob, size_t len, const struct i
         vec_release(&v);
         return err_set(m ? ERR_DENIED : ERR_AGAIN, "vector: its device is not (yet) a member of this group");
     }
-    struct peer_vec *p = peer_get(e, &v.dev);
+    struct peer_vec *p = engine_peer(e, &v.dev);
     if (p->have && memcmp(p->vec.inst, v.inst, sizeof v.inst) == 0 && v.ctr <= p->vec.ctr) {
         vec_release(&v);
         return 0;
     }
+    forget_note_vector(p, &v, blob, len);
     vec_release(&p->vec);
     p->vec = v;
     p->have = true;
@@ -71,7 +72,7 @@ int engine_vector(struct engine *e, const void *blob, size_t len, const struct i
 
 bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n)
 {
-    const struct peer_vec *p = peer_find(e, dev);
+    const struct peer_vec *p = engine_peer_find(e, dev);
     if (!p || !p->have)
         return false;
     *ctl_n = p->vec.ctl_n;
@@ -86,7 +87,7 @@ static bool waits_for(const struct engine *e, const struct id *author)
 
 bool engine_have_all_of(struct engine *e, const struct id *dev)
 {
-    const struct peer_vec *p = peer_find(e, dev);
+    const struct peer_vec *p = engine_peer_find(e, dev);
     if (!p || !p->have)
         return false;
     for (size_t i = 0; i < p->vec.nstream; i++) {
@@ -101,7 +102,7 @@ bool engine_have_all_of(struct engine *e, const struct id *dev)
 
 bool engine_has_all_of_us(struct engine *e, const struct id *dev)
 {
-    const struct peer_vec *p = peer_find(e, dev);
+    const struct peer_vec *p = engine_peer_find(e, dev);
     if (!p || !p->have)
         return false;
     for (size_t i = 0; i < e->nstream; i++) {
@@ -115,7 +116,7 @@ bool engine_has_all_of_us(struct engine *e, const struct id *dev)
 
 uint64_t engine_missing_at(struct engine *e, const struct id *dev)
 {
-    const struct peer_vec *p = peer_find(e, dev);
+    const struct peer_vec *p = engine_peer_find(e, dev);
     uint64_t n = 0;
     for (size_t i = 0; i < e->nstream; i++) {
         const struct ix_stream *row = &e->stream[i]->row;
@@ -163,7 +164,7 @@ void engine_forgive(struct engine *e)
 
 void engine_fetch_done(struct engine *e, const struct id *dev)
 {
-    struct peer_vec *p = peer_find(e, dev);
+    struct peer_vec *p = engine_peer_find(e, dev);
     if (p)
         sidmap_clear(&p->asked);
 }
@@ -176,7 +177,7 @@ static void refuse_asked(void *arg, const struct sid *sid, void *value)
 
 void engine_fetch_failed(struct engine *e, const struct id *dev)
 {
-    struct peer_vec *p = peer_find(e, dev);
+    struct peer_vec *p = engine_peer_find(e, dev);
     if (!p)
         return;
     sidmap_each(&p->asked, refuse_asked, p);
@@ -300,7 +301,7 @@ static int take_items(struct engine *e, const struct stream *s, const struct hea
         cs_item_next(&m, &index, &it);
         int r;
         if (it.pruned)
-            r = index_pruned_put(e->c.index, &(struct ix_pruned){s->row.id, h->first + it.index, it.count, it.hash});
+            r = index_pruned_put(e->c.index, &(struct ix_pruned){s->row.id, h->first + it.index, it.count, false, it.hash});
         else
             r = take_entry(e, s, h, &it, &path[n++]);
         if (r < 0)
@@ -385,7 +386,7 @@ int engine_change_sets(struct engine *e, const struct id *from, const void *body
         if (good > 0 && (r = take_one(e, &cs, &h)) == 0)
             total += (int)h.count;
         total += forked;
-        if (good < 0 && refuse_stream(peer_get(e, from), &h.sid))
+        if (good < 0 && refuse_stream(engine_peer(e, from), &h.sid))
             wrong = good;
     }
     if (r >= 0)

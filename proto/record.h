@@ -171,7 +171,7 @@ struct vec {
     struct id ctl_hash;
     uint16_t port;
     struct vec_stream *stream; size_t nstream;    /* owned */
-    struct id fp;                 /* XOR of BLAKE2b-256(sid | seq LE) over all heads of all paths: the audit of the live state */
+    struct id fp;                 /* XOR of BLAKE2b-256(sid | seq LE) over the heads of all paths that are no tombstones: the audit of the live state */
     struct bytes reqs; uint32_t nreqs;            /* borrowed */
     uint64_t load;
 };

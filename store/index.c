@@ -26,7 +26,7 @@ static const char *const schema[] = {
     "CREATE TABLE header (stream INTEGER, first INTEGER, count INTEGER NOT NULL, rec BLOB NOT NULL, sig BLOB NOT NULL,"
     " PRIMARY KEY (stream, first)) STRICT, WITHOUT ROWID",
     "CREATE TABLE pruned (stream INTEGER, first INTEGER, count INTEGER NOT NULL, hash BLOB NOT NULL,"
-    " PRIMARY KEY (stream, first)) STRICT, WITHOUT ROWID",
+    " own INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (stream, first)) STRICT, WITHOUT ROWID",
     "CREATE TABLE path (id INTEGER PRIMARY KEY, winner INTEGER NOT NULL, name BLOB NOT NULL UNIQUE) STRICT",
     "CREATE TABLE entry (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, path INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " live INTEGER NOT NULL, kind INTEGER NOT NULL, hlc INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB,"
@@ -58,7 +58,9 @@ static const char later_schema[] =
     " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT;"
     "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
     "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> '';"
-    "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT";
+    "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX IF NOT EXISTS kept_path ON kept (path);"
+    "CREATE INDEX IF NOT EXISTS entry_dead ON entry (path, hlc) WHERE (live = 0 OR kind = 4)";
 
 static int exec(struct index *ix, const char *text)
 {
@@ -208,6 +210,15 @@ static int check_content(struct index *ix, const struct id *group, bool quick_ch
     return rc == 0 && faults ? foreign(ix->path, "failed its integrity check") : rc;
 }
 
+/* An index from before anything was forgotten: its runs are what others said, and its fingerprint counts tombstones: it is made anew. */
+static int add_own(struct index *ix)
+{
+    int64_t there;
+    int rc = ask(ix, "SELECT count(*) FROM pragma_table_info('pruned') WHERE name = 'own'", &there);
+    return rc != 0 || there ? rc : exec(ix, "BEGIN; ALTER TABLE pruned ADD COLUMN own INTEGER NOT NULL DEFAULT 0;"
+                                            "DELETE FROM kv WHERE key = 'fp'; COMMIT");
+}
+
 static int load_wanted(struct index *ix)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_WANT_SIZES);
@@ -238,6 +249,8 @@ static int start(struct index *ix, const struct id *group, bool quick_check)
         rc = exec(ix, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
     if (rc == 0)
         rc = exec(ix, later_schema);
+    if (rc == 0)
+        rc = add_own(ix);
     if (rc == 0)
         rc = index_prepare(ix);
     if (rc == 0)

@@ -57,10 +57,12 @@ struct ix_header { int64_t stream; uint64_t first; uint32_t count; struct bytes 
 int index_header_put(struct index *ix, const struct ix_header *h) MUST_CHECK;
 /* The headers that cover from..to, in order. */
 int index_header_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_header *), void *arg) MUST_CHECK;
-/* Pruned runs: leaves first..first+count-1 (numbers in the stream) of which only the subtree's hash is held. A run
- * replaces the runs that lie within it. Runs and headers are at most LIMIT_CS_COUNT long. */
-struct ix_pruned { int64_t stream; uint64_t first; uint32_t count; struct id hash; };
+/* Pruned runs: leaves first..first+count-1 (numbers in the stream) of which only the subtree's hash is held. own: this device has
+ * forgotten them itself; else another one says that they may be. A run replaces the runs that lie within it. Runs and headers are at most
+ * LIMIT_CS_COUNT long. */
+struct ix_pruned { int64_t stream; uint64_t first; uint32_t count; bool own; struct id hash; };
 int index_pruned_put(struct index *ix, const struct ix_pruned *p) MUST_CHECK;
+int index_pruned_del(struct index *ix, int64_t stream, uint64_t first, uint32_t count) MUST_CHECK;    /* those that lie within */
 int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_pruned *), void *arg) MUST_CHECK;
 
 /* ---- paths; winner = the entry that should be on disk, 0 = none known ---- */
@@ -75,6 +77,8 @@ int index_path_each(struct index *ix, const char *dir, size_t len, bool live_onl
 int index_path_each_after(struct index *ix, const char *dir, size_t len, const char *after, size_t afterlen,
                           int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg) MUST_CHECK;
 int index_path_max(struct index *ix, int64_t *max) MUST_CHECK;                          /* greatest path id, for bitmaps */
+/* Unless something refers to it: an entry, what is on disk, kept or wanted. The greatest id always stays, so that none is used twice. */
+int index_path_del(struct index *ix, int64_t id) MUST_CHECK;
 
 /* ---- entries; live = head (nothing supersedes it) ---- */
 struct ix_entry {
@@ -89,6 +93,11 @@ int index_entry_put(struct index *ix, struct ix_entry *e) MUST_CHECK;           
 int index_entry_get(struct index *ix, int64_t id, struct ix_entry *out, struct buf *raw) MUST_CHECK;  /* raw may be NULL: then raw is empty */
 int index_entry_at(struct index *ix, int64_t stream, uint64_t seq, struct ix_entry *out, struct buf *raw) MUST_CHECK;
 int index_entry_set_live(struct index *ix, int64_t id, bool live) MUST_CHECK;
+int index_entry_del(struct index *ix, int64_t id) MUST_CHECK;
+int index_entry_live_after(struct index *ix, int64_t id, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;  /* live ones, by id */
+/* Paths behind one, by id, that have an entry that is dead or a tombstone and older than hlc: the only ones of which something can be
+ * forgotten. */
+int index_entry_old_paths(struct index *ix, int64_t after_path, uint64_t hlc, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;
 int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* newest id first */
 int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* by seq */
 int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;   /* newest id first; no snapshots, as below */
@@ -137,6 +146,7 @@ struct ix_kept { int64_t id, path, entry; /* entry 0: content of a local state t
 int index_kept_put(struct index *ix, struct ix_kept *k) MUST_CHECK;                    /* sets k->id */
 int index_kept_del(struct index *ix, int64_t id) MUST_CHECK;
 int index_kept_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
+int index_kept_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 int index_kept_nameless(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK; /* root ID_NONE; by id */
 int index_kept_each(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;         /* oldest first */
 

@@ -121,6 +121,13 @@ int index_kept_by_root(struct index *ix, const struct id *root, int (*row)(void 
     return kept_each(&q, row, arg);
 }
 
+int index_kept_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_OF_PATH);
+    q_put_int(&q, path);
+    return kept_each(&q, row, arg);
+}
+
 int index_kept_nameless(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_NAMELESS);

@@ -87,19 +87,19 @@ int index_header_each(struct index *ix, int64_t stream, uint64_t from, uint64_t 
     return rc;
 }
 
-static int pruned_del_within(struct index *ix, const struct ix_pruned *p)
+int index_pruned_del(struct index *ix, int64_t stream, uint64_t first, uint32_t count)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_PRUNED_DEL);
-    q_put_int(&q, p->stream);
-    q_put_seq(&q, p->first);
-    q_put_seq(&q, p->first + p->count);
+    q_put_int(&q, stream);
+    q_put_seq(&q, first);
+    q_put_seq(&q, first + count);
     return q_run(&q);
 }
 
 int index_pruned_put(struct index *ix, const struct ix_pruned *p)
 {
     assert(p->count >= 1 && p->count <= LIMIT_CS_COUNT);
-    int rc = pruned_del_within(ix, p);
+    int rc = index_pruned_del(ix, p->stream, p->first, p->count);
     if (rc != 0)
         return rc;
     AUTO(q_end) struct query q = q_begin(ix, Q_PRUNED_PUT);
@@ -107,6 +107,7 @@ int index_pruned_put(struct index *ix, const struct ix_pruned *p)
     q_put_seq(&q, p->first);
     q_put_int(&q, p->count);
     q_put_bytes(&q, p->hash.b, sizeof p->hash.b);
+    q_put_int(&q, p->own);
     return q_run(&q);
 }
 
@@ -121,6 +122,7 @@ int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t 
         p.first = q_u64(&q);
         p.count = (uint32_t)q_enum(&q, 1, LIMIT_CS_COUNT);
         q_exact(&q, p.hash.b, sizeof p.hash.b);
+        p.own = q_enum(&q, 0, 1);
         if ((rc = q.rc) != 0 || (rc = row(arg, &p)) != 0)
             return rc;
     }
@@ -209,6 +211,34 @@ int index_entry_set_live(struct index *ix, int64_t id, bool live)
     q_put_int(&q, live);
     q_put_int(&q, id);
     return q_run_found(&q);
+}
+
+int index_entry_del(struct index *ix, int64_t id)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_DEL);
+    q_put_int(&q, id);
+    return q_run(&q);
+}
+
+int index_entry_live_after(struct index *ix, int64_t id, int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_LIVE_AFTER);
+    q_put_int(&q, id);
+    return entry_each(&q, row, arg);
+}
+
+int index_entry_old_paths(struct index *ix, int64_t after_path, uint64_t hlc, int (*row)(void *, int64_t path), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_OLD_PATHS);
+    q_put_int(&q, after_path);
+    q_put_bound(&q, hlc);
+    int rc;
+    while ((rc = q_step(&q)) == 1) {
+        int64_t path = q_int(&q);
+        if ((rc = q.rc) != 0 || (rc = row(arg, path)) != 0)
+            return rc;
+    }
+    return rc;
 }
 
 int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg)

@@ -26,8 +26,8 @@ static const char *const sql[Q_COUNT] = {
     [Q_HEADER_EACH] = "SELECT first, count, rec, sig FROM header"
                       " WHERE stream = ? AND first > ? AND first + count > ? AND first <= ? ORDER BY first",
     [Q_PRUNED_DEL] = "DELETE FROM pruned WHERE stream = ?1 AND first >= ?2 AND first < ?3 AND first + count <= ?3",
-    [Q_PRUNED_PUT] = "INSERT INTO pruned VALUES (?, ?, ?, ?)",
-    [Q_PRUNED_EACH] = "SELECT first, count, hash FROM pruned"
+    [Q_PRUNED_PUT] = "INSERT INTO pruned VALUES (?, ?, ?, ?, ?)",
+    [Q_PRUNED_EACH] = "SELECT first, count, hash, own FROM pruned"
                       " WHERE stream = ? AND first > ? AND first + count > ? AND first <= ? ORDER BY first",
     [Q_ENTRY_PUT] = "INSERT INTO entry VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_ENTRY_GET] = "SELECT " ENTRY "WHERE id = ?",
@@ -40,6 +40,9 @@ static const char *const sql[Q_COUNT] = {
                         " WHERE " OF_FOLDER "ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
     [Q_ENTRY_DELETED] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.id = p.winner"
                         " WHERE e.kind = 4 AND " OF_FOLDER "ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
+    [Q_ENTRY_DEL] = "DELETE FROM entry WHERE id = ?",
+    [Q_ENTRY_LIVE_AFTER] = "SELECT " ENTRY "WHERE id > ? AND live = 1 ORDER BY id",
+    [Q_ENTRY_OLD_PATHS] = "SELECT DISTINCT path FROM entry WHERE (live = 0 OR kind = 4) AND path > ? AND hlc < ? ORDER BY path",
     [Q_PATH_FIND] = "SELECT id FROM path WHERE name = ?",
     [Q_PATH_ADD] = "INSERT INTO path VALUES (NULL, 0, ?)",
     [Q_PATH_GET] = "SELECT name, winner FROM path WHERE id = ?",
@@ -48,6 +51,10 @@ static const char *const sql[Q_COUNT] = {
     [Q_PATH_EACH_LIVE] = "SELECT p.id, p.name, p.winner FROM path p CROSS JOIN entry e ON e.id = p.winner"
                          " WHERE p.name > ? AND p.name < ? AND e.kind < 4 ORDER BY p.name",
     [Q_PATH_MAX] = "SELECT coalesce(max(id), 0) FROM path",
+    [Q_PATH_DEL] = "DELETE FROM path WHERE id = ?1 AND id < (SELECT max(id) FROM path)"
+                   " AND NOT EXISTS (SELECT 1 FROM entry WHERE path = ?1) AND NOT EXISTS (SELECT 1 FROM local WHERE path = ?1)"
+                   " AND NOT EXISTS (SELECT 1 FROM kept WHERE path = ?1) AND NOT EXISTS (SELECT 1 FROM want WHERE path = ?1)"
+                   " AND NOT EXISTS (SELECT 1 FROM conflict WHERE path = ?1)",
     [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind = 1",
     [Q_LOCAL_PUT] = "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_LOCAL_GET] = "SELECT " LOCAL " FROM local l WHERE path = ?",
@@ -85,6 +92,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_PUT] = "INSERT INTO kept VALUES (NULL, ?, ?, ?, ?, ?, ?)",
     [Q_KEPT_DEL] = "DELETE FROM kept WHERE id = ?",
     [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE root = ?",
+    [Q_KEPT_OF_PATH] = "SELECT " KEPT "WHERE path = ? ORDER BY id",
     [Q_KEPT_NAMELESS] = "SELECT " KEPT "WHERE id > ? AND root IS NULL ORDER BY id",
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
     [Q_KEPT_NAMED] = "SELECT " KEPT "WHERE name = ? AND name <> ''",

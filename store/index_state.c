@@ -71,6 +71,13 @@ int index_path_get(struct index *ix, int64_t id, struct buf *name, int64_t *winn
     return q.rc;
 }
 
+int index_path_del(struct index *ix, int64_t id)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_PATH_DEL);
+    q_put_int(&q, id);
+    return q_run(&q);
+}
+
 int index_path_set_winner(struct index *ix, int64_t id, int64_t winner)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_PATH_SET_WINNER);

@@ -138,6 +138,80 @@ static void test_many_pruned_runs(void)
     }
 }
 
+/* The greatest subtrees of which every leaf is in the set, by the definition. */
+static size_t greatest(const bool *in, struct merkle_item *item, uint32_t first, uint32_t n)
+{
+    bool all = true;
+    for (uint32_t i = first; i < first + n; i++)
+        all = all && in[i];
+    if (all || n == 1) {
+        item[0] = (struct merkle_item){ first, n, naive(first, n) };
+        return all;
+    }
+    uint32_t k = 1;
+    while (2 * k < n)
+        k = 2 * k;
+    size_t used = greatest(in, item, first, k);
+    return used + greatest(in, item + used, first + k, n - k);
+}
+
+static void test_merge(void)
+{
+    uint64_t seed = 5;
+    for (int run = 0; run < 500; run++) {
+        uint32_t n = 1 + (uint32_t)(t_rand(&seed) % MOST);
+        bool in[MOST] = { false };
+        struct merkle_item item[MOST], want[MOST];
+        size_t used = 0, most = t_rand(&seed) % 4;
+        for (uint32_t i = 0; i < n; i++)
+            if ((in[i] = most == 0 || t_rand(&seed) % (1 + most) != 0))
+                item[used++] = (struct merkle_item){ i, 1, leaves[i] };
+        size_t nwant = greatest(in, want, 0, n);
+        EQ_U(merkle_merge(item, used, n), nwant);
+        for (size_t i = 0; i < nwant; i++) {
+            EQ_U(item[i].first, want[i].first);
+            EQ_U(item[i].count, want[i].count);
+            CHECK(id_eq(&item[i].hash, &want[i].hash));
+        }
+        EQ_U(merkle_merge(item, nwant, n), nwant);
+    }
+}
+
+static void test_tree_proofs(void)
+{
+    uint64_t seed = 6;
+    struct id tree[2 * MOST], proof[MERKLE_PROOF_MAX], plain[MERKLE_PROOF_MAX];
+    for (int run = 0; run < 300; run++) {
+        uint32_t n = 1 + (uint32_t)(t_rand(&seed) % MOST);
+        struct merkle_item item[MOST];
+        size_t used = random_items(&seed, item, 0, n);
+        OK(merkle_tree(item, used, n, tree));
+        for (size_t i = 0; i < used; i++) {
+            if (item[i].count > 1)
+                continue;
+            size_t len = merkle_tree_proof(tree, n, item[i].first, proof);
+            EQ_U(len, merkle_proof(leaves, n, item[i].first, plain));
+            EQ_MEM(proof, plain, len * sizeof *proof);
+        }
+        EQ_I(merkle_tree(item, used - 1, n, tree), ERR_BAD);
+    }
+}
+
+static void test_siblings(void)
+{
+    struct id proof[MERKLE_PROOF_MAX];
+    for (uint32_t n = 1; n <= MOST; n++)
+        for (uint32_t i = 0; i < n; i++) {
+            struct merkle_item s[MERKLE_PROOF_MAX];
+            size_t len = merkle_proof(leaves, n, i, proof);
+            EQ_U(merkle_siblings(i, n, s), len);
+            for (size_t k = 0; k < len; k++) {
+                struct id hash = naive(s[k].first, s[k].count);
+                CHECK(id_eq(&hash, &proof[k]));
+            }
+        }
+}
+
 static void test_bad_tilings(void)
 {
     struct id root;
@@ -208,6 +282,9 @@ int main(void)
     RUN(test_roots);
     RUN(test_pruned_runs);
     RUN(test_many_pruned_runs);
+    RUN(test_merge);
+    RUN(test_tree_proofs);
+    RUN(test_siblings);
     RUN(test_bad_tilings);
     RUN(test_proofs);
     RUN(test_proof_shape);

@@ -1,0 +1,92 @@
+/* Three engines (t_engine.h) that forget. */
+#ifndef TESTS_T_FORGET_H
+#define TESTS_T_FORGET_H
+
+#include "tests/unit/t_engine.h"
+
+/* What ended before that time goes. */
+static inline uint64_t forget(struct world *w, size_t i, uint64_t before)
+{
+    struct engine *e = w->d[i].e;
+    uint64_t total = 0, n;
+    int64_t path = 0;
+    do {
+        must(engine_begin(e));
+        must(engine_forget_old(e, before, &path, &n));
+        commit(w, i);
+        total += n;
+    } while (path);
+    return total;
+}
+static inline uint64_t forget_all(struct world *w, size_t i) { return forget(w, i, w->wall + 1); }
+
+/* They hear of each other's news, and of what the others know of that. */
+static inline void everybody_hears(struct world *w)
+{
+    for (int round = 0; round < 3; round++)
+        for (size_t from = 0; from < DEVICES; from++)
+            for (size_t to = 0; to < DEVICES; to++)
+                if (from != to)
+                    pull_entries(w, from, to);
+    for (size_t i = 0; i < DEVICES; i++)
+        install(w, i);
+}
+
+static inline int count_entry(void *arg, const struct ix_entry *row) { (void)row; ++*(size_t *)arg; return 0; }
+
+static inline size_t entries_of(struct world *w, size_t i, const char *path)
+{
+    int64_t id;
+    size_t n = 0;
+    if (index_path_id(w->d[i].ix, path, strlen(path), false, &id) == 0)
+        must(index_entry_each_of_path(w->d[i].ix, id, count_entry, &n));
+    return n;
+}
+
+static inline bool has_path(struct world *w, size_t i, const char *path)
+{
+    int64_t id;
+    return index_path_id(w->d[i].ix, path, strlen(path), false, &id) == 0;
+}
+
+static inline void same_fingerprint(struct world *w, size_t i, size_t k)
+{
+    CHECK(id_eq(&w->d[i].e->now.fp, &w->d[k].e->now.fp));
+}
+
+struct counted { size_t n, leaves, own; };
+static inline int count_run(void *arg, const struct ix_pruned *p)
+{
+    struct counted *c = arg;
+    c->n++;
+    c->leaves += p->count;
+    c->own += p->own;
+    return 0;
+}
+
+static inline struct counted runs_of(struct world *w, size_t i, size_t author)
+{
+    struct counted c = {0};
+    const struct stream *s = engine_stream_by_sid(w->d[i].e, engine_own_sid(w->d[author].e));
+    CHECK(s);
+    must(index_pruned_each(w->d[i].ix, s->row.id, 0, UINT64_MAX, count_run, &c));
+    return c;
+}
+
+/* A fresh device in the place of one that is gone, with the same keys. */
+static inline void restart_empty(struct world *w, size_t i)
+{
+    engine_free(&w->d[i].e);
+    index_close(&w->d[i].ix);
+    device_start(w, i, (uint8_t)(0x80 + i));
+}
+
+static inline void restart(struct world *w, size_t i)
+{
+    struct engine_config c = {.index = w->d[i].ix, .group = &w->group, .keys = w->d[i].keys};
+    memset(c.inst, 0x40 + (int)i, sizeof c.inst);
+    engine_free(&w->d[i].e);
+    must(engine_new(&c, &w->d[i].e));
+}
+
+#endif
