@@ -124,7 +124,7 @@ static void restore_run(struct job *j)
 static int record_kept(struct node *n, void *arg)
 {
     const struct restore *c = arg;
-    bool known = c->have_local && c->w.code == 0;
+    bool known = c->have_local && !c->local.apart && c->w.code == 0;
     int64_t path = 0;
     int r = index_path_id(n->index, c->to, c->tolen, false, &path);
     if (r < 0 && r != ERR_NOTFOUND)

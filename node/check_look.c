@@ -172,7 +172,7 @@ static int choose_file(void *arg, const struct ix_local *l)
     struct ix_entry row;
     AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
     j->k->cursor = l->path;
-    if (l->stamp.kind != STAMP_FILE || !l->settled || !l->entry)
+    if (l->stamp.kind != STAMP_FILE || !l->settled || !l->entry || l->apart)
         return 0;
     int r = index_entry_get(j->k->c.index, l->entry, &row, NULL);
     if (r == 0)

@@ -110,7 +110,7 @@ static struct ix_want want_of(const struct vers *v, enum want_role role)
 static int as_on_disk(const struct vers *w, const struct ix_local *l, const struct vers *on_disk)
 {
     return on_disk && entry_same(&w->ent, &on_disk->ent) && l->stamp.mode == w->ent.mode &&
-           (w->row.kind == KIND_DIR || l->stamp.mtime_ns == w->ent.mtime_ns);
+           (w->row.kind == KIND_DIR || l->apart || l->stamp.mtime_ns == w->ent.mtime_ns);
 }
 
 /* Whether the winner must still be put in place; adopts it when the disk already shows just that. What was to be put in place may be
@@ -354,7 +354,7 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
     if (r == 0 && (st->kind == STAMP_ABSENT || !counts(e, s, &row)))
         r = index_local_del(e->c.index, row.path);
     else if (r == 0)
-        r = index_local_put(e->c.index, &(struct ix_local){row.path, entry, *st, settled});
+        r = index_local_put(e->c.index, &(struct ix_local){.path = row.path, .entry = entry, .stamp = *st, .settled = settled});
     if (r == 0)
         r = index_path_get(e->c.index, row.path, NULL, &winner);
     if (r == 0 && st->kind == STAMP_ABSENT)

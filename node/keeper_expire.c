@@ -11,19 +11,30 @@ enum { ROWS = 256 };
 
 struct holder { struct keeper *k; bool holds; };
 
-/* A head that is not the winner of its path is nowhere else on this disk; the winner is a file of the folder, or wanted, or its name clashes
- * with that of another. */
+/* The winner of a path is a file of the folder, or wanted; but for a database in use, of which the kept version is the only one, and for
+ * a name that clashes with another one. */
+static int only_here(struct keeper *k, const struct ix_entry *row, bool *only)
+{
+    struct ix_local l;
+    int64_t winner = 0, other;
+    int r = index_path_get(k->c.index, row->path, NULL, &winner);
+    *only = winner != row->id || index_clash_get(k->c.index, row->path, &other) == 0;
+    if (r < 0 || *only)
+        return r;
+    r = index_local_get(k->c.index, row->path, &l);
+    *only = r == 0 && l.apart;
+    return r == ERR_NOTFOUND ? 0 : r;
+}
+
+/* A head that is not the winner of its path is nowhere else on this disk. */
 static int entry_holds(void *arg, const struct ix_entry *row)
 {
     struct holder *h = arg;
-    int64_t winner = 0, other;
     if (row->kind != KIND_FILE)
         return 0;
     int r = engine_pinned(h->k->c.engine, row->id, &h->holds);
-    if (r == 0 && !h->holds && row->live) {
-        r = index_path_get(h->k->c.index, row->path, NULL, &winner);
-        h->holds = winner != row->id || index_clash_get(h->k->c.index, row->path, &other) == 0;
-    }
+    if (r == 0 && !h->holds && row->live)
+        r = only_here(h->k, row, &h->holds);
     return r < 0 ? r : h->holds;
 }
 

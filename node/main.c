@@ -14,6 +14,7 @@
 #include "node/node_priv.h"
 #include "node/setup.h"
 #include "proto/ctl.h"
+#include "store/database.h"
 
 static const char usage[] =
     "usage: lanyardd [--home DIR] run [--listen ADDR:PORT] [--no-mdns] [--peer HOST:PORT]... [--log-file FILE]\n"
@@ -34,6 +35,7 @@ static int block_signals(void)
     sigaddset(&set, SIGHUP);             /* the terminal of a node in the foreground was closed */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGIO, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);            /* ignored, the end of a helper process would go unheard */
     sigprocmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -142,6 +144,8 @@ int main(int argc, char **argv)
     static const struct { const char *name; int (*fn)(const char *home, int argc, char **argv); } command[] = {
         {"run", run}, {"init", setup_init}, {"join", setup_join}, {"config", setup_config},
     };
+    if (argc > 1 && strcmp(argv[1], DATABASE_HELPER) == 0)
+        return database_helper(argc, argv);
     const char *given = NULL;
     int at = 1;
     if (argc > 2 && strcmp(argv[1], "--home") == 0) {

@@ -160,7 +160,7 @@ static bool content_is_there(struct pull *p, const struct item *it, struct ix_lo
 {
     struct ix_entry row;
     if (it->want.role != WANT_INSTALL || index_local_get(p->c.index, it->want.path, l) < 0 ||
-        index_entry_get(p->c.index, l->entry, &row, NULL) < 0)
+        l->apart || index_entry_get(p->c.index, l->entry, &row, NULL) < 0)
         return false;
     return row.kind == it->ent.kind && row.kind == KIND_FILE && row.size == it->ent.size && id_eq(&row.root, &it->ent.content.root);
 }

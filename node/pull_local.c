@@ -294,8 +294,13 @@ static void old_version(struct pull *p, struct item *it, struct local_job *j)
         root = row.root;
     if (index_tree_get(p->c.index, &root, &refs) < 0)
         return;
-    j->at = (struct place_of){.path = xcalloc(it->len + 1, 1), .len = it->len, .stamp = l.stamp};
-    memcpy(j->at.path, it->path, it->len);
+    if (l.apart) {
+        if (serve_find_kept(p->c.index, &root, &j->at) < 0 || serve_gather(p->c.index, &j->at) < 0)
+            return;
+    } else {
+        j->at = (struct place_of){.path = xcalloc(it->len + 1, 1), .len = it->len, .stamp = l.stamp};
+        memcpy(j->at.path, it->path, it->len);
+    }
     j->old_n = (uint32_t)(refs.len / BLOCK_REF);
     size_t len;
     j->old_list = buf_steal(&refs, &len);

@@ -65,7 +65,7 @@ static enum change_op op_of(const struct place *v)
     }
     if (it->way == WAY_MOVE)
         return CHANGE_MOVE;
-    bool same = v->have_local && v->local.stamp.kind == STAMP_FILE && id_eq(&v->old_root, &it->ent.content.root) &&
+    bool same = v->have_local && v->local.stamp.kind == STAMP_FILE && !v->local.apart && id_eq(&v->old_root, &it->ent.content.root) &&
                 v->old_size == it->ent.size;
     return same && it->way == WAY_PLAIN ? CHANGE_META : CHANGE_FILE;
 }
@@ -182,7 +182,7 @@ static int record_displaced(struct pull *p, const struct place *v, const struct 
 {
     if (!c->was_kept)
         return 0;
-    bool known = v->have_local && v->local.entry && v->code == 0;
+    bool known = v->have_local && v->local.entry && !v->local.apart && v->code == 0;
     p->nameless |= !known;
     int r = engine_kept(p->c.engine, v->it->want.path, known ? v->local.entry : 0, known ? &v->old_root : &ID_NONE,
                         known ? v->old_size : c->expected.size, v->kept, wall);

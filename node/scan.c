@@ -138,7 +138,7 @@ void scan_stop(struct scan *s) { s->stopped = true; }
 
 bool scan_ignored(struct scan *s, const char *path, size_t len, bool is_dir)
 {
-    return ignore_match_deep(s->ignore, path, len, is_dir);
+    return ignore_match_deep(s->ignore, path, len, is_dir) || (!is_dir && database_part(s->c.folder, path, len));
 }
 
 /* ---- starting a look ---- */

@@ -46,6 +46,7 @@ bool scan_braked(const struct scan *s, uint64_t *files);        /* waiting for s
 uint64_t scan_errors(const struct scan *s);                     /* things in the folder that cannot be synced */
 struct scan_figures { uint64_t files, changed; };               /* of the last whole look */
 void scan_figures(const struct scan *s, struct scan_figures *out);
+/* By the rules, or because it is a part of the database beside it (store/database.h). */
 bool scan_ignored(struct scan *s, const char *path, size_t len, bool is_dir);
 
 #endif

@@ -60,7 +60,7 @@ static void report(struct look *l, struct sight v, const char *path, size_t len,
 
 static void on_trouble(void *arg, const char *path, size_t len)
 {
-    report(arg, (struct sight){.trouble = true, .wd = -1}, path, len, err_text(), strlen(err_text()));
+    report(arg, (struct sight){.kind = SIGHT_TROUBLE, .wd = -1}, path, len, err_text(), strlen(err_text()));
 }
 
 /* Watched before it is read, so that nothing that appears in between is missed. */
@@ -74,6 +74,24 @@ static int watch_dir(struct look *l, const char *path, size_t len)
     return wd;
 }
 
+/* A file beside a database: whatever happened to it happened to the database. */
+static void report_part(struct look *l, const char *path, size_t len, const struct stamp *st)
+{
+    const struct folder *f = l->scan->c.folder;
+    size_t n = database_base(path, len);
+    struct stamp whole;
+    report(l, (struct sight){.kind = SIGHT_PART, .st = *st, .wd = -1}, path, len, NULL, 0);
+    if (ignore_match_deep(l->scan->ignore, path, n, false))
+        return;
+    int r = folder_stat(f, path, n, &whole);
+    if (r == 0 && whole.kind == STAMP_FILE)
+        r = database_whole(f, path, n, &whole);
+    if (r < 0)
+        on_trouble(l, path, n);
+    else if (whole.kind == STAMP_FILE)
+        report(l, (struct sight){.kind = SIGHT_WHOLE, .st = whole, .wd = -1}, path, n, NULL, 0);
+}
+
 static int on_entry(void *arg, const char *path, size_t len, const struct stamp *st)
 {
     struct look *l = arg;
@@ -81,6 +99,10 @@ static int on_entry(void *arg, const char *path, size_t len, const struct stamp 
         return err_set(ERR_CLOSED, "scan: stopped");
     if (ignore_match(l->scan->ignore, path, len, st->kind == STAMP_DIR))
         return WALK_SKIP;
+    if (st->kind == STAMP_FILE && database_part(l->scan->c.folder, path, len)) {
+        report_part(l, path, len, st);
+        return WALK_SKIP;
+    }
     struct sight v = {.st = *st, .wd = -1};
     AUTO(buf_release) struct buf target = BUF_INIT(LIMIT_PATH + 1);
     if (st->kind == STAMP_SYMLINK && folder_readlink(l->scan->c.folder, path, len, &target) < 0) {
@@ -120,7 +142,10 @@ static void look_at(struct look *l, const struct hint *h)
         return;
     }
     if (st.kind == STAMP_ABSENT) {
-        report(l, (struct sight){.st = st, .wd = -1}, h->path, h->len, NULL, 0);
+        if (database_part(l->scan->c.folder, h->path, h->len))
+            report_part(l, h->path, h->len, &st);
+        else
+            report(l, (struct sight){.st = st, .wd = -1}, h->path, h->len, NULL, 0);
         return;
     }
     if (ignore_match_deep(l->scan->ignore, h->path, h->len, st.kind == STAMP_DIR))

@@ -2,12 +2,14 @@
  *   scan.c        life cycle, hints and timers, ignore rules
  *   scan_see.c    what a look means: differences, absences, renames
  *   scan_look.c   the job that looks
- *   scan_take.c   hashing, facts, transactions */
+ *   scan_take.c   hashing, facts, transactions
+ *   scan_db.c     databases: when their snapshots are made, and what becomes of them */
 #ifndef NODE_SCAN_PRIV_H
 #define NODE_SCAN_PRIV_H
 
 #include "node/pathset.h"
 #include "node/scan.h"
+#include "store/database.h"
 #include "store/ignore.h"
 
 struct hint { char *path; size_t len; bool deep; uint64_t due; };
@@ -15,8 +17,9 @@ struct hints { struct hint *v; size_t n, cap; };
 void hints_add(struct hints *h, const char *path, size_t len, bool deep, uint64_t due);
 void hints_release(struct hints *h);
 
-/* One thing that a look found. */
-struct sight { size_t path, len, target, targetlen; struct stamp st; int wd; bool trouble; };
+/* One thing that a look found. SIGHT_PART: a file beside a database, that belongs to it. SIGHT_WHOLE: that database, with its log. */
+enum sight_kind { SIGHT_PLAIN, SIGHT_TROUBLE, SIGHT_PART, SIGHT_WHOLE };
+struct sight { size_t path, len, target, targetlen; struct stamp st; int wd; enum sight_kind kind; };
 struct sights { struct job job; struct scan *scan; struct sight *v; size_t n; char *bytes; size_t used, room; };
 struct look {
     struct job job;
@@ -35,10 +38,17 @@ void scan_settle(struct scan *s, const struct hints *looked);      /* absences a
 void scan_on_look_done(struct scan *s, struct look *l);
 
 /* A path that waits to become a fact. */
-enum fact_kind { FACT_SEEN, FACT_GONE, FACT_FORGET };   /* FORGET: gone, but ignored */
-struct fact { enum fact_kind kind; char *path; size_t len; struct stamp st; struct content_list *content; bool settled; };
+enum fact_kind { FACT_SEEN, FACT_GONE, FACT_FORGET, FACT_PART };   /* FORGET: gone, but ignored. PART: there, but not synced any more */
+struct fact {
+    enum fact_kind kind; char *path; size_t len; struct stamp st; struct content_list *content; bool settled;
+    bool database, apart; int64_t base; char *kept;      /* apart: a snapshot, begun when the version `base` was on record; kept may be NULL */
+};
 struct candidate { char *path; size_t len; struct stamp st; };
 struct hash_job;                 /* some files that are to be hashed by one worker */
+/* A file that waits: there may be millions. The path is that of in_hash. */
+struct waiting { const char *path; uint32_t len; int class; };
+/* And what became of it. With database, ERR_AGAIN: it is in use, and is to be taken as a snapshot. */
+struct hashed { struct waiting w; struct content_list content; struct stamp st; bool settled, database; int code; char text[160]; };
 struct missing { char *path; size_t len; struct ix_local local; bool matched; };
 
 struct scan {
@@ -63,6 +73,7 @@ struct scan {
     struct pathset in_hash;                                          /* queued or hashed now; value: 1 = look again afterwards */
     struct pathset backoff;                                          /* value: milliseconds */
     struct fact *fact; size_t nfact, fact_cap;
+    struct pathset databases;                                        /* in use; value: when (s) one is taken that never rests */
     struct pathset told;                                             /* troubles already said; value: the look that met it last */
     uint32_t looks;
     bool braked, accept; uint64_t brake_files;
@@ -74,6 +85,16 @@ void take_pump(struct scan *s);                                       /* starts 
 void take_relieve(struct scan *s);                                    /* flushes facts when there are many */
 bool take_flush(struct scan *s);                                      /* facts so far become entries; false: tried again later */
 void take_release(struct scan *s);
+void take_again(struct scan *s, const struct waiting *w);             /* looked at again after a pause that grows */
+void take_trouble(struct scan *s, const struct waiting *w, const char *text);
+int64_t take_now(void);                                               /* ns, the clock of files */
+bool take_settled(const struct scan *s, const struct stamp *st, int64_t began);
+/* scan_db.c */
+int  db_hash(const struct scan *s, struct hashed *h) MUST_CHECK;      /* in a worker */
+bool db_done(struct scan *s, struct hashed *h);                       /* true: it is seen to, in another way than a file */
+int  db_give(struct scan *s, const struct fact *f, uint64_t wall) MUST_CHECK;
+void db_drop(struct scan *s, const struct fact *f);                   /* a snapshot that was taken in vain */
+bool db_still_true(struct scan *s, const struct fact *f);
 void scan_later(struct scan *s, const char *path, size_t len, uint64_t in_ms);
 void scan_wake(struct scan *s, uint64_t in_ms);
 void scan_forget_look(struct scan *s);                                /* frees what one look has gathered */

@@ -167,6 +167,30 @@ static void see_different(struct scan *s, const struct sights *p, const struct s
     }
 }
 
+/* One that was synced when there was no database beside it: a version that ends here. What lies there stays. */
+static void see_part(struct scan *s, const char *path, size_t len)
+{
+    struct fact f = plain_fact(path, len, &(struct stamp){0});
+    f.kind = FACT_PART;
+    take_fact(s, f);
+}
+
+/* What is there, and on record or not. */
+static void see_there(struct scan *s, const struct sights *p, const struct sight *v, const struct ix_local *l)
+{
+    struct sight now = *v;
+    const char *path = p->bytes + v->path;
+    if (v->kind == SIGHT_PLAIN && l && l->apart && v->st.kind == STAMP_FILE && database_whole(s->c.folder, path, v->len, &now.st) < 0) {
+        see_trouble(s, path, v->len, err_text(), strlen(err_text()));
+        return;
+    }
+    s->counting.files += v->kind == SIGHT_PLAIN && v->st.kind == STAMP_FILE;
+    if (!l || !stamp_same(&l->stamp, &now.st))
+        see_different(s, p, &now, l);
+    else if (!l->settled && now.st.kind == STAMP_FILE)
+        take_file(s, path, v->len, now.st.size, class_before(s, l));
+}
+
 static void see(struct scan *s, const struct sights *p, const struct sight *v)
 {
     const char *path = p->bytes + v->path;
@@ -179,17 +203,12 @@ static void see(struct scan *s, const struct sights *p, const struct sight *v)
         return;
     }
     bool have = r == 0 && l.stamp.kind != STAMP_ABSENT;
-    if (v->st.kind == STAMP_ABSENT) {
+    if (v->kind == SIGHT_PART && have)
+        see_part(s, path, v->len);
+    else if (v->kind != SIGHT_PART && v->st.kind == STAMP_ABSENT)
         see_absent(s, path, v->len, have ? &l : NULL);
-        return;
-    }
-    s->counting.files += v->st.kind == STAMP_FILE;
-    if (have && stamp_same(&l.stamp, &v->st)) {
-        if (!l.settled && v->st.kind == STAMP_FILE)
-            take_file(s, path, v->len, v->st.size, class_before(s, &l));
-        return;
-    }
-    see_different(s, p, v, have ? &l : NULL);
+    else if (v->kind != SIGHT_PART)
+        see_there(s, p, v, have ? &l : NULL);
 }
 
 void scan_on_sights(struct scan *s, const struct sights *p)
@@ -200,7 +219,7 @@ void scan_on_sights(struct scan *s, const struct sights *p)
         const char *path = p->bytes + v->path;
         if (v->wd >= 0)
             watch_bind(s->watch, v->wd, path, v->len);
-        if (v->trouble)
+        if (v->kind == SIGHT_TROUBLE)
             see_trouble(s, path, v->len, p->bytes + v->target, v->targetlen);
         else if (v->len)
             see(s, p, v);
@@ -271,6 +290,10 @@ static bool truly_missing(struct scan *s, const struct missing *m)
     }
     if (look_stat(s->c.folder, m->path, m->len, &st) < 0 || st.kind != STAMP_ABSENT)
         return false;
+    if (database_part(s->c.folder, m->path, m->len)) {
+        see_part(s, m->path, m->len);
+        return false;
+    }
     if (!ignore_match_deep(s->ignore, m->path, m->len, m->local.stamp.kind == STAMP_DIR))
         return true;
     struct fact f = plain_fact(m->path, m->len, &st);
@@ -322,7 +345,7 @@ static bool born_before(struct scan *s, const struct candidate *c, const struct 
 /* The content of a file that was only renamed is known: nothing is read. */
 static bool take_renamed(struct scan *s, const struct candidate *c, const struct missing *m)
 {
-    if (!born_before(s, c, m))
+    if (m->local.apart || !born_before(s, c, m))
         return false;
     struct ix_entry row;
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);

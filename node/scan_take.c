@@ -10,9 +10,6 @@
 
 enum { JOBS_MAX = 8, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 1000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000 };
 
-/* A file that waits: there may be millions. The path is that of in_hash. */
-struct waiting { const char *path; uint32_t len; int class; };
-struct hashed { struct waiting w; struct content_list content; struct stamp st; bool settled; int code; char text[160]; };
 struct hash_job {
     struct job job;
     struct scan *scan;
@@ -24,7 +21,7 @@ struct hash_job {
 
 /* ---- in the worker ---- */
 
-static int64_t now_ns(void)
+int64_t take_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
@@ -39,16 +36,29 @@ static int read_quiet(const struct scan *s, struct hashed *h, int fd)
     return content_read(fd, h->st.size, s->c.gear, h->w.class, pool_stopping(s->c.pool), &h->content);
 }
 
+/* A time in the future was set by somebody: no write of this moment has it. */
+bool take_settled(const struct scan *s, const struct stamp *st, int64_t began)
+{
+    int64_t newest = st->ctime_ns;
+    if (st->mtime_ns > newest && st->mtime_ns <= began)
+        newest = st->mtime_ns;
+    return began - newest > folder_granularity(s->c.folder);
+}
+
 static int hash_one(const struct scan *s, struct hashed *h)
 {
     const struct folder *f = s->c.folder;
-    int64_t began = now_ns();
+    int64_t began = take_now();
     int fd;
     int r = folder_stat(f, h->w.path, h->w.len, &h->st);
     if (r == 0 && h->st.kind != STAMP_FILE)
         return err_set(ERR_CHANGED, "no longer a file");
     if (r < 0 || (r = folder_open_file(f, h->w.path, h->w.len, &fd)) < 0)
         return r;
+    if (database_is(fd)) {
+        close(fd);
+        return db_hash(s, h);
+    }
     r = read_quiet(s, h, fd);
     struct stamp after;
     if (r == 0)
@@ -59,11 +69,7 @@ static int hash_one(const struct scan *s, struct hashed *h)
     close(fd);
     if (r == 0 && !stamp_same(&h->st, &after))
         return err_set(ERR_CHANGED, "changed while it was read");
-    /* A time in the future was set by somebody: no write of this moment has it. */
-    int64_t newest = h->st.ctime_ns;
-    if (h->st.mtime_ns > newest && h->st.mtime_ns <= began)
-        newest = h->st.mtime_ns;
-    h->settled = began - newest > folder_granularity(f);
+    h->settled = take_settled(s, &h->st, began);
     return r;
 }
 
@@ -81,7 +87,7 @@ static void hash_run(struct job *j)
 
 /* ---- back in the loop ---- */
 
-static void again(struct scan *s, const struct waiting *w)
+void take_again(struct scan *s, const struct waiting *w)
 {
     uint32_t pause = RETRY_MIN_MS;
     if (pathset_get(&s->backoff, w->path, w->len, &pause))
@@ -90,9 +96,18 @@ static void again(struct scan *s, const struct waiting *w)
     scan_later(s, w->path, w->len, pause);
 }
 
+void take_trouble(struct scan *s, const struct waiting *w, const char *text)
+{
+    if (pathset_get(&s->told, w->path, w->len, NULL))
+        return;
+    pathset_put(&s->told, w->path, w->len, s->looks);
+    s->c.ops.trouble(s->c.ops.arg, w->path, w->len, text);
+}
+
 static struct fact fact_of(struct hashed *h)
 {
-    struct fact f = {.kind = FACT_SEEN, .path = xcalloc(h->w.len + 1, 1), .len = h->w.len, .st = h->st, .settled = h->settled};
+    struct fact f = {.kind = FACT_SEEN, .path = xcalloc(h->w.len + 1, 1), .len = h->w.len, .st = h->st, .settled = h->settled,
+                     .database = h->database};
     memcpy(f.path, h->w.path, h->w.len);
     f.content = xcalloc(1, sizeof *f.content);
     *f.content = h->content;
@@ -103,16 +118,15 @@ static void hashed_done(struct scan *s, struct hashed *h)
 {
     uint32_t look_again = 0;
     pathset_get(&s->in_hash, h->w.path, h->w.len, &look_again);
+    if (h->database && db_done(s, h))
+        return;
     if (h->code == ERR_AGAIN || h->code == ERR_CHANGED || h->code == ERR_CLOSED) {
-        again(s, &h->w);
+        take_again(s, &h->w);
     } else if (h->code == ERR_NOTFOUND) {
         scan_later(s, h->w.path, h->w.len, 0);
     } else if (h->code < 0) {
-        if (!pathset_get(&s->told, h->w.path, h->w.len, NULL)) {
-            pathset_put(&s->told, h->w.path, h->w.len, s->looks);
-            s->c.ops.trouble(s->c.ops.arg, h->w.path, h->w.len, h->text);
-        }
-        again(s, &h->w);
+        take_trouble(s, &h->w, h->text);
+        take_again(s, &h->w);
     } else {
         pathset_del(&s->backoff, h->w.path, h->w.len);
         pathset_del(&s->told, h->w.path, h->w.len);
@@ -192,6 +206,7 @@ static void fact_release(struct fact *f)
     if (f->content)
         content_list_release(f->content);
     free(f->content);
+    free(f->kept);
     free(f->path);
 }
 
@@ -209,6 +224,10 @@ void take_fact(struct scan *s, struct fact f)
 static bool still_true(struct scan *s, const struct fact *f)
 {
     struct stamp now;
+    if (f->kind == FACT_PART)
+        return database_part(s->c.folder, f->path, f->len);
+    if (f->apart)
+        return db_still_true(s, f);
     if (s->c.ops.busy(s->c.ops.arg, f->path, f->len) || look_stat(s->c.folder, f->path, f->len, &now) < 0)
         return false;
     return f->kind == FACT_SEEN ? stamp_same(&now, &f->st) : now.kind == STAMP_ABSENT;
@@ -237,13 +256,16 @@ static int give(struct scan *s, const struct fact *f)
         return 0;
     if (!still_true(s, f)) {
         scan_later(s, f->path, f->len, FLUSH_MS);
+        db_drop(s, f);
         return 0;
     }
     uint64_t wall = loop_wall();
     if (f->kind == FACT_FORGET)
         return engine_forget(s->c.engine, f->path, f->len);
-    if (f->kind == FACT_GONE)
+    if (f->kind == FACT_GONE || f->kind == FACT_PART)
         return engine_gone(s->c.engine, f->path, f->len, wall);
+    if (f->database)
+        return db_give(s, f, wall);
     return engine_seen(s->c.engine, f->path, f->len, &f->st, f->content, f->settled, wall);
 }
 
@@ -316,5 +338,6 @@ void take_release(struct scan *s)
         free(h);
     pathset_release(&s->in_hash);
     pathset_release(&s->backoff);
+    pathset_release(&s->databases);
     pathset_release(&s->told);
 }

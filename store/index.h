@@ -109,7 +109,8 @@ int index_entry_deleted(struct index *ix, const char *dir, size_t len, uint32_t 
                         int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
 
 /* ---- local: what is on this disk, and which entry that is ---- */
-struct ix_local { int64_t path, entry; /* entry 0: what is there is no version, but a damaged one (node/check.h) */ struct stamp stamp; bool settled; /* false: racily clean, look again */ };
+struct ix_local { int64_t path, entry; /* entry 0: what is there is no version, but a damaged one (node/check.h) */ struct stamp stamp; bool settled; /* false: racily clean, look again */
+    bool apart; /* the content is not what lies there but a kept version: a database that was taken as a snapshot (store/database.h) */ };
 int index_local_put(struct index *ix, const struct ix_local *l) MUST_CHECK;
 int index_local_get(struct index *ix, int64_t path, struct ix_local *out) MUST_CHECK;
 /* By name, in one query. ERR_NOTFOUND: no such path. When nothing of it is on this disk: out->entry is 0, out->stamp ABSENT. */
@@ -118,6 +119,7 @@ int index_local_del(struct index *ix, int64_t path) MUST_CHECK;
 int index_local_each(struct index *ix, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;     /* order of path id */
 int index_local_after(struct index *ix, int64_t path, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;   /* the same, from behind a path id on */
 int index_local_beneath(struct index *ix, const char *dir, size_t len, int (*row)(void *, const struct ix_local *, const char *name, size_t namelen), void *arg) MUST_CHECK;
+/* Where the content lies as a file: none that are apart. */
 int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;
 int index_local_count(struct index *ix, uint64_t *n) MUST_CHECK;
 

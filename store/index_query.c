@@ -65,7 +65,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_LOCAL_BENEATH] = "SELECT " LOCAL ", p.name FROM path p CROSS JOIN local l ON l.path = p.id"
                         " WHERE p.name > ? AND p.name < ? ORDER BY p.name",
     [Q_LOCAL_BY_ROOT] = "SELECT " LOCAL " FROM entry CROSS JOIN local l ON l.path = entry.path AND l.entry = entry.id"
-                        " WHERE " ROOT_IS,
+                        " WHERE l.settled < 2 AND " ROOT_IS,
     [Q_LOCAL_COUNT] = "SELECT count(*) FROM local",
     [Q_WANT_PUT] = "INSERT INTO want VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_WANT_GET] = "SELECT " WANT "WHERE entry = ?",

@@ -150,6 +150,8 @@ static int count(struct index *ix, enum query_id id, uint64_t *n)
 
 /* ---- local ---- */
 
+enum { LOCAL_SETTLED = 1, LOCAL_APART = 2 };   /* the column "settled"; the second is in Q_LOCAL_BY_ROOT, too */
+
 int index_local_put(struct index *ix, const struct ix_local *l)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_LOCAL_PUT);
@@ -162,7 +164,7 @@ int index_local_put(struct index *ix, const struct ix_local *l)
     q_put_u64(&q, l->stamp.size);
     q_put_int(&q, l->stamp.mtime_ns);
     q_put_int(&q, l->stamp.ctime_ns);
-    q_put_int(&q, l->settled);
+    q_put_int(&q, (l->settled ? LOCAL_SETTLED : 0) | (l->apart ? LOCAL_APART : 0));
     return q_run(&q);
 }
 
@@ -177,7 +179,9 @@ static int local_columns(struct query *q, struct ix_local *l)
     l->stamp.size = q_u64(q);
     l->stamp.mtime_ns = q_int(q);
     l->stamp.ctime_ns = q_int(q);
-    l->settled = q_int(q) != 0;
+    int64_t flags = q_int(q);
+    l->settled = flags & LOCAL_SETTLED;
+    l->apart = flags & LOCAL_APART;
     return q->rc;
 }
 

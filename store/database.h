@@ -1,0 +1,50 @@
+/* database: the users' SQLite databases. One in use is three files at once (NAME, and beside it NAME-wal or NAME-journal, and NAME-shm);
+ * copied one by one, at different moments, they are worth nothing. So the files beside are never synced, and a database in use is taken
+ * as a snapshot: a copy that SQLite itself makes of one of its transactions. A database at rest is a file like any other.
+ *
+ * The copy is made by another process, this same program with DATABASE_HELPER as its argument: SQLite's locks are a process's, and closing
+ * any descriptor of the file drops them all; and what is in a user's database may be made to do harm. It gets two descriptors, a directory
+ * and tmp/, runs for a limited time, and dies with us.
+ *   in use     (somebody has it open for writing) opened where it is, read only, and copied with sqlite3_backup. A program that uses
+ *              rollback journals waits at most for DATABASE_CHUNK, and only when it never pauses long enough for DATABASE_HELD.
+ *   left so    (a program died, and its log lies beside) the files are copied, and SQLite makes one of them in the copy.
+ * The user's files are not written to. The same state gives the same bytes, whichever way it was taken.
+ *
+ * All functions are for workers; database_base and database_whole for the loop, too. */
+#ifndef STORE_DATABASE_H
+#define STORE_DATABASE_H
+
+#include "store/folder.h"
+
+#define DATABASE_HELPER "snapshot-database"
+#define DATABASE_CHUNK (64u << 20)     /* bytes copied under one lock */
+#define DATABASE_HELD (512u << 20)     /* the largest that is copied under one lock after all */
+
+enum database_beside { BESIDE_WAL, BESIDE_JOURNAL, BESIDE_SHM, BESIDES };
+struct database {
+    struct stamp file, beside[BESIDES];    /* ABSENT also for what is no regular file */
+    struct stamp whole;                    /* the file and what counts of its log as one: sizes added, the latest times */
+    bool wal;                              /* of the kind that uses a write-ahead log */
+    bool logged;                           /* the log says something: the file alone is not the database */
+    bool open, unsure;                     /* somebody has one of the files open for writing; or that cannot be told */
+};
+
+/* The length of NAME if the path is NAME-wal, NAME-journal or NAME-shm; else 0. */
+size_t database_base(const char *path, size_t len);
+/* Whether that NAME is a database: then what lies at the path (or lay there until now) is a part of it, and no file of its own. */
+bool database_part(const struct folder *f, const char *path, size_t len);
+bool database_is(int fd);
+/* *file: of a file that may be a database; becomes `whole`. */
+int  database_whole(const struct folder *f, const char *path, size_t len, struct stamp *file) MUST_CHECK;
+/* ERR_NOTFOUND: no database there. */
+int  database_look(const struct folder *f, const char *path, size_t len, struct database *out) MUST_CHECK;
+
+/* A snapshot into tmp/`tmp`; the caller makes it durable. d: as it was just looked at. ERR_AGAIN: locked for long, or not in a state in
+ * which it can be copied without changing it. ERR_CHANGED: it is not as d says any more. ERR_CORRUPT: damaged or encrypted.
+ * ERR_CLOSED: *stop was set. ERR_FULL, ERR_IO. */
+int  database_snapshot(const struct folder *f, const char *path, size_t len, const struct database *d, const char *tmp,
+                       const _Atomic bool *stop) MUST_CHECK;
+/* What the helper runs instead of main(); its exit code. */
+int  database_helper(int argc, char **argv);
+
+#endif

@@ -1,0 +1,195 @@
+/* The helper process: copies one database. It trusts nothing in it: no schema is read, no SQL of it runs, and memory is limited. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/database_priv.h"
+
+enum { BUSY_MS = 5000, RESTARTS = 3, HEAP_MAX = 256 << 20, COPY_BYTES = 1 << 20, PAGE_SIZE_AT = 16, HEADER_LEN = 100 };
+
+static void close_db(sqlite3 **db) { (void)sqlite3_close(*db); }
+
+/* ---- files ---- */
+
+static int of_errno(void) { return errno == ENOSPC || errno == EDQUOT ? SQLITE_FULL : SQLITE_IOERR; }
+
+/* The header of the file, before SQLite opens it: closing it later would drop SQLite's locks. */
+static uint64_t bytes_a_page(const char *name)
+{
+    uint8_t h[2] = {0};
+    int fd = openat(HELPER_DIR, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool read_it = fd >= 0 && pread(fd, h, sizeof h, PAGE_SIZE_AT) == sizeof h;
+    if (fd >= 0)
+        close(fd);
+    uint64_t size = (uint64_t)h[0] << 8 | h[1];
+    return !read_it || size < 512 ? 65536 : size;           /* 1 stands for 65536 */
+}
+
+static int copy_bytes(int from, int to)
+{
+    char *piece = malloc(COPY_BYTES);
+    ssize_t n = piece ? 1 : -1;
+    while (n > 0) {
+        n = read(from, piece, COPY_BYTES);
+        for (ssize_t done = 0; done < n; ) {
+            ssize_t w = write(to, piece + done, (size_t)(n - done));
+            if (w < 0) {
+                n = -1;
+                break;
+            }
+            done += w;
+        }
+    }
+    free(piece);
+    return n < 0 ? of_errno() : SQLITE_OK;
+}
+
+/* NAME and suffix to TMP and suffix. What is not there need not be. */
+static int copy_file(const char *name, const char *tmp, const char *suffix)
+{
+    char from[NAME_MAX + 1], to[NAME_MAX + 1];
+    if (snprintf(from, sizeof from, "%s%s", name, suffix) >= (int)sizeof from || snprintf(to, sizeof to, "%s%s", tmp, suffix) >= (int)sizeof to)
+        return *suffix ? SQLITE_OK : SQLITE_CANTOPEN;
+    int in = openat(HELPER_DIR, from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (in < 0)
+        return *suffix && (errno == ENOENT || errno == ELOOP) ? SQLITE_OK : SQLITE_CANTOPEN;
+    int out = openat(HELPER_TMP, to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int rc = out < 0 ? of_errno() : copy_bytes(in, out);
+    close(in);
+    if (out >= 0)
+        close(out);
+    return rc;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+/* Numbers in the header that count what SQLite did with this one file: how often it was changed (24, and again at 92), its schema (40),
+ * and by which version (96). A copy begins anew, so that the same state gives the same bytes. */
+static int begin_anew(const char *tmp)
+{
+    uint8_t one[4], version[4];
+    put32(one, 1);
+    put32(version, 3007000);
+    int fd = openat(HELPER_TMP, tmp, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return of_errno();
+    int rc = st.st_size < HEADER_LEN ? SQLITE_NOTADB : SQLITE_OK;
+    if (rc == SQLITE_OK && (pwrite(fd, one, 4, 24) != 4 || pwrite(fd, one, 4, 40) != 4 || pwrite(fd, one, 4, 92) != 4 ||
+                            pwrite(fd, version, 4, 96) != 4))
+        rc = of_errno();
+    close(fd);
+    return rc;
+}
+
+/* ---- SQLite ---- */
+
+/* The copy has a name in tmp/, which SQLite finds by its descriptor. */
+static int open_copy(const char *tmp, sqlite3 **db)
+{
+    char path[NAME_MAX + 32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", HELPER_TMP, tmp);
+    return sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+}
+
+/* A step that finds the database changed since the one before begins at the beginning. Who does that again and again never gets to the
+ * end; then it is copied under one lock, unless that would take too long. */
+static int step_all(sqlite3_backup *b, int pages, int most)
+{
+    int left = INT_MAX;
+    for (int restarts = 0; ; ) {
+        int rc = sqlite3_backup_step(b, pages);
+        int now = sqlite3_backup_remaining(b);
+        if (rc != SQLITE_OK)
+            return rc == SQLITE_DONE ? SQLITE_OK : rc;
+        if (now >= left && ++restarts >= RESTARTS) {
+            if (sqlite3_backup_pagecount(b) > most || pages < 0)
+                return SQLITE_BUSY;
+            pages = -1;
+        }
+        left = now;
+    }
+}
+
+static int backup(sqlite3 *from, sqlite3 *to, int pages, int most)
+{
+    int rc = sqlite3_exec(to, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF", NULL, NULL, NULL);
+    sqlite3_backup *b = rc == SQLITE_OK ? sqlite3_backup_init(to, "main", from, "main") : NULL;
+    if (!b)
+        return rc == SQLITE_OK ? sqlite3_errcode(to) : rc;
+    rc = step_all(b, pages, most);
+    int end = sqlite3_backup_finish(b);
+    return rc == SQLITE_OK ? end : rc;
+}
+
+/* With a write-ahead log nobody waits for a reader: all in one step. */
+static int copy_in_use(const char *name, const char *tmp, bool wal)
+{
+    char path[NAME_MAX + 8];
+    AUTO(close_db) sqlite3 *from = NULL, *to = NULL;
+    uint64_t page = bytes_a_page(name);
+    int pages = wal ? -1 : (int)(DATABASE_CHUNK / page);
+    if (fchdir(HELPER_DIR) < 0)
+        return SQLITE_CANTOPEN;
+    snprintf(path, sizeof path, "./%s", name);
+    int rc = sqlite3_open_v2(path, &from, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_busy_timeout(from, BUSY_MS);
+    if (rc == SQLITE_OK)
+        rc = open_copy(tmp, &to);
+    return rc == SQLITE_OK ? backup(from, to, pages, (int)(DATABASE_HELD / page)) : rc;
+}
+
+/* To read the number of its schema SQLite takes back what an unfinished transaction has written, and reads the log. */
+static int make_whole(const char *tmp)
+{
+    AUTO(close_db) sqlite3 *db = NULL;
+    int rc = open_copy(tmp, &db);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL);
+    return rc == SQLITE_OK ? sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) : rc;
+}
+
+static int copy_left(const char *name, const char *tmp)
+{
+    static const char *const suffix[] = {"", "-wal", "-journal"};
+    int rc = SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < sizeof suffix / sizeof *suffix; i++)
+        rc = copy_file(name, tmp, suffix[i]);
+    return rc == SQLITE_OK ? make_whole(tmp) : rc;
+}
+
+/* ---- the process ---- */
+
+/* It does not outlive the node, leaves no dump of what it reads, and gains no rights. */
+static bool confine(const char *parent)
+{
+    const struct rlimit none = {0, 0};
+    bool ok = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && setrlimit(RLIMIT_CORE, &none) == 0;
+    sqlite3_hard_heap_limit64(HEAP_MAX);
+    return ok && strtoll(parent, NULL, 10) == getppid();
+}
+
+int database_helper(int argc, char **argv)
+{
+    if (argc != 6 || !confine(argv[5]))
+        return SQLITE_MISUSE;
+    const char *way = argv[2], *name = argv[3], *tmp = argv[4];
+    int rc = strcmp(way, HELPER_LEFT) == 0 ? copy_left(name, tmp) : copy_in_use(name, tmp, strcmp(way, HELPER_WAL) == 0);
+    if (rc == SQLITE_OK)
+        rc = begin_anew(tmp);
+    return rc & 0xff;
+}
