@@ -118,8 +118,9 @@ static int parent_open(const struct folder *f, struct parent *p, const char *pat
     if (p->fd < 0 && errno == ENOENT && make)
         p->fd = open_making(f, &p->path);
     if (p->fd < 0) {
+        bool link = errno == ELOOP;      /* it has become one: nothing of the folder is beneath it */
         int code = folder_error(f, p->path.s, "opening the directory");
-        return code == ERR_NOTFOUND ? ERR_CHANGED : code;
+        return code == ERR_NOTFOUND || link ? ERR_CHANGED : code;
     }
     p->folds = folder_folds(f, p->fd);
     if (n && p->folds && !folder_exact(f->root, p->path.s)) {
