@@ -26,7 +26,7 @@ FUZZ    := $(wildcard tests/fuzz/fuzz_*.c)
 obj      = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB     := $(call obj,$(PROTO) $(STORE) $(DISC) $(NODE))
 
-.PHONY: all clean deps demo test unit sim sim-build e2e lint fuzz coverage bench install help
+.PHONY: all clean deps demo test unit sim sim-build torture e2e lint fuzz coverage bench install help
 all: deps $(BUILD)/lanyard $(BUILD)/lanyardd
 
 $(BUILD)/lanyardd: $(LIB) $(call obj,node/main.c)
@@ -58,6 +58,7 @@ clean: ; rm -rf build build-*
 unit: $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT)) $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ))
 sim-build: $(BUILD)/tests/sim/sim
 sim: sim-build ; $(BUILD)/tests/sim/sim --seeds $(or $(SEEDS),1000000)
+torture: all ; @sh tests/deps test && tests/torture
 test: ; @sh tests/deps test && tests/run
 demo: all ; @sh tests/deps demo && tests/demo
 bench: all ; @sh tests/deps bench && tests/bench/bench
@@ -69,6 +70,7 @@ help:
 	@echo "make demo      three nodes, real files, everything end to end"
 	@echo "make test      every test; the last line counts them"
 	@echo "make sim       simulated schedules with all kinds of faults (SEEDS=1000000)"
+	@echo "make torture   real nodes, crashes, cut links, random users, for hours (SEED= SECONDS=60 NODES= ROUNDS=)"
 	@echo "make lint      include rule, function and file lengths, clang-tidy"
 	@echo "make fuzz      coverage-guided fuzzing of every decoder (SECONDS_EACH=60)"
 	@echo "make coverage  which lines of proto, store and the engine the tests run (at least 90 % each)"

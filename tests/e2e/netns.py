@@ -6,6 +6,7 @@
         a.run(["ping", "-c1", b.ip])            # waits, raises when it fails, returns what it printed
         p = b.popen(["some-daemon"])            # a subprocess.Popen; killed by close() if it still runs
         a.link_down(); a.link_up()              # as if the cable were pulled and put back: addresses and routes stay
+        a.move_away(); a.move_back()            # to a part of the network that is cut off from the rest
 
 The bridge has a namespace of its own too. Every host has lo, eth0 with .ip (10.77.0.N/24) and an IPv6 link-local address, and a
 route for multicast. Names of namespaces hold the process id, so several tests may run at once. close() ends every process
@@ -71,6 +72,13 @@ class Host:
     def link_up(self):
         _ip("-n", self._net.bridge, "link", "set", self._port, "up")
 
+    def move_away(self):
+        """To the other bridge, as if a switch between two parts of the network had failed; who is there reaches who is there."""
+        _ip("-n", self._net.bridge, "link", "set", self._port, "master", "apart")
+
+    def move_back(self):
+        _ip("-n", self._net.bridge, "link", "set", self._port, "master", "bridge")
+
     def _inside(self, argv):
         return ["ip", "netns", "exec", self.netns, *map(str, argv)]
 
@@ -103,8 +111,9 @@ class Net:
         atexit.register(self.close)
         try:
             self._add_namespace(self.bridge)
-            _ip("-n", self.bridge, "link", "add", "bridge", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
-            _ip("-n", self.bridge, "link", "set", "bridge", "up")
+            for name in "bridge", "apart":
+                _ip("-n", self.bridge, "link", "add", name, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
+                _ip("-n", self.bridge, "link", "set", name, "up")
         except OSError:
             self.close()
             raise

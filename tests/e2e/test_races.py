@@ -3,8 +3,8 @@ import os
 import random
 import shutil
 
-import torture
 from lanyard import exists, group, is_file_with, path_of, read, same_trees, tap, test, wait_until, write
+from torture import torture
 
 
 def big(letter):
@@ -197,24 +197,24 @@ def old_versions_outlive_the_index():
     assert row["available"] == "peers" and a.cli("cat", "blocks", "--version", row["version"]).raw == old["blocks"]
 
 
-def short_torture(seed):
-    wrong, _ = torture.torture(seed, 8)
+def short_torture(seed, *kinds, seconds=8):
+    wrong, _ = torture(seed, seconds, kinds=kinds)
     assert not wrong, "\n".join(wrong)
 
 
 @test
 def torture_1():
-    short_torture(1)
+    short_torture(1, "kill", "pause")
 
 
 @test
 def torture_2():
-    short_torture(2)
+    short_torture(2, "kill", "pause", "freeze", "index")
 
 
 @test
 def torture_3():
-    short_torture(3)
+    short_torture(3, "kill", "cut", "split", seconds=15)
 
 
 tap.main()
