@@ -66,6 +66,7 @@ int cmd_gc(struct cli *c, const struct args *a)
     static const struct out_column rows[] = {
         { "folded", "versions packed", OUT_COUNT, NULL, NULL }, { "folded_bytes", "bytes of them", OUT_BYTES, NULL, NULL },
         { "expired", "versions expired", OUT_COUNT, NULL, NULL }, { "compacted", "packs written anew", OUT_COUNT, NULL, NULL },
+        { "forgotten", "entries forgotten", OUT_COUNT, NULL, NULL },
         { "kept", "versions in files", OUT_COUNT, NULL, NULL }, { "kept_bytes", "bytes of them", OUT_BYTES, NULL, NULL },
         { "packed", "versions in packs", OUT_COUNT, NULL, NULL }, { "packs", "packs", OUT_COUNT, NULL, NULL },
         { "pack_bytes", "bytes of them", OUT_BYTES, NULL, NULL }, { 0 },

@@ -17,11 +17,12 @@ static int reply_figures(struct session *s)
     int r = keeper_figures(s->n->keeper, &f);
     if (r < 0)
         return r;
-    mp_put_map(&b, 9);
+    mp_put_map(&b, 10);
     put_u64(&b, "folded", f.folded);
     put_u64(&b, "folded_bytes", f.folded_bytes);
     put_u64(&b, "expired", f.expired);
     put_u64(&b, "compacted", f.compacted);
+    put_u64(&b, "forgotten", f.forgotten);
     put_u64(&b, "kept", f.kept);
     put_u64(&b, "kept_bytes", f.kept_bytes);
     put_u64(&b, "packed", f.packed);

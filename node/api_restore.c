@@ -180,6 +180,18 @@ static int read_request(const struct bytes *args, struct request *q)
     return r;
 }
 
+/* Of a time before that of the last thing that was forgotten only a part is known. */
+static int need_known(struct node *n, uint64_t at)
+{
+    uint64_t from;
+    char text[40];
+    int r = engine_forgotten_ms(n->engine, &from);
+    if (r < 0 || at >= from)
+        return r;
+    node_time(text, from);
+    return err_set(ERR_NOTFOUND, "restore: what there was at that time has been forgotten here; it is known from %s on", text);
+}
+
 int run_restore(struct session *s, const struct bytes *args)
 {
     struct request *q = xcalloc(1, sizeof *q);
@@ -191,6 +203,8 @@ int run_restore(struct session *s, const struct bytes *args)
         r = need_folder(s->n);
     if (r == 0)
         r = need_writer(s->n);
+    if (r == 0)
+        r = need_known(s->n, q->at);
     if (r == 0)
         begin_look(s, q);
     return r;

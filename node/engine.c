@@ -328,6 +328,14 @@ void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes)
     *bytes = e->now.bytes;
 }
 
+uint64_t engine_entries_known(const struct engine *e)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < e->nstream; i++)
+        n += e->stream[i]->row.known;
+    return n;
+}
+
 int engine_entry(struct engine *e, int64_t id, struct buf *raw, struct entry *out, struct ix_entry *row)
 {
     int r = index_entry_get(e->c.index, id, row, raw);

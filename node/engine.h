@@ -166,6 +166,20 @@ int  engine_forgotten_ms(struct engine *e, uint64_t *ms) MUST_CHECK;
 bool engine_vectors_unsaved(const struct engine *e);
 int  engine_save_vectors(struct engine *e) MUST_CHECK;
 
+/* ---- the live state, with proofs (docs/PROTOCOL.md "The audit") ---- */
+/* The next peer online that knows just the entries that we know and yet shows another live state: then one of us was told that something
+ * is dead that is not, or has gone back. The fingerprints of both. *at: 0 at first; false when there are no more. */
+struct differing { struct id dev, theirs, ours; };
+bool engine_next_differing(struct engine *e, size_t *at, struct differing *out);
+/* Body of a LIVE reply: the heads of paths from <= p < to (empty: no bound) whose rows come behind `cursor`, at most 256 KiB unless the
+ * first alone is longer. *next: the cursor for what follows, 0 at the end. */
+int  engine_serve_live(struct engine *e, const struct bytes *from, const struct bytes *to, uint64_t cursor, uint64_t *next,
+                       struct buf *body) MUST_CHECK;
+/* The body of a LIVE message. In a transaction. restored: entries that others had said to be dead; deleted: tombstones that are written
+ * again. ERR_BAD: something in it is not genuine; roll back. */
+struct live_found { uint64_t items, restored, deleted; };
+int  engine_take_live(struct engine *e, const void *body, size_t len, uint64_t wall_ms, struct live_found *found) MUST_CHECK;
+
 /* ---- questions ---- */
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
 /* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */
@@ -178,6 +192,7 @@ uint64_t engine_missing_at(struct engine *e, const struct id *dev);
 bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n);
 uint64_t engine_known_of(struct engine *e, const struct sid *sid);
 void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes);
+uint64_t engine_entries_known(const struct engine *e);    /* those that were forgotten included */
 /* Decodes an entry row; `raw` keeps its bytes. Then *out must be released. */
 int  engine_entry(struct engine *e, int64_t id, struct buf *raw, struct entry *out, struct ix_entry *row) MUST_CHECK;
 const struct id *engine_stream_dev(struct engine *e, int64_t stream);    /* who writes it */

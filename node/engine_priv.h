@@ -9,7 +9,8 @@
  *   engine_probe.c   where two histories part
  *   engine_clock.c   clocks that are years wrong
  *   engine_snapshot.c names for vectors, and what was there at one
- *   engine_forget.c  what is dead and old goes */
+ *   engine_forget.c  what is dead and old goes
+ *   engine_live.c    the live state with its proofs, served and taken */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
 

@@ -229,6 +229,7 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
         return;
     fetch_change_sets(n);
     self_tell_forks(n);
+    audit_poll(n);
     if (n->pull)
         pull_kick(n->pull);
     api_poll(n->api);
@@ -344,6 +345,9 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
     case MSG_GET_CS:
         serve_change_sets(n, from, m);
         break;
+    case MSG_GET_LIVE:
+        audit_serve(n, from, m);
+        break;
     case MSG_FORK:
         self_serve_fork(n, from, m, body);
         break;
@@ -458,7 +462,13 @@ static int start_inviter(struct node *n)
     return inviter_new(&c, &n->inviter);
 }
 
-/* ---- start ---- */
+/* ---- start and end ---- */
+
+void greet_free(struct node *n)
+{
+    greet_pex_free(n);
+    audit_free(n);
+}
 
 int greet_start(struct node *n, const char *listen)
 {

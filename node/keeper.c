@@ -11,7 +11,7 @@ enum { IDLE_S = 10, STEP_MS = 1 };
 
 typedef enum step_result step_fn(struct keeper *k);
 /* Marking comes before the share is looked at: it says how much is still referred to. */
-static step_fn *const steps[] = {NULL, keeper_adopt, keeper_expire_old, keeper_fold, keeper_mark, keeper_expire_share, keeper_compact};
+static step_fn *const steps[] = {NULL, keeper_adopt, keeper_expire_old, keeper_fold, keeper_mark, keeper_expire_share, keeper_compact, keeper_forget};
 enum { NSTEPS = sizeof steps / sizeof *steps };
 
 /* ---- passes ---- */
@@ -25,10 +25,10 @@ static void pass_over(struct keeper *k, uint64_t next_ms)
     k->due = loop_now() + next_ms;
     k->forced = k->passes < k->wanted;
     keeper_gc_release(k);
-    if (k->figures.folded || k->figures.expired || k->figures.compacted)
-        log_info("history folded=%llu bytes=%llu expired=%llu packs_written_anew=%llu", (unsigned long long)k->figures.folded,
+    if (k->figures.folded || k->figures.expired || k->figures.compacted || k->figures.forgotten)
+        log_info("history folded=%llu bytes=%llu expired=%llu packs_written_anew=%llu forgotten=%llu", (unsigned long long)k->figures.folded,
                  (unsigned long long)k->figures.folded_bytes, (unsigned long long)k->figures.expired,
-                 (unsigned long long)k->figures.compacted);
+                 (unsigned long long)k->figures.compacted, (unsigned long long)k->figures.forgotten);
     k->c.done(k->c.arg);
 }
 
@@ -39,6 +39,7 @@ static bool begin_pass(struct keeper *k)
         k->failure[0] = '\0';
         k->figures = (struct keeper_figures){0};
         k->dirty |= k->forced;
+        k->forgotten_to = 0;
         if (k->forced)
             k->folded_to = 0;
     }
@@ -138,6 +139,13 @@ uint64_t keeper_run(struct keeper *k)
 
 uint64_t keeper_passes(const struct keeper *k) { return k->passes; }
 const char *keeper_failure(const struct keeper *k) { return k->failure[0] ? k->failure : NULL; }
+
+#define DAY_MS (24ull * 60 * 60 * 1000)
+uint64_t keeper_horizon(const struct keeper *k)
+{
+    uint64_t age = k->c.days * DAY_MS, now = loop_wall();
+    return now < age ? 0 : now - age;    /* a clock that says 1970 */
+}
 
 /* ---- files that are not needed any more ---- */
 

@@ -5,6 +5,7 @@
  *   expire    what is older than `days`, then the oldest until all takes no more than `share` percent of the disk, is forgotten: never a
  *             version that is a head (conflicts wait as long as it takes), is pinned by a snapshot, or is wanted just now
  *   compact   packs of which less than half is still referred to are written anew, and removed
+ *   forget    what the index knows of versions and deletions that ended before `days` and of which nothing is kept, goes (node/engine.h)
  *
  * Nothing is removed before what takes its place is durable and committed; a pack is read again before it makes a file dispensable. A job
  * ends within a block when the node gets busy; what it has done until then counts. */
@@ -23,7 +24,7 @@ struct keeper_config {
 };
 /* Of the pass under way or the last one, and what there is now. */
 struct keeper_figures {
-    uint64_t folded, folded_bytes, expired, compacted;
+    uint64_t folded, folded_bytes, expired, compacted, forgotten;
     uint64_t kept, kept_bytes, packed, packs, pack_bytes;   /* files in kept/, contents in packs, packs */
 };
 int  keeper_new(const struct keeper_config *c, struct keeper **out) MUST_CHECK;

@@ -7,7 +7,6 @@
 #include "node/log.h"
 
 enum { ROWS = 256 };
-#define DAY_MS (24ull * 60 * 60 * 1000)
 
 struct holder { struct keeper *k; bool holds; };
 
@@ -99,11 +98,10 @@ static enum step_result expire(struct keeper *k, uint64_t before, uint64_t exces
     return r < 0 ? keeper_fail(k, err_text()) : STEP_OVER;
 }
 
-/* Nothing is gone through when the clock says that we are before 1970 and 30 days. */
 enum step_result keeper_expire_old(struct keeper *k)
 {
-    uint64_t age = k->c.days * DAY_MS, now = loop_wall();
-    return now < age ? STEP_OVER : expire(k, now - age, UINT64_MAX);
+    uint64_t before = keeper_horizon(k);
+    return before ? expire(k, before, UINT64_MAX) : STEP_OVER;
 }
 
 static uint64_t share_of_disk(const struct keeper *k)

@@ -3,7 +3,8 @@
  *   keeper_adopt.c   packs that the index does not know
  *   keeper_fold.c    kept files into packs
  *   keeper_expire.c  retention
- *   keeper_gc.c      what is referred to, packs written anew */
+ *   keeper_gc.c      what is referred to, packs written anew
+ *   keeper_forget.c  entries of which nothing is kept any more */
 #ifndef NODE_KEEPER_PRIV_H
 #define NODE_KEEPER_PRIV_H
 
@@ -42,6 +43,8 @@ struct keeper {
     int64_t marked_to;
     struct buf refs; size_t refs_at;     /* the block list being marked */
     struct keep_pack *packs; size_t npacks, at_pack;
+    /* forget */
+    int64_t forgotten_to;                /* paths up to this one have been looked at; 0: none */
 };
 
 /* keeper.c */
@@ -50,6 +53,7 @@ enum step_result keeper_fail(struct keeper *k, const char *text);
 int  keeper_commit(struct keeper *k, int r) MUST_CHECK;                  /* ends the transaction: commit, or rollback when r < 0 */
 /* Removes files of kept/ that no row names any more, then packs, in a worker. Takes over the names. */
 void keeper_remove(struct keeper *k, char **names, size_t n, const uint64_t *packs, size_t npacks);
+uint64_t keeper_horizon(const struct keeper *k);                         /* what is older than that may go; 0: nothing */
 /* keeper_adopt.c */
 enum step_result keeper_adopt(struct keeper *k);
 void keeper_adopt_release(struct keeper *k);
@@ -64,5 +68,7 @@ enum step_result keeper_expire_share(struct keeper *k);
 enum step_result keeper_mark(struct keeper *k);
 enum step_result keeper_compact(struct keeper *k);
 void keeper_gc_release(struct keeper *k);
+/* keeper_forget.c */
+enum step_result keeper_forget(struct keeper *k);
 
 #endif

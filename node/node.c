@@ -479,7 +479,7 @@ void node_free(struct node **pn)
     scan_free(&n->scan);
     pull_free(&n->pull);
     keeper_free(&n->keeper);
-    greet_pex_free(n);
+    greet_free(n);
     serve_free(&n->serve);
     net_free(&n->net);
     self_end(n);

@@ -60,6 +60,7 @@ struct node {
     struct loop_timer publish_timer, tick_timer;
     bool publish_soon;
     struct greet_pex *pex;
+    struct audit *audit;
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */
 };
 

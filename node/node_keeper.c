@@ -1,4 +1,5 @@
-/* When the history may be looked after: nothing is to be synced, nobody reads here, and no user waits for a version. */
+/* What is done every second: the audit; and when the history may be looked after: nothing is to be synced, nobody reads here, and no user
+ * waits for a version. */
 #include <stdlib.h>
 
 #include "node/api.h"
@@ -24,4 +25,5 @@ void node_keeper_tick(struct node *n, bool idle)
     if (n->keeper)
         keeper_tick(n->keeper, idle && served == n->served && !api_working(n->api));
     n->served = served;
+    audit_poll(n);
 }

@@ -26,6 +26,7 @@ bool self_greeted(void *node, const struct msg_hello *h);   /* by a node with ou
 
 /* greet.c: the network side: sockets, peers, the inviter, and what members ask and say. */
 int  greet_start(struct node *n, const char *listen) MUST_CHECK;
+void greet_free(struct node *n);      /* after the peers */
 void greet_retry(struct node *n);     /* change sets that were refused may be good now: another clock, a longer control log */
 /* What is known of a device is remembered for the next start, under a word of ours. */
 void greet_remember(struct node *n, const char *word, const struct id *dev, const void *v, size_t len);
@@ -41,5 +42,10 @@ void greet_pex_free(struct node *n);
 void greet_pex_up(struct node *n, const struct id *dev);       /* a device has come: both tell each other what they hold */
 void greet_pex_ask_all(struct node *n);                        /* the control log has grown: what was passed over may be good now */
 void greet_pex_serve(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body);
+
+/* audit.c: who knows the same as a peer shows the same; else its live state is gone through. */
+void audit_poll(struct node *n);      /* a vector has come, or some time has passed */
+void audit_free(struct node *n);
+void audit_serve(struct node *n, const struct net_from *from, const struct msg *m);
 
 #endif

@@ -54,7 +54,8 @@ static const char *const sql[Q_COUNT] = {
     [Q_PATH_DEL] = "DELETE FROM path WHERE id = ?1 AND id < (SELECT max(id) FROM path)"
                    " AND NOT EXISTS (SELECT 1 FROM entry WHERE path = ?1) AND NOT EXISTS (SELECT 1 FROM local WHERE path = ?1)"
                    " AND NOT EXISTS (SELECT 1 FROM kept WHERE path = ?1) AND NOT EXISTS (SELECT 1 FROM want WHERE path = ?1)"
-                   " AND NOT EXISTS (SELECT 1 FROM conflict WHERE path = ?1)",
+                   " AND NOT EXISTS (SELECT 1 FROM conflict WHERE path = ?1)"
+                   " AND NOT EXISTS (SELECT 1 FROM clash WHERE path = ?1 OR other = ?1)",
     [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind = 1",
     [Q_LOCAL_PUT] = "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_LOCAL_GET] = "SELECT " LOCAL " FROM local l WHERE path = ?",

@@ -247,6 +247,33 @@ static void replay(struct scene *c)
     buf_add(&c->s.replay, data, n);
 }
 
+/* Everything that the node knows of its one stream, with all entries said to be dead. */
+static void hidden(struct scene *c)
+{
+    struct known_stream *k = &c->k.stream[0];
+    struct msg m = { .type = MSG_GET_CS, .get_cs = { .n = 1, .range = { { k->sid, 1, k->known } }, .credit = LIMIT_CS_REPLY } };
+    void *s = talk_up(&c->l, c->address[0], 0);
+    struct vec_stream claim = { .sid = k->sid, .known = k->known, .content = k->known };
+    struct reply r;
+    struct mp mp;
+    if (c->k.nstream != 1 || !talk_ask(s, &m, &r, 10000) || r.m.type != MSG_CS)
+        die("not one stream");
+    must(cs_body_open(zmq_msg_data(&r.body), zmq_msg_size(&r.body), &mp, &c->b.nsets));
+    for (uint32_t i = 0; i < c->b.nsets; i++) {
+        struct cs cs;
+        struct header h;
+        must(cs_next(&mp, &cs));
+        must(cs_verify(&cs, &h));
+        cs_put_head(&c->b.sets, &cs.hdr, cs.sig, 1);
+        cs_put_pruned(&c->b.sets, 0, h.count, &h.root);
+        memcpy(claim.tip8, h.hash.b, sizeof claim.tip8);
+    }
+    reply_close(&r);
+    c->b.sid = k->sid;
+    stand_claim(&c->s, &k->sid, k->known);
+    c->s.claim[0] = claim;
+}
+
 /* A vector in another's name, with our signature. */
 static void forged_vector(struct scene *c)
 {
@@ -271,7 +298,7 @@ static const struct { const char *name; void (*prepare)(struct scene *); } STAND
     { "silent-lists", silent_lists }, { "silent-sets", silent_sets }, { "borrowed-roots", borrowed_roots }, { "huge-lists", huge_lists },
     { "empty-sets", empty_sets }, { "silent-control", silent_control }, { "wrong-blocks", wrong_blocks },
     { "hello-as-other", hello_as_other }, { "many-streams", many_streams }, { "flood-vectors", flood_vectors },
-    { "flood-replies", flood_replies }, { "malformed", malformed }, { "replay", replay }, { "forged-vector", forged_vector },
+    { "flood-replies", flood_replies }, { "malformed", malformed }, { "replay", replay }, { "forged-vector", forged_vector }, { "hidden", hidden },
 };
 
 static bool stand(struct scene *c, const char *name)

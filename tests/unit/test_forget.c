@@ -140,7 +140,7 @@ static void test_what_is_kept_stays(void)
     everybody_hears(w);
     must(engine_begin(w->d[0].e));
     struct id root = id_hash("one", 3);
-    must(engine_kept(w->d[0].e, path, entry, &root, 3, "kept", w->wall));
+    must(engine_kept(w->d[0].e, path + 1, 0, &root, 3, "kept", w->wall));   /* the same content may have come from anywhere */
     commit(w, 0);
     EQ_U(forget_all(w, 0), 0);
     EQ_U(forget_all(w, 1), 1);
@@ -238,6 +238,46 @@ static void test_snapshots_stay_as_they_are(void)
     world_free(w);
 }
 
+/* A deletion that a snapshot covers holds down what it deleted, as long as that is kept. */
+static void test_a_deletion_in_a_snapshot(void)
+{
+    struct world *w = world_new();
+    struct id root = id_hash("one", 3);
+    int64_t path;
+    save(w, 0, "a", "one");
+    delete(w, 0, "a");
+    snapshot(w, 0, "now", engine_snapshot_create);
+    save(w, 0, "a", "again");
+    everybody_hears(w);
+    must(index_path_id(w->d[0].ix, "a", 1, false, &path));
+    must(engine_begin(w->d[0].e));
+    must(engine_kept(w->d[0].e, path, 0, &root, 3, "kept", w->wall));
+    commit(w, 0);
+    EQ_U(forget_all(w, 0), 0);
+    CHECK(!at_snapshot(w, 0, "a"));
+    must(engine_begin(w->d[0].e));
+    must(index_kept_del(w->d[0].ix, 1));
+    commit(w, 0);
+    EQ_U(forget_all(w, 0), 2);
+    CHECK(!at_snapshot(w, 0, "a"));
+    world_free(w);
+}
+
+/* It has to wait for a snapshot; what came before does not. */
+static void test_a_deletion_waits_by_itself(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    save(w, 0, "a", "two");
+    snapshot(w, 0, "now", engine_snapshot_create);
+    delete(w, 0, "a");
+    everybody_hears(w);
+    EQ_U(forget_all(w, 0), 1);
+    EQ_U(entries_of(w, 0, "a"), 2);
+    CHECK(at_snapshot(w, 0, "a"));
+    world_free(w);
+}
+
 /* What supersedes something that has not come yet must be here when it comes. */
 static void test_what_is_to_supersede_stays(void)
 {
@@ -283,27 +323,18 @@ static void test_circles_are_left_alone(void)
     struct world *w = world_new();
     forge(w, 0, 1);
     forge(w, 1, 0);
-    everybody_hears(w);
+    pull_entries(w, 0, 2);
+    pull_entries(w, 1, 2);
     EQ_U(entries_of(w, 2, "a"), 2);
+    must(engine_begin(w->d[2].e));
+    must(index_want_del(w->d[2].ix, 1));        /* as where the path is ignored */
+    must(index_want_del(w->d[2].ix, 2));
+    commit(w, 2);
     EQ_U(forget_all(w, 2), 0);
     world_free(w);
 }
 
 /* ---- runs ---- */
-
-static void save_many(struct world *w, size_t i, int n, const char *text)
-{
-    must(engine_begin(w->d[i].e));
-    for (int k = 0; k < n; k++) {
-        char path[16];
-        struct content_list c = {.type = CONTENT_INLINE, .size = strlen(text), .inline_len = strlen(text), .root = id_hash(text, strlen(text))};
-        memcpy(c.inline_bytes, text, strlen(text));
-        struct stamp st = {.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++w->wall, .size = c.size, .mtime_ns = (int64_t)w->wall};
-        int len = snprintf(path, sizeof path, "f%03d", k);
-        must(engine_seen(w->d[i].e, path, (size_t)len, &st, &c, true, w->wall));
-    }
-    commit(w, i);
-}
 
 static void test_runs_grow_together(void)
 {
@@ -452,6 +483,8 @@ int main(void)
     RUN(test_what_is_on_disk_stays);
     RUN(test_a_removal_that_is_to_be_done_stays);
     RUN(test_snapshots_stay_as_they_are);
+    RUN(test_a_deletion_in_a_snapshot);
+    RUN(test_a_deletion_waits_by_itself);
     RUN(test_what_is_to_supersede_stays);
     RUN(test_circles_are_left_alone);
     RUN(test_runs_grow_together);
