@@ -53,6 +53,7 @@ int cmd_scan(struct cli *c, const struct args *a);
 int cmd_pause(struct cli *c, const struct args *a);
 int cmd_resume(struct cli *c, const struct args *a);
 int cmd_devices(struct cli *c, const struct args *a);
+int cmd_device(struct cli *c, const struct args *a);
 int cmd_log(struct cli *c, const struct args *a);
 int cmd_cat(struct cli *c, const struct args *a);
 int cmd_restore(struct cli *c, const struct args *a);

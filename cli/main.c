@@ -106,6 +106,12 @@ static const struct command commands[] = {
     { "pause", "", "stop exchanging with peers", "Local changes go on being recorded.", NULL, 0, 0, false, cmd_pause },
     { "resume", "[--accept-deletions]", "exchange with peers again", "", resume_options, 0, 0, false, cmd_resume },
     { "devices", "", "list the devices of the group", "", NULL, 0, 0, false, cmd_devices },
+    { "device", "role NAME ROLE | rename NAME NEW | revoke NAME", "change what a device may do, or its name, or end its membership",
+      "role      owner, admin, member or reader; counts at once. Nobody gives a role above his own, and one owner always stays\n"
+      "rename    under which name it is shown\n"
+      "revoke    it is no member any more: nobody speaks with it, and it keeps the files it has\n"
+      "NAME is a name or the beginning of an id, as `lanyard devices` shows them. Only owners and admins can do this, and only an owner\n"
+      "to an owner.", NULL, 2, 3, false, cmd_device },
     { "log", "[--deleted] [--limit N] [PATH]", "show the versions of a file, or the latest changes of the folder or of a directory",
       "Newest first. CONTENT says where a version's content can be had: here, from peers that are online, or gone, as long as\n"
       "none of those that are online has it.",

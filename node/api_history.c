@@ -196,7 +196,8 @@ int api_commit(struct node *n, int (*change)(struct node *n, void *arg), void *a
 int need_writer(struct node *n)
 {
     const struct member *m = group_find(control_group(n->home->control), &n->home->keys->dev);
-    if (m && !m->revoked && role_may_write(m->role))
-        return 0;
+    int r = need_member(n);
+    if (r < 0 || (m && !m->revoked && role_may_write(m->role)))
+        return r;
     return err_set(ERR_DENIED, "this device may only read: ask an admin for another role");
 }

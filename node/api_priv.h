@@ -8,6 +8,7 @@
  *   api_restore_file.c  one version of one path
  *   api_tree.c     a former state of the folder, or of a directory: restore --at
  *   api_check.c    check, gc
+ *   api_device.c   device: roles, names, revocation
  *   api_snapshot.h snapshot, in files of its own
  *
  * A session is one connection, which is one request. Its life:
@@ -76,12 +77,16 @@ int arg_path(const struct bytes *args, const char *key, bool needed, struct byte
 /* Whether there is a folder; else ERR_NOTFOUND with what is the matter with it. */
 int need_folder(struct node *n) MUST_CHECK;
 
+/* ERR_DENIED when this device does not belong to the group any more, with what is the matter. */
+int need_member(const struct node *n) MUST_CHECK;
+
 /* Values. */
 void put_time(struct buf *b, const char *key, uint64_t ms);    /* 0: nil */
 void put_text(struct buf *b, const char *key, const char *v);  /* NULL: nil */
 void put_u64(struct buf *b, const char *key, uint64_t v);
 void put_bool(struct buf *b, const char *key, bool v);
 void put_id(struct buf *b, const char *key, const struct id *v);
+void put_device(struct buf *b, struct node *n, const struct member *m);    /* a map of the contract */
 void put_path(struct buf *b, const char *key, const void *path, size_t len);
 
 /* ---- versions (api_history.c) ---- */
@@ -162,6 +167,7 @@ int run_wait(struct session *s, const struct bytes *args);
 int run_scan(struct session *s, const struct bytes *args);
 int run_pause(struct session *s, const struct bytes *args);
 int run_resume(struct session *s, const struct bytes *args);
+int run_device(struct session *s, const struct bytes *args);
 int run_devices(struct session *s, const struct bytes *args);
 int run_invite(struct session *s, const struct bytes *args);
 int run_config(struct session *s, const struct bytes *args);

@@ -146,22 +146,25 @@ int run_status(struct session *s, const struct bytes *args)
     return 0;
 }
 
+void put_device(struct buf *b, struct node *n, const struct member *m)
+{
+    mp_put_map(b, 6);
+    put_id(b, "id", &m->card.dev);
+    put_text(b, "name", m->card.name);
+    put_text(b, "role", role_name(m->role));
+    put_bool(b, "revoked", m->revoked);
+    put_bool(b, "this", id_eq(&m->card.dev, &n->home->keys->dev));
+    put_time(b, "added", m->added_ms);
+}
+
 int run_devices(struct session *s, const struct bytes *args)
 {
     (void)args;
     const struct group *g = group_of(s->n);
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_REPLY);
     mp_put_array(&b, g->nmember);
-    for (size_t i = 0; i < g->nmember; i++) {
-        const struct member *m = &g->member[i];
-        mp_put_map(&b, 6);
-        put_id(&b, "id", &m->card.dev);
-        put_text(&b, "name", m->card.name);
-        put_text(&b, "role", role_name(m->role));
-        put_bool(&b, "revoked", m->revoked);
-        put_bool(&b, "this", id_eq(&m->card.dev, &s->n->home->keys->dev));
-        put_time(&b, "added", m->added_ms);
-    }
+    for (size_t i = 0; i < g->nmember; i++)
+        put_device(&b, s->n, &g->member[i]);
     session_reply(s, false, &b);
     return 0;
 }
@@ -191,7 +194,9 @@ int run_version(struct session *s, const struct bytes *args)
 
 static int check_wait(struct session *s)
 {
-    int r = need_folder(s->n);
+    int r = need_member(s->n);
+    if (r == 0)
+        r = need_folder(s->n);
     if (r == 0 && node_settled(s->n, s->number))
         session_reply(s, false, NULL);
     return r;

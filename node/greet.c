@@ -16,80 +16,6 @@
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
 
-/* ---- the control log ---- */
-
-struct ctl_request { struct node *n; struct link *link; bool stranger; struct ctl_request *next; };
-
-static int take_ctl(struct node *n, zmq_msg_t *body)
-{
-    int r = mp_check(zmq_msg_data(body), zmq_msg_size(body));
-    if (r < 0)
-        return r;
-    struct mp m = mp_reader(zmq_msg_data(body), zmq_msg_size(body));
-    uint32_t count = mp_array(&m, LIMIT_OBJECTS);
-    for (uint32_t i = 0; r == 0 && i < count; i++) {
-        struct bytes blob = mp_skip(&m);
-        r = control_append(n->home->control, blob.p, blob.len);
-        if (r == ERR_EXISTS)
-            r = 0;
-    }
-    return r < 0 ? r : mp_done(&m, "control records");
-}
-
-static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body)
-{
-    struct ctl_request *q = arg;
-    struct node *n = q->n;
-    for (struct ctl_request **p = &n->ctl_requests; *p; p = &(*p)->next)
-        if (*p == q) {
-            *p = q->next;
-            break;
-        }
-    uint64_t before = group_of(n)->ctl_n;
-    if (m && m->type == MSG_CTL && take_ctl(n, body) < 0)
-        log_warn("control records refused why=\"%s\"", err_text());
-    if (group_of(n)->ctl_n != before) {
-        log_info("control log has grown records=%llu", (unsigned long long)group_of(n)->ctl_n);
-        greet_retry(n);
-        greet_pex_ask_all(n);
-        node_event(n, "members-changed", NULL);
-        node_committed(n);
-    }
-    if (q->stranger && link_state(q->link) != LINK_DEAD)
-        link_kill(q->link, "its membership has been looked up");
-    free(q);
-}
-
-static void ask_ctl(struct node *n, struct link *l, bool stranger)
-{
-    for (const struct ctl_request *p = n->ctl_requests; p; p = p->next)
-        if (p->link == l)
-            return;                      /* it has been asked and has not answered yet */
-    struct ctl_request *q = xcalloc(1, sizeof *q);
-    *q = (struct ctl_request){.n = n, .link = l, .stranger = stranger, .next = n->ctl_requests};
-    n->ctl_requests = q;
-    struct msg m = {.type = MSG_GET_CTL, .get_ctl = {.from = group_of(n)->ctl_n + 1}};
-    link_request(l, LANE_CONTROL, &m, REQUEST_MS, on_ctl, q);
-}
-
-static void serve_ctl(struct node *n, const struct net_from *from, const struct msg *m)
-{
-    AUTO(buf_release) struct buf list = BUF_INIT(LIMIT_BODY), body = BUF_INIT(LIMIT_BODY);
-    uint32_t count = 0;
-    struct bytes blob;
-    for (uint64_t i = m->get_ctl.from; control_record(n->home->control, i, &blob) == 0 && list.len + blob.len < LIMIT_CS_REPLY; i++) {
-        buf_add(&list, blob.p, blob.len);
-        count++;
-    }
-    mp_put_array(&body, count);
-    buf_add(&body, list.data, list.len);
-    zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(&body, &len);
-    net_body_take(&z, data, len);
-    net_reply(n->net, from, &(struct msg){.type = MSG_CTL, .req = m->req}, &z);
-}
-
 /* ---- change sets ---- */
 
 /* A stream is asked of one peer at a time. When nothing has come for SILENT_MS the request is late: others are asked for its streams, but
@@ -146,7 +72,7 @@ static void on_change_sets(void *arg, const struct msg *m, zmq_msg_t *body)
         if (r == ERR_FULL || r == ERR_IO)
             node_set_error(n, n->index_error, sizeof n->index_error, err_text());
         if (l && r == ERR_AGAIN)
-            ask_ctl(n, l, false);
+            control_ask(n, l, false);
     } else if (r >= 0) {
         node_set_error(n, n->index_error, sizeof n->index_error, NULL);
     }
@@ -221,10 +147,10 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
     if (r < 0)
         log_seldom(LOG_INFO, "vector refused why=\"%s\"", err_text());
     if (r == ERR_AGAIN)
-        ask_ctl(n, l, false);
+        control_ask(n, l, false);
     uint64_t ctl_n;
     if (engine_knows_vector(n->engine, link_device(l), &ctl_n) && ctl_n > group_of(n)->ctl_n)
-        ask_ctl(n, l, false);
+        control_ask(n, l, false);
     if (r <= 0)
         return;
     fetch_change_sets(n);
@@ -337,7 +263,10 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
         net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall()}}, NULL);
         break;
     case MSG_GET_CTL:
-        serve_ctl(n, from, m);
+        control_serve(n, from, m);
+        break;
+    case MSG_CTL:
+        control_told(n, from, m, body);
         break;
     case MSG_GET_VEC:
         serve_vector(n, from, m);
@@ -400,7 +329,8 @@ static void on_up(void *arg, const struct id *dev, struct link *l, const struct 
     *q = (struct vec_request){n, *dev};
     link_request(l, LANE_CONTROL, &(struct msg){.type = MSG_GET_VEC}, REQUEST_MS, on_asked_vector, q);
     if (h->ctl_n > group_of(n)->ctl_n)
-        ask_ctl(n, l, false);
+        control_ask(n, l, false);
+    control_look_at_self(n);
     greet_pex_up(n, dev);
     if (n->pull)
         pull_peer_up(n->pull, dev);
@@ -418,7 +348,8 @@ static void on_down(void *arg, const struct id *dev)
         api_poll(n->api);
 }
 
-static void on_stranger(void *arg, struct link *l) { ask_ctl(arg, l, true); }
+static void on_stranger(void *arg, struct link *l) { control_ask(arg, l, true); }
+static void on_revoked(void *arg, struct link *l, bool self) { control_revoked(arg, l, self); }
 
 /* ---- joining ---- */
 
@@ -478,10 +409,12 @@ int greet_start(struct node *n, const char *listen)
     if (r < 0)
         return r;
     struct peers_config pc = {.loop = n->loop, .net = n->net, .keys = n->home->keys, .group = group_of(n),
-        .ops = {.hello = fill_hello, .self = self_greeted, .up = on_up, .down = on_down, .stranger = on_stranger, .vector = on_vector, .arg = n}};
+        .ops = {.hello = fill_hello, .self = self_greeted, .up = on_up, .down = on_down, .stranger = on_stranger, .revoked = on_revoked,
+                .vector = on_vector, .arg = n}};
     if ((r = peers_new(&pc, &n->peers)) < 0)
         return r;
     add_remembered(n);
     greet_pex_start(n);
+    control_look_at_self(n);
     return start_inviter(n);
 }

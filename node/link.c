@@ -14,6 +14,7 @@
 #define PING_TIMEOUT_MS 10000
 #define TICK_MS 500
 #define VECTORS_A_TURN 1000
+#define ZAP_REVOKED 400
 
 /* A request without an answer yet. */
 struct pending { uint64_t req, due; link_reply_fn fn; void *arg; struct pending *next; };
@@ -162,6 +163,7 @@ static void subscribe(struct link *l)
         log_warn("vectors of a peer cannot be subscribed to address=%s why=\"%s\"", ep, zmq_strerror(errno));
 }
 
+/* 1: genuine, of a revoked device. */
 static int check_hello(struct link *l, const struct msg_hello *h)
 {
     const struct member *m = group_find(l->c.group, &h->dev);
@@ -169,8 +171,6 @@ static int check_hello(struct link *l, const struct msg_hello *h)
         return err_set(ERR_DENIED, "hello: of another group");
     if (!m)
         return err_set(ERR_AGAIN, "hello: of a device that is not known yet");
-    if (m->revoked)
-        return err_set(ERR_DENIED, "hello: of a revoked device");
     if (h->proto_min > PROTO_MAX || h->proto_max < PROTO_MIN)
         return err_set(ERR_DENIED, "hello: no common protocol version: update the older device");
     struct hello_party sender = {.dev = h->dev}, caller = {.dev = l->c.keys->dev};
@@ -178,7 +178,8 @@ static int check_hello(struct link *l, const struct msg_hello *h)
     memcpy(sender.nonce, h->nonce, sizeof sender.nonce);
     memcpy(caller.tr_pk, l->c.keys->tr_pk, sizeof caller.tr_pk);
     memcpy(caller.nonce, l->nonce, sizeof caller.nonce);
-    return hello_verify(h->sig, &l->c.group->id, &sender, &caller);
+    int r = hello_verify(h->sig, &l->c.group->id, &sender, &caller);
+    return r == 0 && m->revoked ? 1 : r;
 }
 
 /* The handshake of the second lane may take a moment longer than that of the first: what is asked on it waits for that. */
@@ -206,6 +207,14 @@ static void on_hello(void *arg, const struct msg *m, zmq_msg_t *body)
         return;
     }
     int r = check_hello(l, &m->hello);
+    if (r > 0) {
+        log_seldom(LOG_INFO, "peer refused address=%s why=\"hello: of a revoked device\"", l->address);
+        if (l->c.ops.revoked)
+            l->c.ops.revoked(l->c.ops.arg, l, false);
+        else
+            link_kill(l, "greeting not genuine");
+        return;
+    }
     if (r < 0) {
         log_seldom(LOG_INFO, "peer refused address=%s why=\"%s\"", l->address, err_text());
         if (r == ERR_AGAIN)
@@ -310,6 +319,14 @@ static void on_sub(void *arg)
     zmq_msg_close(&newest);
 }
 
+/* status: the ZAP code of the other side. */
+static void refused(struct link *l, uint32_t status)
+{
+    link_kill(l, "refused by the other side");
+    if (status == ZAP_REVOKED && l->c.ops.revoked)
+        l->c.ops.revoked(l->c.ops.arg, l, true);
+}
+
 static void on_monitor(void *arg)
 {
     struct link *l = arg;
@@ -321,13 +338,15 @@ static void on_monitor(void *arg)
         char endpoint[8];
         zmq_recv(l->monitor, endpoint, sizeof endpoint, 0);
         uint16_t what;
+        uint32_t value;
         memcpy(&what, event, sizeof what);
+        memcpy(&value, event + 2, sizeof value);
         if (n != 6 || l->state == LINK_DEAD)
             continue;
         if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && l->state == LINK_DIALLING)
             greet(l);
         else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-            link_kill(l, "refused by the other side");
+            refused(l, value);
         else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             link_kill(l, "not a node of this group");
         else if (what == ZMQ_EVENT_DISCONNECTED && l->state != LINK_DIALLING)

@@ -24,6 +24,9 @@ struct link_ops {
     /* A device that the control log does not name answered, with the group's server key: perhaps our log is behind. The link stays
      * in GREETING for requests of control records, which prove themselves; the owner kills it then. */
     void (*stranger)(void *arg, struct link *l);
+    /* A revoked device answered, or (`self`) the other side refuses us as one. The link stays as with a stranger, so that the device can
+     * be told; with `self` it ends by itself. May be NULL. */
+    void (*revoked)(void *arg, struct link *l, bool self);
     void (*down)(void *arg, struct link *l, const char *why);
     void (*vector)(void *arg, struct link *l, const void *blob, size_t len);
     void *arg;

@@ -281,19 +281,24 @@ static int reserve(struct net *n, uint16_t port)
     return r;
 }
 
-static void close_sockets(struct net *n)
+static void close_two(struct net *n)
 {
     if (n->router)
         zmq_close(n->router);
     if (n->pub)
         zmq_close(n->pub);
     n->router = n->pub = NULL;
+}
+
+static void close_sockets(struct net *n)
+{
+    close_two(n);
     if (n->reserved >= 0)
         close(n->reserved);
     n->reserved = -1;
 }
 
-static int bind_three(struct net *n, uint16_t port)
+static int bind_two(struct net *n, uint16_t port)
 {
     uint8_t pk[32], sk[32];
     keys_server(n->c.group_keys, pk, sk);
@@ -306,11 +311,13 @@ static int bind_three(struct net *n, uint16_t port)
         r = bound_port(n->router, &n->port);
     if (r == 0 && n->port > 65533)
         r = err_set(ERR_EXISTS, "port %u: no room for two more behind it", n->port);
-    if (r == 0)
-        r = bind_at(n, n->pub, (uint16_t)(n->port + 1));
-    if (r == 0)
-        r = reserve(n, (uint16_t)(n->port + 2));
-    return r;
+    return r ? r : bind_at(n, n->pub, (uint16_t)(n->port + 1));
+}
+
+static int bind_three(struct net *n, uint16_t port)
+{
+    int r = bind_two(n, port);
+    return r ? r : reserve(n, (uint16_t)(n->port + 2));
 }
 
 static int bind_all(struct net *n)
@@ -372,6 +379,43 @@ void net_join_close(struct net *n)
     keep_port(n);
 }
 
+/* ---- shaking off ---- */
+
+/* As with the join socket, the ports are free a moment after their sockets have been closed. */
+static void open_again(void *arg)
+{
+    struct net *n = arg;
+    int r = ERR_EXISTS;
+    for (int i = 0; i < CLOSE_TRIES && r == ERR_EXISTS; i++) {
+        r = bind_two(n, n->port);
+        if (r < 0)
+            close_two(n);
+        if (r == ERR_EXISTS)
+            poll(NULL, 0, 1);
+    }
+    if (r == 0) {
+        loop_add_socket(n->c.loop, n->router, on_router, n);
+        return;
+    }
+    log_seldom(LOG_WARN, "listening again why=\"%s\"", err_text());
+    loop_timer_set(n->c.loop, &n->shake_timer, KEEP_MS, open_again, n);
+}
+
+static void shake(void *arg)
+{
+    struct net *n = arg;
+    loop_del_socket(n->c.loop, n->router);
+    close_two(n);
+    open_again(n);
+}
+
+/* From a timer: the caller may be serving a message of the socket. */
+void net_shake_off(struct net *n)
+{
+    if (n->router)
+        loop_timer_set(n->c.loop, &n->shake_timer, 0, shake, n);
+}
+
 /* ---- life cycle ---- */
 
 static int start(struct net *n)
@@ -411,6 +455,7 @@ void net_free(struct net **pn)
     if (!n)
         return;
     loop_timer_clear(n->c.loop, &n->keep_timer);
+    loop_timer_clear(n->c.loop, &n->shake_timer);
     void *all[] = {n->join, n->router, n->pub, n->zap};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i]) {

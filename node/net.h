@@ -59,6 +59,9 @@ void net_reply(struct net *n, const struct net_from *to, const struct msg *m, zm
 void net_reply_join(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body);
 /* A vector on PUB. */
 void net_publish(struct net *n, const void *blob, size_t len);
+/* Somebody may not connect any more: all connections to our sockets end soon after, and whoever may comes back by itself. (libzmq
+ * cannot end a single one.) */
+void net_shake_off(struct net *n);
 int  net_join_open(struct net *n) MUST_CHECK;       /* already open is fine */
 void net_join_close(struct net *n);
 

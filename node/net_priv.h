@@ -9,11 +9,11 @@ struct debt { struct id who; _Atomic size_t bytes; };
 
 struct net {
     struct net_config c;
-    void *zmq, *zap, *router, *pub, *join;
+    void *zmq, *zap, *router, *pub, *join;   /* router and pub NULL: for a moment in net_shake_off */
     char host[64];
     char address[80];
     uint16_t port;
-    struct loop_timer keep_timer;
+    struct loop_timer keep_timer, shake_timer;
     struct debt **debt; size_t ndebt;
     int reserved;                    /* a bound, not listening socket that keeps P + 2 */
 };

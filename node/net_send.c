@@ -75,6 +75,11 @@ static void send_to(void *socket, const struct net_from *to, const struct msg *m
 
 void net_reply(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
 {
+    if (!n->router) {
+        if (body)
+            zmq_msg_close(body);
+        return;
+    }
     if (body && debt_of(n, &to->who)->bytes + zmq_msg_size(body) > NET_WAITING_MAX) {
         log_seldom(LOG_WARN, "reply dropped type=%s why=\"%u MiB wait for this device already\"", msg_name(m->type), NET_WAITING_MAX >> 20);
         zmq_msg_close(body);
@@ -103,7 +108,7 @@ void net_publish(struct net *n, const void *blob, size_t len)
 {
     uint8_t topic[NET_TOPIC];
     net_topic(n, topic);
-    if (zmq_send(n->pub, topic, sizeof topic, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
+    if (n->pub && zmq_send(n->pub, topic, sizeof topic, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
         zmq_send(n->pub, blob, len, ZMQ_DONTWAIT);
 }
 

@@ -32,6 +32,15 @@ void greet_retry(struct node *n);     /* change sets that were refused may be go
 void greet_remember(struct node *n, const char *word, const struct id *dev, const void *v, size_t len);
 int  greet_recall(struct node *n, const char *word, const struct id *dev, struct buf *v) MUST_CHECK;   /* ERR_NOTFOUND */
 
+/* control_sync.c: the control log: asked for, handed out, written, and what follows. */
+void control_ask(struct node *n, struct link *l, bool stranger);      /* for what we lack; a stranger's link ends with the answer */
+void control_serve(struct node *n, const struct net_from *from, const struct msg *m);
+void control_told(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body);   /* records that were not asked for */
+void control_revoked(struct node *n, struct link *l, bool self);      /* link.h: revoked */
+void control_look_at_self(struct node *n);                            /* state error while this device does not belong to the group */
+/* Signs a record with these operations, as this device, and appends it. As group_apply and control_append. */
+int  control_issue(struct node *n, const struct ctl_op *op, size_t nop) MUST_CHECK;
+
 /* node_keeper.c: when the history may be looked after. */
 int  node_keeper_start(struct node *n) MUST_CHECK;
 void node_keeper_tick(struct node *n, bool idle);

@@ -22,6 +22,7 @@ struct address {
     struct id dev;              /* who answered there last; none = nobody yet */
     bool self;                  /* that is this node */
     bool twin;                  /* that was another one with our keys */
+    bool revoked;               /* that was a device that is revoked, and has been told */
     uint64_t due, pause;
     struct link *link;
 };
@@ -126,7 +127,7 @@ static bool on_up(void *arg, struct link *l, const struct msg_hello *h)
     struct address *a = by_link(p, l);
     settle(p, a);
     a->dev = h->dev;
-    a->twin = false;
+    a->twin = a->revoked = false;
     if (id_eq(&h->dev, &p->c.keys->dev)) {
         a->self = p->c.ops.self(p->c.ops.arg, h);
         a->twin = !a->self;
@@ -174,7 +175,7 @@ static void on_down(void *arg, struct link *l, const char *why)
         settle(p, a);
     /* Whoever was there a moment ago may be back at once; whoever never answered is asked less and less often. */
     uint64_t longest = a->sources == ADDR_CARD ? PAUSE_CARD_MS : PAUSE_MAX_MS;
-    a->pause = a->twin ? PAUSE_TWIN_MS : was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > longest ? longest : a->pause * 2;
+    a->pause = a->revoked ? PAUSE_CARD_MS : a->twin ? PAUSE_TWIN_MS : was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > longest ? longest : a->pause * 2;
     a->due = loop_now() + a->pause;
     a->link = NULL;
     device_down(p, l);
@@ -187,6 +188,30 @@ static void on_stranger(void *arg, struct link *l)
 {
     struct peers *p = arg;
     p->c.ops.stranger(p->c.ops.arg, l);
+}
+
+static void on_revoked(void *arg, struct link *l, bool self)
+{
+    struct peers *p = arg;
+    by_link(p, l)->revoked = !self;
+    if (p->c.ops.revoked)
+        p->c.ops.revoked(p->c.ops.arg, l, self);
+    else
+        link_kill(l, "a revoked device");
+}
+
+void peers_expel(struct peers *p, bool (*last_word)(void *arg, struct link *l), void *arg)
+{
+    for (size_t i = 0; i < p->ndev; i++) {
+        struct link *l = p->dev[i].link;
+        const struct member *m = group_find(p->c.group, &p->dev[i].dev);
+        if (!l || (m && !m->revoked))
+            continue;
+        device_down(p, l);
+        by_link(p, l)->revoked = true;
+        if (!last_word(arg, l))
+            link_kill(l, "no member any more");
+    }
 }
 
 static void on_vector(void *arg, struct link *l, const void *blob, size_t len)
@@ -351,7 +376,7 @@ int peers_new(const struct peers_config *c, struct peers **out)
     struct peers *p = xcalloc(1, sizeof *p);
     p->c = *c;
     p->link_config = (struct link_config){.loop = c->loop, .net = c->net, .keys = c->keys, .group = c->group,
-        .ops = {.hello = on_hello, .up = on_up, .stranger = on_stranger, .down = on_down, .vector = on_vector, .arg = p}};
+        .ops = {.hello = on_hello, .up = on_up, .stranger = on_stranger, .revoked = on_revoked, .down = on_down, .vector = on_vector, .arg = p}};
     loop_timer_set(c->loop, &p->tick, 0, on_tick, p);
     *out = p;
     return 0;

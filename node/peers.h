@@ -17,6 +17,7 @@ struct peers_ops {
     void (*up)(void *arg, const struct id *dev, struct link *l, const struct msg_hello *h);
     void (*down)(void *arg, const struct id *dev);
     void (*stranger)(void *arg, struct link *l);
+    void (*revoked)(void *arg, struct link *l, bool self);      /* as in link.h; may be NULL */
     void (*vector)(void *arg, struct link *l, const void *blob, size_t len);
     void *arg;
 };
@@ -32,6 +33,9 @@ void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[stati
  * `dev` is not linked, and, when nothing else speaks for an address, with pauses that grow longer than others. */
 void peers_hint(struct peers *p, const struct id *dev, uint32_t n, char (*addr)[64]);
 void peers_pause(struct peers *p, bool paused);            /* paused: all links end and none is made */
+/* Links to devices that are members no more, or revoked, end; but `last_word` is called first with one that is up: when it returns true the link
+ * lives until its owner kills it. It is no longer that device's link for anybody else. */
+void peers_expel(struct peers *p, bool (*last_word)(void *arg, struct link *l), void *arg);
 struct link *peers_link(const struct peers *p, const struct id *dev);   /* NULL when not online */
 
 struct peer_info { bool online; const char *address; enum addr_source source; uint64_t last_seen_ms; /* time of day; 0 = never */ };

@@ -112,12 +112,12 @@ static void make_name_unique(const struct group *g, struct member *m)
     }
 }
 
-static bool last_owner(const struct group *g, const struct member *m)
+bool group_is_last_owner(const struct group *g, const struct member *m)
 {
     for (size_t i = 0; i < g->nmember; i++)
         if (&g->member[i] != m && g->member[i].role == ROLE_OWNER && !g->member[i].revoked)
             return false;
-    return m->role == ROLE_OWNER;
+    return m->role == ROLE_OWNER && !m->revoked;
 }
 
 /* The member whom an operation of `signer` on `dev` changes; NULL and *r when it may not. `loses`: an owner would no longer be one
@@ -130,7 +130,7 @@ static struct member *target(const struct group *g, const struct member *signer,
         *r = err_set(ERR_BAD, "device %s is not a member", id_hex(dev, hex));
     else if (m->role == ROLE_OWNER && signer->role != ROLE_OWNER)
         *r = err_set(ERR_DENIED, "%s is no owner and may not change the owner %s", signer->card.name, m->card.name);
-    else if (loses && last_owner(g, m))
+    else if (loses && group_is_last_owner(g, m))
         *r = err_set(ERR_BAD, "%s is the only owner: make another device an owner first", m->card.name);
     else
         return m;
@@ -173,11 +173,12 @@ static int apply_add(struct group *g, const struct ctl *c, const struct ctl_op *
 
 static int apply_revoke(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
 {
-    (void)c;
     int r = 0;
     struct member *m = target(g, signer, &op->dev, true, &r);
-    if (m)
+    if (m) {
         m->revoked = true;
+        m->revoked_by = c->signer;
+    }
     return r;
 }
 
@@ -191,6 +192,19 @@ static int apply_role(struct group *g, const struct ctl *c, const struct ctl_op 
     return r;
 }
 
+static int apply_name(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
+{
+    (void)c;
+    int r = 0;
+    struct member *m = target(g, signer, &op->dev, false, &r);
+    if (!m)
+        return r;
+    memcpy(m->card.name, op->text.p, op->text.len);
+    m->card.name[op->text.len] = '\0';
+    make_name_unique(g, m);
+    return 0;
+}
+
 static int apply_nothing(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
 {
     (void)g, (void)c, (void)op, (void)signer;
@@ -201,6 +215,7 @@ static apply_op *const operations[] = {
     [OP_ADD] = apply_add,         [OP_REVOKE] = apply_revoke,   [OP_ROLE] = apply_role,
     [OP_EPOCH] = apply_nothing,   [OP_REQUIRE] = apply_nothing, [OP_CANCEL] = apply_nothing,
     [OP_DORMANT] = apply_nothing, [OP_RELAY] = apply_nothing,   [OP_POLICY] = apply_nothing,
+    [OP_NAME] = apply_name,
 };
 
 static int chain_check(const struct group *g, const struct ctl *c)
@@ -230,7 +245,7 @@ static int apply_ops(struct group *g, const struct ctl *c)
             char hex[ID_HEX];
             return err_set(ERR_DENIED, "device %s is neither owner nor admin", id_hex(&c->signer, hex));
         }
-        assert(op.type >= OP_ADD && op.type <= OP_POLICY);
+        assert(op.type >= OP_ADD && op.type < sizeof operations / sizeof *operations);
         int r = operations[op.type](g, c, &op, signer);
         if (r < 0)
             return r;

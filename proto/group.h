@@ -7,6 +7,7 @@
  * not revoke or change an owner, and the group never stays without one. ADD takes a device that is not a member; a revoked one
  * may be added again, with a new card. No two members, revoked ones included, share a transport key or a shown name: a name that is
  * taken gets "-2", "-3"... appended (the card's signed bytes keep the original). Operations of a record apply in order, all or none.
+ * NAME gives a member another shown name, by the rules of who may change whom, and of names.
  * EPOCH, REQUIRE, CANCEL, DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H
 #define PROTO_GROUP_H
@@ -16,7 +17,7 @@
 #include "proto/record.h"
 
 /* card.name is the shown name. Pointers to members are valid until the next group_apply. */
-struct member { struct card card; enum role role; bool revoked; uint64_t added_ms; uint64_t added_n; };
+struct member { struct card card; enum role role; bool revoked; struct id revoked_by; uint64_t added_ms; uint64_t added_n; };
 struct group {
     struct id id;
     struct member *member; size_t nmember;
@@ -34,6 +35,8 @@ const struct member *group_by_transport(const struct group *g, const uint8_t tr_
 /* By shown name, or by 4 or more leading hex digits of the device id. NULL also when that fits two members: one who names himself
  * like the beginning of another's id gains nothing. A whole id always means that device. */
 const struct member *group_by_name(const struct group *g, const char *name);
+/* An owner without whom there would be none: nobody can revoke him or change his role. */
+bool group_is_last_owner(const struct group *g, const struct member *m);
 bool role_may_admin(enum role r);
 bool role_may_write(enum role r);
 

@@ -8,6 +8,7 @@
 
 #define CTL_CONTEXT "lanyard-ctl-1"
 #define KEY_MAX     255u   /* bytes of a policy's name */
+#define OP_LAST     OP_NAME
 
 static const char *const role_names[] = { [ROLE_OWNER] = "owner", "admin", "member", "reader" };
 
@@ -142,6 +143,15 @@ static void relay_read(struct field *f, struct ctl_op *op)
     op->text = field_text(f, "RELAY url", 1, LIMIT_TEXT);
     field_fixed(f, "RELAY pk", op->relay_pk, sizeof op->relay_pk);
 }
+static void name_read(struct field *f, struct ctl_op *op)
+{
+    field_id(f, "NAME dev", &op->dev);
+    op->text = field_text(f, "NAME name", 1, LIMIT_DEVICE_NAME);
+    char name[LIMIT_DEVICE_NAME + 1] = "";
+    if (!f->code)
+        memcpy(name, op->text.p, op->text.len);
+    field_rule(f, f->code || device_name_check(name) == 0, "NAME name", "cannot be the name of a device");
+}
 
 static void raw_put(struct buf *b, const struct bytes *raw)
 {
@@ -200,6 +210,11 @@ static void policy_put(struct buf *b, const struct ctl_op *op)
     else
         mp_put_map(b, 0);
 }
+static void name_put(struct buf *b, const struct ctl_op *op)
+{
+    mp_put_bin(b, op->dev.b, ID_LEN);
+    mp_put_strn(b, (const char *)op->text.p, op->text.len);
+}
 
 static const struct {
     uint32_t fields;    /* with the type */
@@ -215,13 +230,14 @@ static const struct {
     [OP_DORMANT] = { 2, dormant_read, dormant_put },
     [OP_RELAY]   = { 3, relay_read, relay_put },
     [OP_POLICY]  = { 2, policy_read, policy_put },
+    [OP_NAME]    = { 3, name_read, name_put },
 };
 
 static void op_read(struct field *f, struct ctl_op *op)
 {
     memset(op, 0, sizeof *op);
     uint32_t n = field_list(f, "op", 1, UINT32_MAX);
-    uint64_t type = field_u64(f, "op type", OP_ADD, OP_POLICY);
+    uint64_t type = field_u64(f, "op type", OP_ADD, OP_LAST);
     if (f->code)
         return;
     op->type = (enum ctl_op_type)type;
@@ -274,7 +290,7 @@ int ctl_encode(struct buf *out, const struct ctl *c, const struct ctl_op *ops, s
     mp_put_bin(&rec, c->signer.b, ID_LEN);
     mp_put_array(&rec, nops);
     for (size_t i = 0; i < nops; i++) {
-        assert(ops[i].type >= OP_ADD && ops[i].type <= OP_POLICY);
+        assert(ops[i].type >= OP_ADD && ops[i].type <= OP_LAST);
         mp_put_array(&rec, op_table[ops[i].type].fields);
         mp_put_u64(&rec, ops[i].type);
         op_table[ops[i].type].put(&rec, &ops[i]);

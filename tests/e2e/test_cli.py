@@ -70,7 +70,7 @@ def test_wrong_usage():
 
 def test_not_running():
     with Place() as p:
-        for args in (["status"], ["status", "--watch"], ["wait"], ["scan"], ["pause"], ["resume"], ["devices"], ["invite"], ["log"],
+        for args in (["status"], ["status", "--watch"], ["wait"], ["scan"], ["pause"], ["resume"], ["devices"], ["device", "revoke", "x"], ["invite"], ["log"],
                      ["log", "a"], ["cat", "a"], ["restore", "a"], ["conflicts"], ["resolve", "a", "--keep", "v"], ["events"], ["down"]):
             failed(p.run(*args), 4, "the node is not running: start it with lanyard up")
         gone = socket.socket(socket.AF_UNIX)  # a socket that nobody listens to any more
@@ -150,6 +150,11 @@ def test_status_for_people():
 
 def test_tables_for_people():
     with Place() as p:
+        device = {**JSON_COMMANDS["devices"][0], "name": "shed", "role": "reader"}
+        with p.node(device=reply(device)) as node:
+            same(p.run("device", "role", "x", "reader").out, b"device  shed\nrole    reader\nstate   member\n")
+            same(p.run("device", "rename", "x", "shed", "--json").json(), device)
+        same(node.asked("device"), [{"op": "role", "name": "x", "to": "reader"}, {"op": "rename", "name": "x", "to": "shed"}])
         conflict = {"path": b"a.txt", "current": VERSION, "losers": [OLD, OLD]}
         with p.node(**{k: reply(v) for k, v in {**JSON_COMMANDS, "conflicts": [conflict]}.items()}):
             same(len(p.run("conflicts").out.splitlines()), 4)

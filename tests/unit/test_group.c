@@ -65,6 +65,11 @@ static struct ctl_op op_role(const struct world *w, unsigned dev, enum role role
     return (struct ctl_op){ .type = OP_ROLE, .dev = w->dev[dev]->dev, .role = role };
 }
 
+static struct ctl_op op_name(const struct world *w, unsigned dev, const char *text)
+{
+    return (struct ctl_op){ .type = OP_NAME, .dev = w->dev[dev]->dev, .text = { (const uint8_t *)text, strlen(text) } };
+}
+
 static int add(struct world *w, unsigned signer, unsigned dev, enum role role)
 {
     struct ctl_op op = op_add(w, dev, role);
@@ -321,6 +326,38 @@ static void test_names(void)
     EQ_S(member(&w, READER)->card.name, "dev0-4");
 }
 
+static int name(struct world *w, unsigned signer, unsigned dev, const char *text)
+{
+    struct ctl_op op = op_name(w, dev, text);
+    return apply(w, signer, &op, 1);
+}
+
+static void test_new_names(void)
+{
+    AUTO(world_release) struct world w;
+    world_of_four(&w);
+    OK(name(&w, ADMIN, MEMBER, "shed"));
+    EQ_S(member(&w, MEMBER)->card.name, "shed");
+    CHECK(group_by_name(&w.g, "shed") == member(&w, MEMBER) && !group_by_name(&w.g, "dev2"));
+    OK(name(&w, ADMIN, READER, "shed"));             /* taken */
+    EQ_S(member(&w, READER)->card.name, "shed-2");
+    OK(name(&w, ADMIN, MEMBER, "shed"));             /* by itself */
+    EQ_S(member(&w, MEMBER)->card.name, "shed");
+    OK(add(&w, ADMIN, NEW, ROLE_MEMBER));            /* the old name is free */
+    OK(name(&w, ADMIN, NEW, "dev2"));
+    EQ_S(member(&w, NEW)->card.name, "dev2");
+    FAILS(name(&w, ADMIN, OWNER, "x"), ERR_DENIED, "may not change the owner");
+    FAILS(name(&w, MEMBER, MEMBER, "x"), ERR_DENIED, "neither");
+    FAILS(name(&w, OWNER, OTHER, "x"), ERR_BAD, "not a member");
+    OK(name(&w, OWNER, OWNER, "boss"));
+    OK(revoke(&w, OWNER, MEMBER));
+    CHECK(id_eq(&member(&w, MEMBER)->revoked_by, &w.dev[OWNER]->dev));
+    FAILS(name(&w, OWNER, MEMBER, "x"), ERR_BAD, "not a member");
+    OK(name(&w, OWNER, NEW, "shed"));                /* names of revoked devices stay theirs */
+    EQ_S(member(&w, NEW)->card.name, "shed-3");
+    CHECK(group_is_last_owner(&w.g, member(&w, OWNER)) && !group_is_last_owner(&w.g, member(&w, ADMIN)));
+}
+
 /* The longest names, of two-byte characters: the suffix replaces whole characters. */
 static void test_long_names(void)
 {
@@ -399,8 +436,10 @@ static struct ctl_op random_op(struct world *w, uint64_t *seed)
 {
     unsigned dev = (unsigned)(t_rand(seed) % DEVICES);
     enum role role = (enum role)(ROLE_OWNER + t_rand(seed) % 4);
-    switch (t_rand(seed) % 3) {
+    static const char *const names[] = { "dev0", "twin", "dev1-2", "x" };
+    switch (t_rand(seed) % 4) {
     case 0: return op_revoke(w, dev);
+    case 3: return op_name(w, dev, names[t_rand(seed) % 4]);
     case 1: return op_role(w, dev, role);
     default: return op_add(w, dev, role);
     }
@@ -453,6 +492,7 @@ int main(void)
     RUN(test_chain);
     RUN(test_other_operations);
     RUN(test_names);
+    RUN(test_new_names);
     RUN(test_long_names);
     RUN(test_names_by_id);
     RUN(test_random_records);

@@ -1,7 +1,7 @@
 /* Connections that are dialled: device 1 dials, device 0 answers. */
 #include "tests/unit/t_link.h"
 
-static struct peer { struct link *link; struct link_config config; unsigned ups, downs, strangers, vectors; char why[80]; bool unwanted; }
+static struct peer { struct link *link; struct link_config config; unsigned ups, downs, strangers, vectors, revoked, shut_out; char why[80]; bool unwanted; }
     peer[2];
 
 static void ops_hello(void *arg, struct msg_hello *h)
@@ -20,6 +20,12 @@ static void ops_stranger(void *arg, struct link *l)
 {
     (void)l;
     ((struct peer *)arg)->strangers++;
+}
+static void ops_revoked(void *arg, struct link *l, bool self)
+{
+    struct peer *p = arg;
+    CHECK(p->link == l && link_state(l) == (self ? LINK_DEAD : LINK_GREETING));
+    *(self ? &p->shut_out : &p->revoked) += 1;
 }
 static void ops_down(void *arg, struct link *l, const char *why)
 {
@@ -50,11 +56,12 @@ static void begin(void)
 static struct peer *dial(struct peer *p, const char *address)
 {
     p->config = (struct link_config){ .loop = loop, .net = side[1].net, .keys = g.dev[1], .group = &g.group,
-                                      .ops = { ops_hello, ops_up, ops_stranger, ops_down, ops_vector, p } };
+                                      .ops = { ops_hello, ops_up, ops_stranger, ops_revoked, ops_down, ops_vector, p } };
     t_must(link_dial(&p->config, address, &p->link));
     return p;
 }
 static bool is_up(void *arg) { return ((struct peer *)arg)->ups > 0; }
+static bool is_told_of(void *arg) { return ((struct peer *)arg)->revoked > 0; }
 static bool is_down(void *arg) { return ((struct peer *)arg)->downs > 0; }
 static bool is_strange(void *arg) { return ((struct peer *)arg)->strangers > 0; }
 static struct peer *up(void)
@@ -107,8 +114,53 @@ static void test_revoked_device_is_refused(void)
     side_start(2, "127.0.0.1:0");
     t_group_revoke(&g, 2);
     struct peer *p = dial(&peer[0], side[2].address);
+    UNTIL(loop, is_told_of, p);          /* and lives on, so that it can be told */
+    EQ_U(p->ups + p->downs + p->strangers + p->shut_out, 0);
+    link_kill(p->link, "told");
+    UNTIL(loop, is_down, p);
+    EQ_U(p->revoked, 1);
+    begin();
+    side_start(2, "127.0.0.1:0");
+    t_group_revoke(&g, 2);
+    p = dial(&peer[0], side[2].address);
+    p->config.ops.revoked = NULL;        /* nobody wants to */
+    link_free(&p->link);
+    t_must(link_dial(&p->config, side[2].address, &p->link));
     UNTIL(loop, is_down, p);
     EQ_S(p->why, "greeting not genuine");
+}
+
+/* Device 1 is the one that dials. */
+static void test_revoked_device_hears_that_it_is_shut_out(void)
+{
+    begin();
+    t_group_revoke(&g, 1);
+    struct peer *p = dial(&peer[0], side[0].address);
+    UNTIL(loop, is_down, p);
+    EQ_U(p->shut_out, 1);
+    EQ_U(p->ups + p->revoked, 0);
+}
+
+/* Everybody has to come in anew, at the same address; whoever may not any more does not. */
+static void test_shaken_off(void)
+{
+    begin();
+    for (int i = 0; i < 3; i++) {
+        struct peer *p = up();
+        net_shake_off(side[0].net);
+        UNTIL(loop, is_down, p);
+        EQ_S(p->why, "disconnected");
+        link_free(&p->link);
+        memset(p, 0, sizeof *p);
+    }
+    struct peer *p = up();
+    t_group_revoke(&g, 1);
+    net_shake_off(side[0].net);
+    UNTIL(loop, is_down, p);
+    link_free(&p->link);
+    p = dial(&peer[1], side[0].address);
+    UNTIL(loop, is_down, p);
+    EQ_U(p->shut_out, 1);
 }
 
 static void test_unknown_device_with_our_server_key(void)
@@ -309,6 +361,8 @@ int main(void)
     RUN(test_refusal);
     RUN(test_recording_is_refused);
     RUN(test_revoked_device_is_refused);
+    RUN(test_revoked_device_hears_that_it_is_shut_out);
+    RUN(test_shaken_off);
     RUN(test_unknown_device_with_our_server_key);
     RUN(test_nobody_answers);
     RUN(test_unwanted_link_dies);

@@ -20,6 +20,7 @@ static void ops_down(void *arg, const struct id *dev)
     wrong += peers_link(peers[*(size_t *)arg], dev) != NULL;
 }
 static void ops_stranger(void *arg, struct link *l) { (void)arg, (void)l; }
+static void ops_revoked(void *arg, struct link *l, bool self) { (void)arg, (void)self; link_kill(l, "revoked"); }
 static void ops_vector(void *arg, struct link *l, const void *blob, size_t len) { (void)arg, (void)l, (void)blob, (void)len; }
 
 static void end(void)
@@ -35,7 +36,7 @@ static void peers_start(size_t i)
 {
     static size_t index[3] = { 0, 1, 2 };
     struct peers_config c = { .loop = loop, .net = side[i].net, .keys = g.dev[i], .group = &g.group,
-                              .ops = { ops_hello, ops_self, ops_up, ops_down, ops_stranger, ops_vector, &index[i] } };
+                              .ops = { ops_hello, ops_self, ops_up, ops_down, ops_stranger, ops_revoked, ops_vector, &index[i] } };
     t_must(peers_new(&c, &peers[i]));
 }
 static void begin(size_t n)
@@ -125,6 +126,45 @@ static void test_several_devices(void)
     until_sees(0, 1);
     until_sees(1, 1);
     CHECK(peers_link(peers[2], &g.dev[0]->dev) != peers_link(peers[2], &g.dev[1]->dev));
+}
+
+static struct link *last_link;
+static unsigned words;
+static bool last_word(void *arg, struct link *l)
+{
+    words++;
+    last_link = l;
+    return *(bool *)arg;
+}
+
+/* Whoever is a member no more is nobody's peer at once; its link lives until it has been told, or ends. */
+static void expelled(bool told)
+{
+    begin(3);
+    words = 0;
+    peers_add(peers[0], side[1].address, ADDR_STATIC);
+    peers_add(peers[0], side[2].address, ADDR_STATIC);
+    until_sees(0, 2);
+    t_group_revoke(&g, 2);
+    struct link *other = peers_link(peers[0], &g.dev[1]->dev), *gone = peers_link(peers[0], &g.dev[2]->dev);
+    peers_expel(peers[0], last_word, &told);
+    EQ_U(words, 1);
+    EQ_U(downs[0], 1);
+    CHECK(last_link == gone && !peers_link(peers[0], &g.dev[2]->dev));
+    CHECK(peers_link(peers[0], &g.dev[1]->dev) == other && link_state(other) == LINK_UP);
+    EQ_U(link_state(gone), told ? LINK_UP : LINK_DEAD);
+    if (told)
+        link_kill(gone, "told");
+    go_on();
+    peers_expel(peers[0], last_word, &told);
+    EQ_U(words, 1);
+    EQ_U(ups[0], 2);
+    EQ_U(wrong, 0);
+}
+static void test_members_no_more_are_expelled(void)
+{
+    expelled(true);
+    expelled(false);
 }
 
 static void test_pause(void)
@@ -313,6 +353,7 @@ int main(void)
     RUN(test_own_address_is_recognised);
     RUN(test_one_link_a_device);
     RUN(test_several_devices);
+    RUN(test_members_no_more_are_expelled);
     RUN(test_pause);
     RUN(test_comes_back_after_a_restart);
     RUN(test_new_start_of_a_peer_ends_the_old_link);

@@ -1,6 +1,8 @@
 /* Control log records and their operations. */
 #include "tests/unit/t_record.h"
 
+enum { OPS = OP_NAME };              /* types of operations */
+
 static struct device_keys *dev;
 static struct id group;
 static struct buf card;              /* a signed card, of another device */
@@ -79,6 +81,11 @@ static void policy_make(struct shape *s)
     mp_put_str(b, "keeps");
     mp_put_nil(b);
 }
+static void name_make(struct shape *s)
+{
+    mp_put_bin(shape_add(s), t_id(3).b, ID_LEN);
+    mp_put_str(shape_add(s), "K\xc3\xbc" "che");
+}
 
 static int ctl_bytes(const void *p, size_t n)
 {
@@ -130,6 +137,7 @@ SUBJECT(cancel, OP_CANCEL)
 SUBJECT(dormant, OP_DORMANT)
 SUBJECT(relay, OP_RELAY)
 SUBJECT(policy, OP_POLICY)
+SUBJECT(name, OP_NAME)
 
 static void ctl_make(struct shape *s)
 {
@@ -170,12 +178,12 @@ static void test_ctl_rules(void)
     BAD(ctl, 6, (mp_put_array(b, 1), mp_put_array(b, 0)), "control record: op");
     BAD(ctl, 6, (mp_put_array(b, 1), mp_put_u64(b, 1)), "control record: op");
     BAD(ctl, 6, (mp_put_array(b, 1), mp_put_array(b, 1), mp_put_u64(b, 0)), "control record: op type");
-    BAD(ctl, 6, (mp_put_array(b, 1), mp_put_array(b, 1), mp_put_u64(b, 10)), "control record: op type");
+    BAD(ctl, 6, (mp_put_array(b, 1), mp_put_array(b, 1), mp_put_u64(b, OPS + 1)), "control record: op type");
 }
 
 static void test_op_fields(void)
 {
-    static const struct subject *const all[] = { &add, &revoke, &role, &epoch, &require, &cancel, &dormant, &relay, &policy };
+    static const struct subject *const all[] = { &add, &revoke, &role, &epoch, &require, &cancel, &dormant, &relay, &policy, &name };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         t_shape_rules(all[i], "control record: op");
 }
@@ -232,6 +240,12 @@ static void test_other_op_rules(void)
     BAD(require, 4, mp_put_u64(b, RECORD_MS_MAX + 1), "REQUIRE until");
     BAD(cancel, 0, mp_put_bin(b, text, 17), "CANCEL id");
     BAD(dormant, 0, mp_put_bin(b, ID_NONE.b, 32), "DORMANT dev");
+    BAD(name, 0, mp_put_bin(b, ID_NONE.b, 32), "NAME dev");
+    BAD(name, 1, mp_put_str(b, ""), "NAME name");
+    BAD(name, 1, mp_put_str(b, "a/b"), "NAME name");
+    BAD(name, 1, mp_put_str(b, "a\x07"), "NAME name");
+    BAD(name, 1, mp_put_strn(b, text, LIMIT_DEVICE_NAME + 1), "NAME name");
+    GOOD(name, 1, mp_put_strn(b, text, LIMIT_DEVICE_NAME));
     BAD(relay, 0, mp_put_str(b, ""), "RELAY url");
     BAD(relay, 0, mp_put_strn(b, text, sizeof text), "RELAY url");
     BAD(relay, 1, mp_put_bin(b, text, 31), "RELAY pk");
@@ -257,7 +271,7 @@ static struct bytes bytes_of(const struct buf *b)
 static struct buf cuts_buf, keys_buf, policy_buf;
 
 /* One op of every type. */
-static void sample_ops(struct ctl_op op[9])
+static void sample_ops(struct ctl_op op[OPS])
 {
     struct shape s = { 0 };
     buf_clear(&cuts_buf), buf_clear(&keys_buf), buf_clear(&policy_buf);
@@ -278,6 +292,7 @@ static void sample_ops(struct ctl_op op[9])
     op[7] = (struct ctl_op){ .type = OP_RELAY, .text = t_str("tcp://r:1") };
     memset(op[7].relay_pk, 8, 32);
     op[8] = (struct ctl_op){ .type = OP_POLICY, .policy = bytes_of(&policy_buf) };
+    op[9] = (struct ctl_op){ .type = OP_NAME, .dev = t_id(6), .text = t_str("shed") };
 }
 
 static void same_bytes(const struct bytes *a, const struct bytes *b)
@@ -306,11 +321,11 @@ static void same_op(const struct ctl_op *a, const struct ctl_op *b)
 
 static void test_ctl_round_trip(void)
 {
-    struct ctl_op ops[9], op;
+    struct ctl_op ops[OPS], op;
     struct ctl c = sample_ctl(), d;
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_BYTES);
     sample_ops(ops);
-    OK(ctl_encode(&b, &c, ops, 9, dev));
+    OK(ctl_encode(&b, &c, ops, OPS, dev));
     OK(ctl_decode(b.data, b.len, &d));
     CHECK(id_eq(&d.group, &group) && id_eq(&d.prev, &group) && id_eq(&d.signer, &dev->dev) && d.n == 1 && d.ts_ms == 77);
     struct bytes rec;
@@ -318,9 +333,9 @@ static void test_ctl_round_trip(void)
     OK(signed_split(b.data, b.len, &rec, &sig));
     struct id hash = id_hash(rec.p, rec.len);
     CHECK(id_eq(&hash, &d.hash));
-    EQ_U(d.nops, 9);
+    EQ_U(d.nops, OPS);
     struct mp m = ctl_ops(&d);
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < OPS; i++) {
         ctl_op_next(&m, &op);
         same_op(&ops[i], &op);
     }
@@ -331,7 +346,7 @@ static void test_ctl_round_trip(void)
 
 static void test_lists(void)
 {
-    struct ctl_op ops[9];
+    struct ctl_op ops[OPS];
     sample_ops(ops);
     struct mp m = cuts_reader(&ops[1].cuts);
     struct cut c;
@@ -355,23 +370,23 @@ static void test_lists(void)
 
 static void test_ctl_bytes(void)
 {
-    struct ctl_op ops[9];
+    struct ctl_op ops[OPS];
     struct ctl c = sample_ctl();
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_BYTES);
     sample_ops(ops);
-    OK(ctl_encode(&b, &c, ops, 9, dev));
+    OK(ctl_encode(&b, &c, ops, OPS, dev));
     t_truncations(ctl_bytes, &b);
     t_flips(ctl_bytes, &b);
 }
 
 static void test_ctl_encode_refuses(void)
 {
-    struct ctl_op ops[9];
+    struct ctl_op ops[OPS];
     struct ctl c = sample_ctl();
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_BYTES);
     sample_ops(ops);
     c.prev = t_id(1);
-    FAILS(ctl_encode(&b, &c, ops, 9, dev), ERR_BAD, "control record: prev");
+    FAILS(ctl_encode(&b, &c, ops, OPS, dev), ERR_BAD, "control record: prev");
     c = sample_ctl();
     FAILS(ctl_encode(&b, &c, ops, 0, dev), ERR_BAD, "control record: ops");
     ops[1].cuts.len--;

@@ -109,9 +109,10 @@ static void test_genesis(void)
 }
 
 /* The ops of the vector as the caller of ctl_encode has them. */
-static void ctl_vector_ops(struct ctl_op op[9])
+enum { OPS = OP_NAME };
+static void ctl_vector_ops(struct ctl_op op[OPS])
 {
-    static const char message[] = "take this", url[] = "tcp://relay.example.org:7447";
+    static const char message[] = "take this", url[] = "tcp://relay.example.org:7447", name[] = "shed";
     struct bytes cuts = hex("ctl.cuts");
     op[0] = (struct ctl_op){ .type = OP_ADD, .card = hex("card.bob.blob"), .role = ROLE_MEMBER, .sealed = hex("ctl.box") };
     op[1] = (struct ctl_op){ .type = OP_REVOKE, .dev = bob->dev, .cuts = cuts };
@@ -126,21 +127,22 @@ static void ctl_vector_ops(struct ctl_op op[9])
     op[7] = (struct ctl_op){ .type = OP_RELAY, .text = t_str(url) };
     memset(op[7].relay_pk, 8, 32);
     op[8] = (struct ctl_op){ .type = OP_POLICY, .policy = hex("ctl.policy") };
+    op[9] = (struct ctl_op){ .type = OP_NAME, .dev = bob->dev, .text = t_str(name) };
 }
 
 static void test_ctl(void)
 {
-    struct ctl_op op[9], got;
+    struct ctl_op op[OPS], got;
     struct ctl c = { .group = group, .prev = group, .n = num("ctl.n"), .ts_ms = num("ctl.ts_ms"), .signer = alice->dev }, d;
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_BYTES);
     ctl_vector_ops(op);
-    OK(ctl_encode(&b, &c, op, 9, alice));
+    OK(ctl_encode(&b, &c, op, OPS, alice));
     SAME(b.data, b.len, hex("ctl.blob"));
     OK(ctl_decode(b.data, b.len, &d));
     SAME(d.hash.b, ID_LEN, hex("ctl.hash"));
-    CHECK(d.n == c.n && d.ts_ms == c.ts_ms && id_eq(&d.signer, &alice->dev) && id_eq(&d.prev, &group) && d.nops == 9);
+    CHECK(d.n == c.n && d.ts_ms == c.ts_ms && id_eq(&d.signer, &alice->dev) && id_eq(&d.prev, &group) && d.nops == OPS);
     struct mp m = ctl_ops(&d);
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < OPS; i++) {
         const uint8_t *start = m.p;
         ctl_op_next(&m, &got);
         SAME(start, (size_t)(m.p - start), hex("ctl.op.%d", i));

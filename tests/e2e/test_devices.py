@@ -1,0 +1,153 @@
+"""Roles, names and revocation: what an admin says counts at once, for all, and nobody says more than he may."""
+import os
+
+from lanyard import exists, failed, group, is_file_with, node, read, same_trees, tap, test, wait_until, write
+
+
+def device(n, name):
+    return next(d for d in n.cli("devices", json=True) if d["name"] == name)
+
+
+def known(nodes, name, what, value):
+    """Waits until all nodes know that about a device."""
+    wait_until(lambda: all(any(d["name"] == name and d[what] == value for d in n.cli("devices", json=True)) for n in nodes), 30,
+               f"{name}: {what} {value} on all")
+
+
+@test
+def a_role_counts_at_once_and_everywhere():
+    a, b, c = group("a", "b", "c")
+    changed = a.cli("device", "role", "b", "reader", json=True)
+    assert (changed["name"], changed["role"], changed["revoked"]) == ("b", "reader", False), changed
+    known([a, b, c], "b", "role", "reader")
+    write(b.folder, "by-reader", b"stays on b")
+    write(a.folder, "by-owner", b"goes to b")
+    wait_until(lambda: is_file_with(b.folder, "by-owner", b"goes to b"), 30, "b to receive")
+    b.settle(peers=2)
+    a.settle(peers=2)
+    assert not exists(a.folder, "by-reader") and not exists(c.folder, "by-reader")
+    failed(b.cli("snapshot", "create", "x", check=False), 5)
+    assert b.status()["device"]["role"] == "reader"
+
+    a.cli("device", "role", "b", "member")           # and what was changed meanwhile is recorded
+    wait_until(lambda: is_file_with(c.folder, "by-reader", b"stays on b"), 30, "c to receive what b wrote")
+    same_trees(a, b, c)
+
+
+@test
+def an_admin_may_what_an_admin_may():
+    a, b, c = group("a", "b", "c")
+    failed(b.cli("device", "role", "c", "reader", check=False), 5)
+    failed(b.cli("device", "rename", "c", "x", check=False), 5)
+    failed(b.cli("device", "revoke", "b", check=False), 5)
+    a.cli("device", "role", "b", "admin")
+    known([b], "b", "role", "admin")
+    assert b.cli("device", "role", "c", "admin", json=True)["role"] == "admin"
+    for refused in (["role", "c", "owner"], ["role", "a", "member"], ["revoke", "a"], ["rename", "a", "x"]):
+        failed(b.cli("device", *refused, check=False), 5)
+    known([a, c], "c", "role", "admin")
+    assert device(a, "a")["role"] == "owner"
+    b.invite()                                       # an admin may invite, from now on
+
+
+@test
+def there_is_always_an_owner():
+    a, b = group("a", "b")
+    for refused in (["role", "a", "admin"], ["revoke", "a"]):
+        done = a.cli("device", *refused, check=False)
+        failed(done, 5)
+        assert "only owner" in done.err, done.err
+    a.cli("device", "role", "b", "owner")
+    known([b], "b", "role", "owner")
+    assert b.cli("device", "role", "a", "member", json=True)["role"] == "member"
+    known([a], "a", "role", "member")
+    failed(a.cli("device", "role", "a", "owner", check=False), 5)
+    failed(b.cli("device", "revoke", "b", check=False), 5)
+
+
+@test
+def a_device_gets_another_name():
+    a, b = group("a", "b")
+    ident = device(a, "b")["id"]
+    assert a.cli("device", "rename", "b", "Küche", json=True)["name"] == "Küche"
+    known([a, b], "Küche", "id", ident)
+    assert b.status()["device"]["name"] == "Küche" and a.status()["peers"][0]["name"] == "Küche"
+    a.cli("device", "rename", ident[:8], "shed")     # by its id, too
+    known([b], "shed", "id", ident)
+    write(b.folder, "f", b"1")
+    b.settle()
+    a.settle()
+    assert [v["device"] for v in a.cli("log", os.path.join(a.folder, "f"), json=True)] == ["shed"]
+    b.down()
+    b.up(peers=[a])
+    known([b], "shed", "id", ident)
+
+
+@test
+def what_cannot_be_done_is_said():
+    a, b = group("a", "b")
+    for words, code, text in ((["role", "nobody", "reader"], 1, "no device nobody"), (["revoke", "nobody"], 1, "no device nobody"),
+                              (["rename", "nobody", "x"], 1, "no device nobody"), (["rename", "b", "a"], 1, "there is a device a"),
+                              (["role", "b", "king"], 2, "choose owner"), (["rename", "b", "x/y"], 2, "name"),
+                              (["role", "b"], 2, "device role NAME ROLE"), (["revoke", "b", "c"], 2, "device revoke NAME"),
+                              (["promote", "b"], 2, "promote"), ([], 2, "")):
+        done = a.cli("device", *words, check=False)
+        failed(done, code)
+        assert text in done.err, (words, done.err)
+    before = a.cli("devices", json=True)
+    a.cli("device", "role", "b", "member")           # is so already: no record for nothing
+    a.cli("device", "rename", "b", "b")
+    assert a.cli("devices", json=True) == before
+    assert not [e for e in a.events() if e["event"] == "members-changed" and e["time"] > before[1]["added"]]
+    assert a.cli("device", "--help").out.count("revoke") > 1
+
+
+@test
+def a_revoked_device_is_out_at_once_and_knows_why():
+    a, b, c = group("a", "b", "c")
+    write(b.folder, "of-b", b"written before")
+    b.settle(peers=2)
+    same_trees(a, b, c)
+    gone = a.cli("device", "revoke", "b", json=True)
+    assert gone["revoked"]
+    wait_until(lambda: b.status()["state"] == "error", 30, "b to hear of it")
+    assert "this device was revoked by a" in b.status()["error"], b.status()["error"]
+    known([c], "b", "revoked", True)
+    wait_until(lambda: not any(p["online"] for n in (a, b, c) for p in n.status()["peers"] if "b" in (p["name"], n.name)), 4,
+               "all links of b to end at once, and not for want of answers")
+    wait_until(lambda: all([p["online"] for p in n.status()["peers"]] == [True] for n in (a, c)), 30, "a and c to be together again")
+
+    for denied in (["invite"], ["device", "revoke", "a"], ["wait", "--timeout", "5"], ["snapshot", "create", "x"]):
+        failed(b.cli(*denied, check=False), 5)
+    write(b.folder, "later", b"stays on b")
+    write(a.folder, "secret", b"not for b")
+    b.cli("scan")
+    a.settle()
+    c.settle()
+    assert read(c.folder, "secret") == b"not for b" and not exists(b.folder, "secret")
+    assert not exists(a.folder, "later") and not exists(c.folder, "later")
+    assert read(b.folder, "of-b") == read(c.folder, "of-b") == b"written before"
+    failed(a.cli("device", "role", "b", "admin", check=False), 1)
+    b.down()
+    b.up(peers=[a, c])                               # it remembers
+    assert "revoked by a" in b.status()["error"]
+
+
+@test
+def a_device_that_was_away_hears_that_it_was_revoked():
+    a, b, c = group("a", "b", "c")
+    b.down()
+    a.cli("device", "revoke", "b")
+    known([c], "b", "revoked", True)
+    write(b.folder, "while-away", b"stays on b")
+    b.up(peers=[a])
+    wait_until(lambda: "revoked" in (b.status()["error"] or ""), 30, "b to hear of it")
+    failed(b.cli("wait", "--timeout", "5", check=False), 5)
+    assert not exists(a.folder, "while-away")
+    again = node("again")                            # a new home is a new device
+    again.join(a.invite(), at=a.address)
+    again.up(peers=[a])
+    again.wait(60)
+
+
+tap.main()
