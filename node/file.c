@@ -96,20 +96,6 @@ static int write_new(const char *tmp, const void *data, size_t len, mode_t mode)
     return r;
 }
 
-static int sync_parent(const char *path)
-{
-    AUTOFREE char *dir = xstrdup(path);
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        slash[slash == dir] = '\0';          /* the parent of "/x" is "/" */
-    int fd = sys->openat2(AT_FDCWD, slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0);
-    if (fd < 0)
-        return err_set(ERR_IO, "%s: %m", dir);
-    int r = sys->fsync(fd) == 0 ? 0 : err_set(ERR_IO, "%s: fsync: %m", dir);
-    (void)sys->close(fd);
-    return r;
-}
-
 static char *tmp_name(const char *path)
 {
     size_t len = strlen(path);
@@ -137,5 +123,5 @@ int file_replace(const char *path, const void *data, size_t len, mode_t mode)
         (void)sys->unlinkat(AT_FDCWD, tmp, 0);
         return r;
     }
-    return sync_parent(path);
+    return publish_name(path);
 }

@@ -15,6 +15,7 @@
 #include "node/file.h"
 #include "node/loop.h"
 #include "store/folder.h"
+#include "store/publish.h"
 #include "store/sys.h"
 
 enum { SECRET_MAX = 4096, SECRET_MODE = 0600, FIRST_EPOCH = 1 };
@@ -191,22 +192,6 @@ int home_vacant(const char *path)
     return 0;
 }
 
-static int make_dirs(const char *path)
-{
-    AUTOFREE char *part = xstrdup(path);
-    for (char *p = part + 1;; p++) {
-        char c = *p;
-        if (c != '/' && c != '\0')
-            continue;
-        *p = '\0';
-        if (sys->mkdirat(AT_FDCWD, part, 0700) < 0 && errno != EEXIST)
-            return err_set(ERR_IO, "home %s: making %s: %m", path, part);
-        *p = c;
-        if (c == '\0')
-            return 0;
-    }
-}
-
 /* Everything in the folder goes to all members: the keys must not. */
 static int check_apart(const char *path, const char *folder)
 {
@@ -333,9 +318,10 @@ static int fill(const char *home, const struct device_keys *keys, const struct b
 int home_create(const char *path, const struct device_keys *keys, const struct bytes *card, const char *folder,
                 const struct membership *m)
 {
-    int lock = -1, r = make_dirs(path);
-    if (r == 0)
-        r = lock_home(path, &lock);
+    int lock = -1, r = publish_dirs(path, 0700);
+    if (r < 0)
+        return err_prefix(r, "home %s", path);
+    r = lock_home(path, &lock);
     if (r < 0)
         return r;
     r = home_vacant(path);

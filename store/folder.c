@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "store/packs.h"
+#include "store/publish.h"
 
 #define MARKER PATH_OWN "/marker"
 #define MARKER_NEW MARKER ".new"
@@ -94,21 +95,6 @@ int folder_error(const struct folder *f, const char *path, const char *doing)
 
 /* ---- opening ---- */
 
-/* With parents, like mkdir -p. */
-static int make_dirs(const char *path)
-{
-    AUTOFREE char *p = xstrdup(path);
-    for (char *slash = strchr(p + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (sys->mkdirat(AT_FDCWD, p, 0755) < 0 && errno != EEXIST)
-            return err_set(ERR_IO, "folder %s: making %s: %m", path, p);
-        if (!slash)
-            return 0;
-        *slash = '/';
-    }
-}
-
 static void marker_text(char out[static MARKER_LEN], const struct id *group)
 {
     char hex[ID_HEX];
@@ -147,9 +133,9 @@ static int marker_write(int root, const struct id *group)
 
 int folder_create(const char *path, const struct id *group)
 {
-    int code = make_dirs(path);
+    int code = publish_dirs(path, 0755);
     if (code < 0)
-        return code;
+        return err_prefix(code, "folder %s", path);
     AUTOCLOSE int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return err_set(ERR_IO, "folder %s: %m", path);
@@ -183,6 +169,18 @@ static int gone(const char *path, const char *why)
     return err_set(ERR_NOTFOUND, "folder %s: missing, or its marker is gone: mount or restore it (%s)", path, why);
 }
 
+/* Folders of before there were packs get it now. Its name must be durable before a kept file may go because its content is in there. */
+static int packs_dir(int root)
+{
+    AUTOCLOSE int own = folder_beneath(root, PATH_OWN, O_RDONLY | O_DIRECTORY, 0);
+    bool made = sys->mkdirat(root, PATH_OWN "/packs", 0700) == 0;
+    if (made && (own < 0 || sys->fsync(own) < 0)) {
+        (void)sys->unlinkat(root, PATH_OWN "/packs", AT_REMOVEDIR);
+        return -1;
+    }
+    return made || errno == EEXIST ? folder_beneath(root, PATH_OWN "/packs", O_RDONLY | O_DIRECTORY, 0) : -1;
+}
+
 static int open_all(struct folder *f)
 {
     f->root = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -200,9 +198,7 @@ static int open_all(struct folder *f)
     struct stamp st;
     if (folder_look(f->root, "", &st) < 0)
         return err_set(ERR_IO, "folder %s: %m", f->path);
-    AUTOCLOSE int dir = -1;
-    if (sys->mkdirat(f->root, PATH_OWN "/packs", 0700) == 0 || errno == EEXIST)
-        dir = folder_beneath(f->root, PATH_OWN "/packs", O_RDONLY | O_DIRECTORY, 0);
+    AUTOCLOSE int dir = packs_dir(f->root);
     code = packs_open(&dir, &f->packs);
     if (code < 0)
         return err_prefix(code, "folder %s", f->path);

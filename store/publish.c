@@ -17,7 +17,7 @@ static int sync_at(const char *path, uint64_t flags)
     return rc;
 }
 
-static int sync_parent(const char *path)
+int publish_name(const char *path)
 {
     AUTOFREE char *dir = xstrdup(path);
     char *slash = strrchr(dir, '/');
@@ -50,5 +50,32 @@ int publish(const char *tmp, const char *path)
         (void)sys->unlinkat(AT_FDCWD, tmp, 0);
         return rc;
     }
-    return sync_parent(path);
+    return publish_name(path);
+}
+
+/* One that is there is somebody else's affair; one that could not be made durable goes again, so that the next attempt does not take it for
+ * such a one. */
+static int make_dir(const char *path, mode_t mode)
+{
+    if (sys->mkdirat(AT_FDCWD, path, mode) < 0)
+        return errno == EEXIST ? 0 : err_set(ERR_IO, "making %s: %m", path);
+    int rc = publish_name(path);
+    if (rc != 0)
+        (void)sys->unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    return rc;
+}
+
+int publish_dirs(const char *path, mode_t mode)
+{
+    AUTOFREE char *part = xstrdup(path);
+    for (char *p = part + 1;; p++) {
+        char c = *p;
+        if (c != '/' && c != '\0')
+            continue;
+        *p = '\0';
+        int rc = make_dir(part, mode);
+        *p = c;
+        if (rc != 0 || c == '\0')
+            return rc;
+    }
 }

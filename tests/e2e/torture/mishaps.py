@@ -113,11 +113,14 @@ class Mishaps(threading.Thread):
                 os.unlink(os.path.join(node.home, name))
         self.up(node)
 
-    # to the network
+    # to the network: some are over before anybody has noticed, some outlast the patience of the others
+
+    def last(self):
+        moment(min(self.rand.random() * self.rand.choice((1, 8, 30)), max(1, self.until - time.monotonic())))
 
     def cut(self, node):
         node.host.link_down()
-        moment(self.rand.random() * 8)
+        self.last()
         node.host.link_up()
 
     def split(self, *nodes):
@@ -125,6 +128,6 @@ class Mishaps(threading.Thread):
         some = nodes[:self.rand.randrange(1, len(nodes))]
         for n in some:
             n.host.move_away()
-        moment(self.rand.random() * 8)
+        self.last()
         for n in some:
             n.host.move_back()
