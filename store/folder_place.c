@@ -64,10 +64,62 @@ static int before_displacing(const struct spot *at, const struct stamp *expected
     return code < 0 ? code : nobody_writes(at);
 }
 
-static int after_displacing(const struct spot *kept, const struct stamp *expected)
+static int copy_bytes(int to, int from)
+{
+    uint8_t chunk[16384];
+    if (sys->clone(to, from) == 0)
+        return 0;
+    for (off_t at = 0;;) {
+        ssize_t n = sys->pread(from, chunk, sizeof chunk, at);
+        if (n <= 0)
+            return (int)n;
+        if (sys->pwrite(to, chunk, (size_t)n, at) != n)
+            return -1;
+        at += n;
+    }
+}
+
+/* A copy of a kept file, in tmp/ under the same name, durable. */
+static int copy_kept(const struct folder *f, const struct spot *kept, const struct stamp *meant)
+{
+    const struct spot copy = { f->tmp, kept->name };
+    struct stamp is;
+    int fd = -1;
+    int code = folder_tmp_create(f, kept->name, meant->size, &fd);
+    AUTOCLOSE int to = fd, from = folder_beneath(kept->dir, kept->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (code < 0)
+        return code;
+    if (from < 0 || copy_bytes(to, from) < 0 || folder_look(to, "", &is) < 0)
+        return change_error("copying it for kept/");
+    code = folder_set_meta(&copy, &is, meant->mode, meant->mtime_ns, &is);
+    return code == 0 && sys->fsync(to) < 0 ? change_error("copying it for kept/") : code;
+}
+
+/* A file that has another name still can be written to through that one. What is kept is a file of its own then. */
+static int unshare(const struct folder *f, const struct spot *kept, const struct stamp *meant)
+{
+    const struct spot copy = { f->tmp, kept->name };
+    struct statx st;
+    if (sys->statx(kept->dir, kept->name, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_NLINK, &st) < 0)
+        return change_error("looking at what was moved");
+    if (!S_ISREG(st.stx_mode) || st.stx_nlink < 2)
+        return 0;
+    int code = copy_kept(f, kept, meant);
+    if (code == 0)
+        code = arrived(kept, meant);     /* written to while it was copied? */
+    if (code == 0 && !rename_to(&copy, kept, 0))
+        code = change_error("moving its copy to kept/");
+    if (code < 0)
+        (void)sys->unlinkat(f->tmp, kept->name, 0);
+    return code;
+}
+
+static int after_displacing(const struct folder *f, const struct spot *kept, const struct stamp *expected)
 {
     int code = arrived(kept, expected);
-    return code < 0 ? code : nobody_writes(kept);
+    if (code == 0)
+        code = nobody_writes(kept);
+    return code < 0 ? code : unshare(f, kept, expected);
 }
 
 struct timespec folder_time(int64_t mtime_ns)
@@ -135,7 +187,7 @@ int folder_take_away(const struct folder *f, struct change *c, const struct spot
         code = into_kept(at, &kept);
     if (code < 0)
         return code;
-    code = after_displacing(&kept, &c->expected);
+    code = after_displacing(f, &kept, &c->expected);
     if (code < 0)
         out_of_kept(c, &kept, at);
     else
@@ -203,7 +255,7 @@ static int replace(const struct folder *f, struct change *c, const struct spot *
         out_of_kept(c, &kept, src);
         return code;
     }
-    code = after_displacing(&kept, &c->expected);
+    code = after_displacing(f, &kept, &c->expected);
     if (code < 0)
         undo_exchange(c, &kept, src, is, at);
     else

@@ -415,6 +415,26 @@ static int counting_openat2(int d, const char *p, uint64_t f, uint64_t m, uint64
     opens += (f & O_DIRECTORY) != 0;
     return sys_kernel.openat2(d, p, f, m, r);
 }
+/* A displaced file that has another name in the folder: who writes to it there does not change what is kept. */
+static void test_hard_link(void)
+{
+    static const enum change_op ops[] = { CHANGE_FILE, CHANGE_REMOVE };
+    for (int i = 0; i < 2; i++) {
+        begin();
+        put("a", "old");
+        OK(chmod(full("a"), 0640));
+        OK(link(full("a"), full("b")));
+        temp("t", "new");
+        struct change c = change(ops[i], "a", "t", "k");
+        EQ_I(outcome(&c), 0);
+        CHECK(c.was_kept);
+        edit("b", "written to");
+        EQ_S(kept("k"), "old");
+        EQ_I(mode_of(".lanyard/kept/k"), 0640);
+        CHECK(ops[i] == CHANGE_FILE ? strcmp(get("a"), "new") == 0 : !*get("a"));
+    }
+}
+
 static void test_big_batch(void)
 {
     enum { N = 1000 };
@@ -458,6 +478,7 @@ int main(void)
     RUN(test_directories);
     RUN(test_meta);
     RUN(test_unwritable_directory);
+    RUN(test_hard_link);
     RUN(test_big_batch);
     finish_all();
     return t_done();

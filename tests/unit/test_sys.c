@@ -86,6 +86,7 @@ static void make_batch(void)
     put("j", "old j");
     make_dir("k");
     make_dir("l");
+    OK(link(full("d"), full("../d")));   /* kept as a copy */
     temp("t-new", "new a");
     temp("t-b", "new b");
     temp("t-k", "new k");
