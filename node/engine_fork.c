@@ -285,6 +285,8 @@ int fork_end_stream(struct engine *e, const struct header *h, const struct buf *
         return 0;
     if (fork_refuses(e, &t.sid, &t.dev))
         return err_set(ERR_DENIED, "fork: %u streams of its device have two histories already: it is not to be trusted", ENDS_OF_DEVICE);
+    if (e->muted)
+        return err_set(ERR_AGAIN, "fork: nothing can be signed again while another machine runs with our keys");
     if (own && e->lens.n) {
         engine_begin_incarnation(e);         /* not undone by the rollback: the next try writes to the new stream */
         return err_set(ERR_AGAIN, "own stream: it ends while it is being written: to be tried again");

@@ -98,7 +98,8 @@ struct probe *probe_find(struct engine *e, const struct sid *sid);
 void probe_forget(struct engine *e, const struct id *dev);           /* it is not there any more */
 void probe_forgive(struct engine *e);                                /* whoever has not led further is not asked any more */
 void probe_suspect(struct engine *e, const struct vec *v);           /* the same numbers, another last header? */
-/* A change set against what we have of its stream: 0 = no contradiction; 1 = there was one, and it has been proved or is being looked for. */
+/* A change set against what we have of its stream: 0 = no contradiction; 1 = there was one, and it has been proved or is being looked
+ * for; 2 = it is looked for already, and this one says no more. */
 int  probe_compare(struct engine *e, const struct id *from, const struct cs *cs, const struct header *h, uint64_t wall_ms) MUST_CHECK;
 
 /* engine_sync.c; valid until the next one is added */

@@ -85,11 +85,13 @@ int probe_compare(struct engine *e, const struct id *from, const struct cs *cs, 
     uint64_t known = s ? s->row.known : 0, last = h->first + h->count - 1;
     AUTO(tip_release) struct tip ours = {.found = false};
     struct header mine;
-    if (fork_refuses(e, &h->sid, &h->dev)) {
+    if (e->muted || fork_refuses(e, &h->sid, &h->dev)) {
         if (p)
             end_probe(e, p);
         return 0;                        /* what came first stays */
     }
+    if (p && id_eq(&p->dev, from) && h->first > p->from)
+        return 2;                        /* behind the one that has led further back: it leads nowhere */
     if (!p && (!known || last <= known || (h->first == known + 1 && id_eq(&h->prev, &s->row.tip))))
         return 0;
     if (h->first > known + 1 || (h->first == known + 1 && (!known || id_eq(&h->prev, &s->row.tip))))

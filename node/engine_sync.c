@@ -385,7 +385,7 @@ int engine_change_sets(struct engine *e, const struct id *from, const void *body
             good = check_place(e, &cs, &h);
         if (good > 0 && (r = take_one(e, &cs, &h)) == 0)
             total += (int)h.count;
-        total += forked;
+        total += forked == 1;
         if (good < 0 && refuse_stream(engine_peer(e, from), &h.sid))
             wrong = good;
     }

@@ -3,32 +3,6 @@
 
 #include "tests/sim/sim.h"
 
-/* What is signed again because its stream has two histories: the linker hands the engine's calls to this. */
-int busy_device;
-static struct world *busy_world;
-int __real_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
-int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
-int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id)
-{
-    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
-    AUTO(entry_release) struct entry ent = {0};
-    struct ix_entry row;
-    struct world *w = busy_world;
-    if (mutant == MUTANT_NO_AGAIN) {
-        *id = was->row.id;               /* what was live beyond the end is left out */
-        return 0;
-    }
-    MUST(engine_entry(e, was->row.id, &raw, &ent, &row));
-    struct name name = {was->ent.v.dot, id_hash(raw.data, raw.len)};
-    int r = __real_engine_write_again(e, was, own, wall_ms, id);
-    for (int p = 0; r == 0 && p < PATHS; p++)
-        if (was->ent.path.len == strlen(path_name[p]) && memcmp(was->ent.path.p, path_name[p], was->ent.path.len) == 0)
-            model_add(w, busy_device, p, IN_PLACE_OF, &name);
-    return r;
-}
-
-void accident_watch(struct world *w) { busy_world = w; }
-
 void index_copy(struct world *w, sqlite3 *to, sqlite3 *from)
 {
     sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
@@ -52,6 +26,7 @@ static void stop(struct world *w, int i, bool doubt)
         device_crash(w, i);
     w->d[i].lost_index = true;
     w->d[i].doubt = doubt;
+    again_forget(w, i);
 }
 
 static void lose(struct world *w, int i)
@@ -86,6 +61,8 @@ static void restore(struct world *w, int i, bool all)
     }
     index_copy(w, w->d[i].index->db, w->d[i].backup.db);
     w->d[i].index->want = w->d[i].backup.want;
+    if (all)
+        model_forget(w, i);
 }
 
 void accidents(struct world *w, int i)

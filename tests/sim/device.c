@@ -7,12 +7,13 @@
 
 uint64_t device_wall(const struct world *w, int i) { return (uint64_t)((int64_t)w->now + w->d[i].clock); }
 
-int device_of(const struct world *w, const struct id *dev)
+int device_of(const struct world *w, int from, const struct id *dev)
 {
-    int i = 0;
-    while (!id_eq(&w->d[i].keys->dev, dev))
-        i++;
-    return i;
+    int found = -1;
+    for (int i = 0; i < w->n; i++)
+        if (i != from && id_eq(&w->d[i].keys->dev, dev) && (found < 0 || !w->net.cut[from][i]))
+            found = i;
+    return found;
 }
 
 /* ---- transactions ---- */
@@ -22,13 +23,20 @@ void device_begin(struct world *w, int i)
     mutant_remember(w, i);
     busy_device = i;
     w->d[i].mark = w->model.n;
+    w->d[i].withdrawn_mark = w->nwithdrawn;
     MUST(engine_begin(w->d[i].engine));
+}
+
+static void forget_transaction(struct world *w, int i)
+{
+    w->model.n = w->d[i].mark;
+    w->nwithdrawn = w->d[i].withdrawn_mark;
 }
 
 static void roll_back(struct world *w, int i)
 {
     engine_rollback(w->d[i].engine);
-    w->model.n = w->d[i].mark;
+    forget_transaction(w, i);
 }
 
 /* Durable first, announced then. False when it came to nothing, or when the device is no more. */
@@ -104,7 +112,7 @@ static int look_gone(struct world *w, int i, int path, const struct ix_local *lo
     bool all = false;
     if (local) {
         base = name_of(w, i, local->entry);
-        all = w->ambiguous ? is_winner(w, i, local) : model_winner_is(w, i, path, &base);
+        all = model_ambiguous(w, i, path) ? is_winner(w, i, local) : model_winner_is(w, i, path, &base);
     }
     int r = engine_gone(w->d[i].engine, path_name[path], strlen(path_name[path]), device_wall(w, i));
     if (r == 1)
@@ -168,7 +176,7 @@ void device_tell_forks(struct world *w, int i)
     struct id dev;
     AUTO(buf_release) struct buf proof = BUF_INIT(LIMIT_HEAD);
     while (engine_next_fork(w->d[i].engine, &dev, &proof)) {
-        struct message m = {.type = M_FORK, .from = i, .to = device_of(w, &dev), .body = BUF_INIT(LIMIT_HEAD)};
+        struct message m = {.type = M_FORK, .from = i, .to = device_of(w, i, &dev), .body = BUF_INIT(LIMIT_HEAD)};
         buf_add(&m.body, proof.data, proof.len);
         net_send(w, &m);
     }
@@ -224,6 +232,8 @@ void device_resolve(struct world *w, int i)
     MUST(index_entry_each_of_path(w->d[i].index, id, live_one, &h));
     if (h.n < 2)
         return;
+    if (w->d[i].muted)
+        return;
     tell(w, "d%d: resolve %s", i, path_name[path]);
     device_begin(w, i);
     MUST(engine_resolve(w->d[i].engine, id, h.entry[pick(w, h.n)], device_wall(w, i)));
@@ -242,8 +252,7 @@ static void receive_change_sets(struct world *w, struct message *m)
     device_begin(w, m->to);
     int r = engine_change_sets(d->engine, from, m->body.data, m->body.len, device_wall(w, m->to));
     /* Two histories: of one device at a time it is looked for where they part. */
-    bool may_be_bad = w->faults.all_restored || w->faults.clock;
-    if (r < 0 && r != ERR_AGAIN && !(r == ERR_BAD && may_be_bad))
+    if (r < 0 && r != ERR_AGAIN && !(r == ERR_BAD && w->nsplit))
         fail(w, "d%d: change sets of d%d: %s", m->to, m->from, err_text());
     if (r < 0) {
         tell(w, "d%d: change sets of d%d refused: %s", m->to, m->from, err_text());
@@ -261,6 +270,20 @@ static void receive_change_sets(struct world *w, struct message *m)
         engine_fetch_failed(d->engine, from);
 }
 
+/* A vector that says so has come. */
+static void note_warning(struct world *w, int i, const struct buf *blob)
+{
+    struct device *d = &w->d[i];
+    AUTO(vec_release) struct vec v = {0};
+    struct sid own = sid_make(&w->group.id, &d->keys->dev, d->engine->inc);
+    MUST(vec_decode(blob->data, blob->len, &v));
+    const struct vec_stream *s = vec_find(&v, &own);
+    if (!s || s->known <= engine_known_of(d->engine, &own))
+        return;
+    d->warned = true;
+    d->of = own;
+}
+
 static void reply(struct world *w, const struct message *q, struct message *m)
 {
     m->from = q->to;
@@ -276,6 +299,7 @@ void device_receive(struct world *w, struct message *m)
     int r;
     switch (m->type) {
     case M_VEC:
+        note_warning(w, m->to, &m->body);
         r = engine_vector(d->engine, m->body.data, m->body.len, NULL, NULL);
         MUST(r);
         device_tell_forks(w, m->to);
@@ -315,6 +339,20 @@ void device_receive(struct world *w, struct message *m)
 
 /* ---- start and end ---- */
 
+void device_reset(struct world *w, int i)
+{
+    struct device *d = &w->d[i];
+    memset(&d->disk.at, 0, sizeof d->disk.at);
+    memset(d->here, 0, sizeof d->here);
+    memset(d->asked, 0, sizeof d->asked);
+    memset(d->failures, 0, sizeof d->failures);
+    d->disk.nkept = 0;
+    d->clock = 0;
+    d->lost_index = d->turned_back = d->muted = d->warned = false;
+    d->backup.has = d->doubt = false;
+    index_empty(w, i);
+}
+
 void device_start(struct world *w, int i)
 {
     struct device *d = &w->d[i];
@@ -339,15 +377,16 @@ void device_crash(struct world *w, int i)
     struct device *d = &w->d[i];
     if (index_in_tx(d->index)) {
         index_rollback(d->index);
-        w->model.n = d->mark;
+        forget_transaction(w, i);
     }
     engine_free(&d->engine);
     net_forget(w, i);
+    d->muted = d->warned = false;
     memset(d->here, 0, sizeof d->here);
     memset(d->asked, 0, sizeof d->asked);
     memset(d->failures, 0, sizeof d->failures);
     for (int j = 0; j < w->n; j++)
-        if (j != i && w->d[j].engine) {
+        if (j != i && w->d[j].engine && !twins_talk(w, j, i)) {
             engine_online(w->d[j].engine, &d->keys->dev, false);
             w->d[j].asked[i] = false;
         }

@@ -11,24 +11,41 @@ static bool dots_equal(const struct dot *a, const struct dot *b) { return a->seq
 
 static bool same_name(const struct version_of *v, const struct name *n) { return dots_equal(&v->dot, &n->dot) && id_eq(&v->raw, &n->raw); }
 
-struct search { struct engine *engine; const struct version_of *v; bool found; };
-static int is_it(void *arg, const struct ix_entry *row)
+struct search { struct sid sid; int64_t stream; };
+static int is_it(void *arg, const struct ix_stream *row)
 {
     struct search *s = arg;
-    struct id raw = id_hash(row->raw.p, row->raw.len);
-    const struct sid *sid = &engine_stream(s->engine, row->stream)->row.sid;
-    s->found |= row->seq == s->v->dot.seq && sid_eq(sid, &s->v->dot.sid) && id_eq(&raw, &s->v->raw);
-    return s->found;
+    s->stream = sid_eq(&row->sid, &s->sid) ? row->id : 0;
+    return s->stream != 0;
 }
 
 /* Of two versions under one number: the one that this device has. */
 static bool has_this_one(const struct device *d, const struct version_of *v)
 {
-    struct search s = {d->engine, v, false};
-    int64_t path;
-    if (index_path_id(d->index, path_name[v->path], strlen(path_name[v->path]), false, &path) < 0)
+    struct search s = {v->dot.sid, 0};
+    struct ix_entry row;
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    if (index_stream_each(d->index, is_it, &s) <= 0 || index_entry_at(d->index, s.stream, v->dot.seq, &row, &raw) < 0)
         return false;
-    return index_entry_each_of_path(d->index, path, is_it, &s) >= 0 && s.found;
+    struct id h = id_hash(raw.data, raw.len);
+    return id_eq(&h, &v->raw);
+}
+
+size_t model_find(const struct world *w, const struct name *name)
+{
+    size_t i = 0;
+    while (i < w->model.n && !same_name(&w->model.v[i], name))
+        i++;
+    return i;
+}
+
+void model_forget(struct world *w, int device)
+{
+    for (size_t i = 0; i < w->model.n; i++) {
+        struct version_of *v = &w->model.v[i];
+        if (v->author == device && !has_this_one(&w->d[device], v))
+            v->forgotten = true;
+    }
 }
 
 /* What is being authored now is known to its author, too. */
@@ -57,7 +74,7 @@ static void heads_at(const struct world *w, int device, int path, struct view *o
             out->v[out->n++] = i;
 }
 
-static bool beats(const struct version_of *a, const struct version_of *b)
+bool model_beats(const struct version_of *a, const struct version_of *b)
 {
     if ((a->kind == KIND_TOMBSTONE) != (b->kind == KIND_TOMBSTONE))
         return b->kind == KIND_TOMBSTONE;
@@ -74,10 +91,18 @@ static const struct version_of *winner_of(const struct world *w, const struct vi
     const struct version_of *best = NULL;
     for (size_t i = 0; i < heads->n; i++) {
         const struct version_of *v = &w->model.v[heads->v[i]];
-        if (!best || beats(v, best))
+        if (!best || model_beats(v, best))
             best = v;
     }
     return best;
+}
+
+bool model_ambiguous(const struct world *w, int device, int path)
+{
+    for (size_t i = 0; i < w->model.n; i++)
+        if (w->model.v[i].path == path && w->model.v[i].ambiguous && model_knows(w, device, &w->model.v[i]))
+            return true;
+    return false;
 }
 
 bool model_winner_is(struct world *w, int device, int path, const struct name *name)
@@ -104,7 +129,8 @@ static void describe(struct world *w, int device, int path, struct version_of *v
     MUST(index_path_id(d->index, path_name[path], strlen(path_name[path]), false, &id));
     MUST(index_entry_each_of_path(d->index, id, first_id, &newest));
     MUST(engine_entry(d->engine, newest, &raw, &ent, &row));
-    *v = (struct version_of){.dot = ent.v.dot, .raw = id_hash(raw.data, raw.len), .author = device, .path = path, .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
+    *v = (struct version_of){.dot = ent.v.dot, .raw = id_hash(raw.data, raw.len), .author = device, .path = path,
+                             .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
     if (ent.content.type != CONTENT_NONE)
         v->content = content_by_root(w, &ent.content.root);
 }
@@ -125,6 +151,33 @@ static void inherit_deletion(struct world *w, struct version_of *v, const struct
         inherit(w, v, (size_t)(best - w->model.v), true);
 }
 
+/* Only by who does not know any more that it has written it, or by its twin, may a number be used again. */
+static void check_number(struct world *w, int device, const struct version_of *v)
+{
+    const struct device *d = &w->d[device];
+    if (d->warned && sid_eq(&d->of, &v->dot.sid))
+        fail(w, "d%d: goes on with a stream of which its peers know more than it does", device);
+    for (size_t i = 0; i < w->model.n; i++) {
+        const struct version_of *o = &w->model.v[i];
+        if (dots_equal(&o->dot, &v->dot) && o->author == device && !o->forgotten)
+            fail(w, "d%d: number %llu of a stream is used twice: %s and %s", device, (unsigned long long)v->dot.seq, path_name[o->path],
+                 path_name[v->path]);
+    }
+}
+
+static void note_split(struct world *w, const struct dot *d)
+{
+    size_t i = 0;
+    while (i < w->nsplit && !sid_eq(&w->split[i].sid, &d->sid))
+        i++;
+    if (i == SPLITS_MAX)
+        fail(w, "more streams with two histories than there is room for");
+    if (i == w->nsplit)
+        w->split[w->nsplit++] = *d;
+    else if (d->seq > w->split[i].seq)
+        w->split[i].seq = d->seq;
+}
+
 void model_add(struct world *w, int device, int path, enum based_on how, const struct name *base)
 {
     struct model *m = &w->model;
@@ -134,17 +187,19 @@ void model_add(struct world *w, int device, int path, enum based_on how, const s
     heads_at(w, device, path, &heads);
     struct version_of v;
     describe(w, device, path, &v);
+    check_number(w, device, &v);
     for (size_t i = 0; i < m->n; i++) {
         struct version_of *o = &m->v[i];
-        if (w->faults.all_restored && dots_equal(&o->dot, &v.dot) && id_eq(&o->raw, &v.raw))
-            return;                      /* word for word what it wrote before its memory was taken back */
-        if (dots_equal(&o->dot, &v.dot) && w->faults.all_restored)
-            o->ambiguous = v.ambiguous = w->ambiguous = true;
-        else if (dots_equal(&o->dot, &v.dot))
-            fail(w, "d%d: number %llu of a stream is used twice: %s and %s", device, (unsigned long long)v.dot.seq, path_name[o->path],
-                 path_name[path]);
+        if (dots_equal(&o->dot, &v.dot)) {
+            note_split(w, &v.dot);
+            if (id_eq(&o->raw, &v.raw))
+                return;                  /* word for word the same version, under another header */
+            o->ambiguous = v.ambiguous = true;
+        }
         if ((how == ON_DISK || how == IN_PLACE_OF) && o->path == path && same_name(o, base))
             inherit(w, &v, i, how == ON_DISK);
+        if (how == IN_PLACE_OF && same_name(o, base))
+            v.again = i + 1;
     }
     if (how == ON_ALL_HEADS)
         for (size_t i = 0; i < heads.n; i++)
@@ -176,7 +231,7 @@ static bool has_ended(const struct world *w, const struct version_of *v)
 }
 
 /* Everybody knows it, or nobody does: which only one can bring about who lost his index before he could announce it. */
-static bool everybody_knows(struct world *w, const struct version_of *v)
+bool everybody_knows(struct world *w, const struct version_of *v)
 {
     int n = 0;
     for (int i = 0; i < w->n; i++)
@@ -188,6 +243,22 @@ static bool everybody_knows(struct world *w, const struct version_of *v)
         fail(w, "%d of %d know number %llu of d%d, %s", n, w->n, (unsigned long long)v->dot.seq, v->author, path_name[v->path]);
     }
     return n == w->n;
+}
+
+/* Only of a stream in which a number behind it was used twice; or in which its device, whose clock was turned back, dated
+ * something in the future. And nobody knows anything beyond. */
+static void judge_end(struct world *w, int i, const struct end *t)
+{
+    bool good = false;
+    for (size_t k = 0; k < w->nsplit; k++)
+        good |= sid_eq(&w->split[k].sid, &t->sid) && t->end < w->split[k].seq;
+    for (int k = 0; k < w->n; k++) {
+        good |= w->d[k].turned_back && id_eq(&w->d[k].keys->dev, &t->dev);
+        if (engine_known_of(w->d[k].engine, &t->sid) > t->end)
+            fail(w, "d%d: knows more of a stream than counts, says d%d", k, i);
+    }
+    if (!good)
+        fail(w, "d%d: a stream that has one history ends at %llu", i, (unsigned long long)t->end);
 }
 
 struct live { struct world *w; int device; size_t n; const struct view *heads; };
@@ -314,6 +385,10 @@ void judge(struct world *w)
     tell_disks(w);
     for (size_t i = 0; i < w->model.n; i++)
         (void)everybody_knows(w, &w->model.v[i]);
+    for (int i = 0; i < w->n; i++)
+        for (size_t k = 0; k < w->d[i].engine->nend; k++)
+            judge_end(w, i, &w->d[i].engine->end[k]);
+    judge_again(w);
     const struct version_of *winner[PATHS];
     for (int p = 0; p < PATHS; p++) {
         struct view heads;

@@ -6,7 +6,7 @@
 #include "tests/sim/sim.h"
 
 enum mutant mutant;
-const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again"};
+const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again", "deaf"};
 
 /* The contexts of edits lack their exceptions. */
 void __real_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
@@ -45,6 +45,15 @@ int __wrap_engine_doubt(struct engine *e);
 int __wrap_engine_doubt(struct engine *e)
 {
     return mutant == MUTANT_NO_DOUBT ? 0 : __real_engine_doubt(e);
+}
+
+/* What peers know of the own stream is not looked at. */
+void __real_engine_notice_rollback(struct engine *e, const struct vec *v);
+void __wrap_engine_notice_rollback(struct engine *e, const struct vec *v);
+void __wrap_engine_notice_rollback(struct engine *e, const struct vec *v)
+{
+    if (mutant != MUTANT_DEAF)
+        __real_engine_notice_rollback(e, v);
 }
 
 static sqlite3 *before;

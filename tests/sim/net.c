@@ -68,7 +68,8 @@ static void notice(struct world *w, int a, int b, bool online)
     struct device *d = &w->d[a];
     if (!d->engine)
         return;
-    engine_online(d->engine, &w->d[b].keys->dev, online);
+    if (online || !twins_talk(w, a, b))
+        engine_online(d->engine, &w->d[b].keys->dev, online);
     if (!online)
         d->asked[b] = false;
     else

@@ -69,7 +69,7 @@ static void ask_content(struct world *w, int i, const struct job *j)
     for (size_t k = 0; k < n; k++) {
         if (!w->quiet && k != pick(w, n))
             continue;
-        struct message m = {.type = M_GET_BLK, .from = i, .to = device_of(w, &dev[k]), .content = j->content};
+        struct message m = {.type = M_GET_BLK, .from = i, .to = device_of(w, i, &dev[k]), .content = j->content};
         net_send(w, &m);
     }
 }
@@ -79,7 +79,7 @@ void device_ask(struct world *w, int i)
     struct device *d = &w->d[i];
     struct fetch f;
     while (engine_next_fetch(d->engine, &f)) {
-        struct message m = {.type = M_GET_CS, .from = i, .to = device_of(w, &f.dev), .body = BUF_INIT(LIMIT_BODY)};
+        struct message m = {.type = M_GET_CS, .from = i, .to = device_of(w, i, &f.dev), .body = BUF_INIT(LIMIT_BODY)};
         buf_add(&m.body, f.range, f.n * sizeof *f.range);
         d->asked[m.to] = true;
         net_send(w, &m);

@@ -9,6 +9,8 @@
  *   disk.c     a disk of a few paths, and the files kept beside it
  *   device.c   the node around an engine: transactions, announcements, looks, messages
  *   accident.c indexes that are lost, or older than they should be
+ *   twin.c     a device that runs on two machines at once
+ *   again.c    what is signed again because its stream has two histories
  *   place.c    what is wanted and put on the disk, as node/pull does it
  *   net.c      messages under way
  *   model.c    every version ever made, what it truly supersedes, and the last judgement
@@ -26,7 +28,7 @@
 #include "node/engine_priv.h"
 #include "store/index_priv.h"
 
-enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64 };
+enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64, SPLITS_MAX = 64 };
 #define START_MS 1700000000000ull
 
 /* ---- randomness ---- */
@@ -75,13 +77,17 @@ struct device {
     bool asked[DEVICES_MAX];                              /* change sets, of whom */
     bool here[CONTENTS_MAX];                              /* contents in tmp/ */
     unsigned failures[PATHS];
-    size_t mark;                                          /* versions of the model when the transaction began */
+    size_t mark, withdrawn_mark;                          /* versions of the model, and withdrawn ones, when the transaction began */
     bool lost_index;
+    bool turned_back;                                     /* its clock: what it wrote may be dated in the future */
+    bool muted;                                           /* it has met its twin */
+    bool warned; struct sid of;                           /* a peer knows more of its stream than it does: it must not go on with it */
     struct backup { sqlite3 *db; struct ix_totals want; struct thing at[PATHS]; size_t nkept; bool has, all; } backup;   /* of its index */
     bool doubt;                                           /* its tokens will not agree */
 };
 void device_start(struct world *w, int i);
 void device_crash(struct world *w, int i);
+void device_reset(struct world *w, int i);                /* as before its first start */
 uint64_t device_wall(const struct world *w, int i);
 void device_look(struct world *w, int i, bool all);       /* at one path, or at all */
 void device_ask(struct world *w, int i);                  /* the next requests for change sets and contents */
@@ -93,7 +99,7 @@ void device_time_out(struct world *w, int i);
 void device_resolve(struct world *w, int i);
 void device_receive(struct world *w, struct message *m);
 /* Shared by device.c and place.c. */
-int  device_of(const struct world *w, const struct id *dev);
+int  device_of(const struct world *w, int from, const struct id *dev);     /* of twins, the one that `from` talks to */
 void device_begin(struct world *w, int i);
 bool device_commit(struct world *w, int i, bool news);    /* false: it came to nothing, or the device is no more */
 bool device_local(struct world *w, int i, int path, struct ix_local *l);
@@ -103,24 +109,49 @@ int  device_look_at(struct world *w, int i, int path);
 void index_copy(struct world *w, sqlite3 *to, sqlite3 *from);
 void index_empty(struct world *w, int i);                 /* as new: quicker than to open another one */
 void accidents(struct world *w, int i);
-void accident_watch(struct world *w);                     /* once a process */
+
+/* ---- twins: one pair at a time; nobody talks to both of them ---- */
+void twins(struct world *w, int i);                       /* one is made, they meet, or one of them is removed and joins as a device of its own */
+bool are_twins(const struct world *w, int a, int b);
+void twins_join(struct world *w, int a, int b);           /* before a and b are connected: the one gives way to the other */
+void twins_end(struct world *w);
+bool twins_talk(const struct world *w, int a, int b);     /* a talks to the twin of b */
+
+/* ---- what is signed again ---- */
+extern int busy_device;                                   /* whose transaction is open */
+void again_watch(struct world *w);                        /* once a process */
+void again_forget(struct world *w, int i);                /* the device has lost what it knew */
+void judge_again(struct world *w);
 
 /* ---- users ---- */
 void user_acts(struct world *w, int i);
 
 /* ---- the model ---- */
-struct version_of { struct dot dot; struct id raw; bool ambiguous; int author, path; enum kind kind; uint32_t content, mode; uint64_t hlc; uint64_t supersedes[VERSIONS_MAX / 64]; };
+struct name { struct dot dot; struct id raw; };           /* of a version, also where one number was used twice */
+struct version_of {
+    struct dot dot; struct id raw;
+    int author;
+    bool forgotten;                                       /* its author has been put back to before it */
+    bool ambiguous;                                       /* there is another one of that number */
+    size_t again;                                         /* in the place of which version, plus one */
+    int path; enum kind kind; uint32_t content, mode; uint64_t hlc;
+    uint64_t supersedes[VERSIONS_MAX / 64];
+};
 struct model { struct version_of v[VERSIONS_MAX]; size_t n; };
 enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING, IN_PLACE_OF };
-struct name { struct dot dot; struct id raw; };           /* of a version, also where one number was used twice */
 /* The newest entry of that path at that device has just been authored. base: its name, with ON_DISK and IN_PLACE_OF, or NULL. */
 void model_add(struct world *w, int device, int path, enum based_on how, const struct name *base);
+size_t model_find(const struct world *w, const struct name *name);                  /* m->n: there is none */
+void model_forget(struct world *w, int device);           /* its index is an older one now */
+bool model_beats(const struct version_of *a, const struct version_of *b);
+bool model_ambiguous(const struct world *w, int device, int path);                  /* it knows versions there whose numbers were used twice */
+bool everybody_knows(struct world *w, const struct version_of *v);
 bool model_winner_is(struct world *w, int device, int path, const struct name *name);
 bool model_knows(const struct world *w, int device, const struct version_of *v);
 void judge(struct world *w);                              /* fails the schedule */
 
 /* ---- a schedule ---- */
-struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored; };   /* per cent; 0 = this schedule has none */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins; };   /* per cent; 0 = this schedule has none */
 struct world {
     uint64_t seed, rand, now, tick;
     struct group group;
@@ -128,7 +159,9 @@ struct world {
     int n;
     struct net net;
     struct model model;
-    bool ambiguous;                                       /* a number was used twice */
+    struct dot split[SPLITS_MAX]; size_t nsplit;          /* streams in which numbers were used twice: the last */
+    struct withdrawn { size_t version; int device; } withdrawn[VERSIONS_MAX]; size_t nwithdrawn;   /* live versions of ended streams, whose content was there */
+    struct { int slot, of; struct device_keys *keys; } twin;                            /* slot 0: none; keys: of its own */
     uint32_t contents;                                    /* the greatest number in use */
     struct id root[CONTENTS_MAX];
     struct faults faults;
@@ -148,11 +181,10 @@ void fail(const struct world *w, const char *format, ...) __attribute__((format(
 #define MUST(call) do { if ((call) < 0) fail(w, "%s: %s", #call, err_text()); } while (0)
 
 /* ---- mutants ---- */
-enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_COUNT };
+enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_DEAF, MUTANT_COUNT };
 extern enum mutant mutant;
 extern const char *const mutant_name[MUTANT_COUNT];
 /* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */
-extern int busy_device;                                   /* whose transaction is open */
 void mutant_remember(struct world *w, int i);
 void mutant_forget(struct world *w, int i);
 

@@ -70,7 +70,7 @@ static void add_member(struct world *w, int i)
 
 void world_init(struct world *w)
 {
-    accident_watch(w);
+    again_watch(w);
     for (int i = 0; i < DEVICES_MAX; i++) {
         w->d[i].keys = device_keys_new();
         add_member(w, i);
@@ -96,8 +96,8 @@ void world_release(struct world *w)
 static void choose_faults(struct world *w)
 {
     unsigned *f[] = {&w->faults.drop, &w->faults.duplicate, &w->faults.reorder, &w->faults.partition, &w->faults.crash, &w->faults.disk,
-                     &w->faults.clock, &w->faults.index_lost, &w->faults.index_restored, &w->faults.all_restored};
-    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6, 6};
+                     &w->faults.clock, &w->faults.index_lost, &w->faults.index_restored, &w->faults.all_restored, &w->faults.twins};
+    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6, 6, 4};
     for (size_t i = 0; i < sizeof f / sizeof *f; i++)
         *f[i] = chance(w, 60) ? 1 + (unsigned)pick(w, most[i]) : 0;
 }
@@ -122,24 +122,27 @@ bool disk_fails_here(struct world *w, int i, const char *where)
 #define TEN_YEARS_MS (10ull * 365 * 86400000)
 static void turn_clock(struct world *w, int i)
 {
-    int64_t *c = &w->d[i].clock;
+    int64_t *c = &w->d[i].clock, was = *c;
     *c = (int64_t)pick(w, 480000) - 240000;
     if (chance(w, 20))
         *c = -(int64_t)pick(w, TEN_YEARS_MS);
     else if (chance(w, 20))
         *c = (int64_t)pick(w, TEN_YEARS_MS);
+    w->d[i].turned_back |= *c < was;
 }
 
 static void some_fault(struct world *w, int i)
 {
     int j = (int)pick(w, (uint64_t)w->n);
-    if (chance(w, w->faults.partition)) {
+    if (chance(w, w->faults.partition) && !are_twins(w, i, j)) {
         tell(w, "d%d - d%d: %s", i, j, w->net.cut[i][j] ? "joined" : "cut");
+        twins_join(w, i, j);
         net_cut(w, i, j, !w->net.cut[i][j]);
     }
     if (chance(w, w->faults.clock))
         turn_clock(w, i);
     accidents(w, i);
+    twins(w, i);
     if (w->d[i].engine)
         crashes_here(w, i, "while idle");
 }
@@ -191,7 +194,9 @@ static void heal(struct world *w)
     tell(w, "healed");
     w->quiet = true;
     w->now += 3600000;
+    twins_end(w);
     for (int i = 0; i < w->n; i++) {
+        w->d[i].turned_back |= w->d[i].clock > 0;
         w->d[i].clock = 0;
         if (!w->d[i].engine)
             device_start(w, i);
@@ -243,21 +248,12 @@ static void set_up(struct world *w, uint64_t seed)
     w->n = chance(w, 60) ? 3 : 2 + (int)pick(w, DEVICES_MAX - 1);
     w->quiet = false;
     w->model.n = 0;
-    w->ambiguous = false;
+    w->nsplit = w->nwithdrawn = 0;
+    w->twin.slot = 0;
     memset(w->net.cut, 0, sizeof w->net.cut);
     choose_faults(w);
-    for (int i = 0; i < w->n; i++) {
-        struct device *d = &w->d[i];
-        memset(&d->disk.at, 0, sizeof d->disk.at);
-        memset(d->here, 0, sizeof d->here);
-        memset(d->asked, 0, sizeof d->asked);
-        memset(d->failures, 0, sizeof d->failures);
-        d->disk.nkept = 0;
-        d->clock = 0;
-        d->lost_index = false;
-        d->backup.has = d->doubt = false;
-        index_empty(w, i);
-    }
+    for (int i = 0; i < w->n; i++)
+        device_reset(w, i);
     for (int i = 0; i < w->n; i++)
         device_start(w, i);
 }

@@ -1,140 +1,5 @@
-/* Streams with two histories, as engines see them: what is signed again of them, and how much at most. The histories are written
- * here, entry by entry, so that they may be what no engine would sign. */
-#include "proto/hlc.h"
-#include "proto/merkle.h"
-#include "tests/unit/t_engine.h"
-
-/* ---- a device that signs what it likes ---- */
-
-struct pen {
-    struct world *w;
-    const struct device_keys *keys;
-    uint8_t inc[8];
-    struct sid sid;
-    uint64_t known;
-    struct id tip;
-    struct buf items, sets, rec;         /* not sealed yet; sealed; the last header */
-    uint8_t sig[SIG_LEN];
-    struct id leaf[64];
-    uint32_t n, nsets;
-};
-
-static struct pen pen_new(struct world *w, size_t device, uint8_t inc)
-{
-    struct pen p = {.w = w, .keys = w->d[device].keys, .items = BUF_INIT(LIMIT_BODY), .sets = BUF_INIT(LIMIT_BODY), .rec = BUF_INIT(4096)};
-    memset(p.inc, inc, sizeof p.inc);
-    p.sid = sid_make(&w->group.id, &p.keys->dev, p.inc);
-    return p;
-}
-
-static void pen_release(struct pen *p)
-{
-    buf_release(&p->items);
-    buf_release(&p->sets);
-    buf_release(&p->rec);
-}
-
-static void pen_entry(struct pen *p, const struct entry *ent)
-{
-    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
-    must(entry_encode(&raw, ent));
-    p->leaf[p->n++] = merkle_leaf(raw.data, raw.len);
-    cs_put_entry(&p->items, &(struct bytes){raw.data, raw.len});
-}
-
-/* A version that supersedes nothing; the later ones of a pen are greater. */
-static void pen_file(struct pen *p, const char *path, const char *text)
-{
-    struct entry ent = {.kind = KIND_FILE, .path = {(const uint8_t *)path, strlen(path)}, .mode = 0644, .size = strlen(text), .mtime_ns = 1,
-                        .v.hlc = hlc_make(p->w->wall, (uint16_t)(p->known + p->n))};
-    ent.content = (struct content){.type = CONTENT_INLINE, .inline_bytes = {(const uint8_t *)text, strlen(text)}};
-    pen_entry(p, &ent);
-}
-
-static void pen_blocks(struct pen *p, const char *path, const struct id *root)
-{
-    struct entry ent = {.kind = KIND_FILE, .path = {(const uint8_t *)path, strlen(path)}, .mode = 0644, .size = 5, .mtime_ns = 1,
-                        .v.hlc = hlc_make(p->w->wall, (uint16_t)(p->known + p->n))};
-    ent.content = (struct content){.type = CONTENT_BLOCKS, .nblocks = 1, .root = *root};
-    pen_entry(p, &ent);
-}
-
-static void pen_seal(struct pen *p)
-{
-    struct header h = {.group = p->w->group.id, .dev = p->keys->dev, .root = merkle_root(p->leaf, p->n), .prev = p->tip, .first = p->known + 1,
-                       .count = p->n, .hlc_max = hlc_make(p->w->wall, UINT16_MAX), .wall_ms = p->w->wall, .ctl_n = p->w->group.ctl_n};
-    memcpy(h.inc, p->inc, sizeof h.inc);
-    buf_clear(&p->rec);
-    must(header_encode(&p->rec, p->sig, &h, p->keys));
-    cs_put_head(&p->sets, &(struct bytes){p->rec.data, p->rec.len}, p->sig, p->n);
-    buf_add(&p->sets, p->items.data, p->items.len);
-    buf_clear(&p->items);
-    p->tip = id_hash(p->rec.data, p->rec.len);
-    p->known += p->n;
-    p->nsets++;
-    p->n = 0;
-}
-
-/* Device `to` gets all that the pens have written, in one reply of device `from`. */
-static int hear(struct world *w, size_t to, size_t from, struct pen *const *pen, size_t n)
-{
-    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
-    uint32_t sets = 0;
-    for (size_t i = 0; i < n; i++)
-        sets += pen[i]->nsets;
-    mp_put_array(&body, sets);
-    for (size_t i = 0; i < n; i++)
-        buf_add(&body, pen[i]->sets.data, pen[i]->sets.len);
-    must(engine_begin(w->d[to].e));
-    int r = engine_change_sets(w->d[to].e, &w->d[from].keys->dev, body.data, body.len, w->wall);
-    commit(w, to);
-    return r;
-}
-
-static int prove(struct world *w, size_t to, const struct pen *x, const struct pen *y)
-{
-    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_HEAD);
-    struct signed_header a = {{x->rec.data, x->rec.len}, x->sig}, b = {{y->rec.data, y->rec.len}, y->sig};
-    fork_put(&body, &a, &b);
-    must(engine_begin(w->d[to].e));
-    int r = engine_fork(w->d[to].e, body.data, body.len, w->wall);
-    if (r < 0)
-        engine_rollback(w->d[to].e);
-    else
-        commit(w, to);
-    return r;
-}
-
-/* ---- what a path has ---- */
-
-struct tally { struct world *w; size_t device; size_t rows, live, own; char least[16]; };
-
-static int tally_row(void *arg, const struct ix_entry *row)
-{
-    struct tally *t = arg;
-    AUTO(entry_release) struct entry ent = {0};
-    const struct sid *own = engine_own_sid(t->w->d[t->device].e);
-    t->rows++;
-    if (!row->live)
-        return 0;
-    t->live++;
-    t->own += own && sid_eq(engine_stream_sid(t->w->d[t->device].e, row->stream), own);
-    must(entry_decode(row->raw.p, row->raw.len, &ent));
-    char text[16];
-    snprintf(text, sizeof text, "%.*s", (int)ent.content.inline_bytes.len, (const char *)ent.content.inline_bytes.p);
-    if (!t->least[0] || strcmp(text, t->least) < 0)
-        memcpy(t->least, text, sizeof text);
-    return 0;
-}
-
-static struct tally tally(struct world *w, size_t i, const char *path)
-{
-    struct tally t = {.w = w, .device = i};
-    int64_t id;
-    must(index_path_id(w->d[i].ix, path, strlen(path), false, &id));
-    must(index_entry_each_of_path(w->d[i].ix, id, tally_row, &t));
-    return t;
-}
+/* Streams with two histories, as engines see them: what proves it, what is signed again of them, and how much at most. */
+#include "tests/unit/t_forge.h"
 
 /* ---- of a path ---- */
 
@@ -206,6 +71,115 @@ static void test_only_what_is_here_is_signed_and_history_begins_now(void)
     world_free(w);
     pen_release(&one);
     pen_release(&two);
+}
+
+/* While nothing may be signed, nothing ends: what is here and nowhere else would be left out. */
+static void test_nothing_ends_while_a_twin_is_about(void)
+{
+    struct world *w = world_new();
+    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
+    pen_file(&one, "a", "one");
+    pen_seal(&one);
+    pen_file(&two, "a", "two");
+    pen_seal(&two);
+    EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 1);
+    engine_mute(w->d[0].e);
+    EQ_I(prove(w, 0, &one, &two), ERR_AGAIN);
+    EQ_U(tally(w, 0, "a").live, 1);
+    engine_unmute(w->d[0].e);
+    EQ_I(prove(w, 0, &one, &two), 1);
+    EQ_U(tally(w, 0, "a").own, 1);
+    world_free(w);
+    pen_release(&one);
+    pen_release(&two);
+}
+
+/* ---- what proves nothing ---- */
+
+/* y: signed in a wrong way without its keys */
+static int try(struct world *w, const struct header *x, const struct device_keys *xk, const struct header *y, const struct device_keys *yk)
+{
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_HEAD), rx = BUF_INIT(4096), ry = BUF_INIT(4096);
+    uint8_t sx[SIG_LEN], sy[SIG_LEN];
+    must(header_encode(&rx, sx, x, xk));
+    must(header_encode(&ry, sy, y, yk ? yk : xk));
+    sy[9] ^= !yk;
+    fork_put(&body, &(struct signed_header){{rx.data, rx.len}, sx}, &(struct signed_header){{ry.data, ry.len}, sy});
+    must(engine_begin(w->d[0].e));
+    int r = engine_fork(w->d[0].e, body.data, body.len, w->wall);
+    engine_rollback(w->d[0].e);
+    return r;
+}
+
+static void test_proofs_that_prove_nothing(void)
+{
+    struct world *w = world_new();
+    const struct device_keys *k = w->d[2].keys;
+    struct device_keys *stranger = device_keys_new();
+    const struct header good = {.group = w->group.id, .dev = k->dev, .root = id_hash("x", 1), .prev = id_hash("p", 1), .inc = {5}, .first = 4,
+                                .count = 1, .hlc_max = 1, .wall_ms = 1};
+    struct header other = good, far, y;
+    other.root = id_hash("y", 1);
+    EQ_I(try(w, &good, k, &other, k), 1);
+    EQ_I(try(w, &good, k, &good, k), ERR_BAD);                         /* one and the same */
+    y = other;
+    y.first = 5;                                                       /* another place */
+    EQ_I(try(w, &good, k, &y, k), ERR_BAD);
+    y = other;
+    y.prev = id_hash("q", 1);                                          /* they have parted before */
+    EQ_I(try(w, &good, k, &y, k), ERR_DENIED);
+    y = other;
+    y.inc[0] = 6;                                                      /* of two streams */
+    EQ_I(try(w, &good, k, &y, k), ERR_BAD);
+    y = other;
+    far = good;
+    y.group = far.group = id_hash("another group", 13);
+    CHECK(try(w, &good, k, &y, k) < 0);
+    EQ_I(try(w, &far, k, &y, k), ERR_DENIED);
+    y = other;
+    far = good;
+    y.dev = far.dev = stranger->dev;
+    EQ_I(try(w, &far, stranger, &y, stranger), ERR_DENIED);
+    CHECK(try(w, &good, k, &other, NULL) < 0);
+    y = other;
+    y.root = good.root;
+    y.wall_ms = 2;
+    EQ_I(try(w, &good, k, &y, k), 1);                                  /* the same entries under another header: that is two */
+    device_keys_free(&stranger);
+    world_free(w);
+}
+
+static struct pen history(struct world *w, const char *a, const char *b)
+{
+    struct pen p = pen_new(w, 2, 9);
+    pen_file(&p, "a", a);
+    pen_seal(&p);
+    if (b) {
+        pen_file(&p, "b", b);
+        pen_seal(&p);
+    }
+    return p;
+}
+
+static void test_the_earliest_end_counts(void)
+{
+    struct world *w = world_new();
+    struct pen one = history(w, "a", "b"), late = history(w, "a", "late"), begin = history(w, "a", NULL), early = history(w, "early", NULL);
+    EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 2);
+    EQ_I(prove(w, 0, &one, &late), 1);
+    EQ_U(engine_known_of(w->d[0].e, &one.sid), 1);
+    EQ_U(tally(w, 0, "a").own, 0);
+    EQ_U(tally(w, 0, "b").own, 1);
+    EQ_I(prove(w, 0, &begin, &early), 1);
+    EQ_U(engine_known_of(w->d[0].e, &one.sid), 0);
+    EQ_U(tally(w, 0, "a").own, 1);
+    EQ_I(prove(w, 0, &one, &late), 0);
+    EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 0);                 /* nothing beyond is taken any more */
+    pen_release(&one);
+    pen_release(&late);
+    pen_release(&begin);
+    pen_release(&early);
+    world_free(w);
 }
 
 /* ---- of a device ---- */
@@ -336,6 +310,9 @@ int main(void)
     must(keys_init());
     RUN(test_the_greatest_of_a_path_are_signed_again);
     RUN(test_only_what_is_here_is_signed_and_history_begins_now);
+    RUN(test_nothing_ends_while_a_twin_is_about);
+    RUN(test_proofs_that_prove_nothing);
+    RUN(test_the_earliest_end_counts);
     RUN(test_only_so_many_streams_of_a_device_end);
     RUN(test_a_refused_history_holds_up_nobody);
     RUN(test_who_is_not_trusted_is_not_waited_for);

@@ -1,0 +1,62 @@
+/* Clocks that are years wrong. */
+#include "tests/unit/t_forge.h"
+
+static void meet_clock(struct world *w, size_t from, size_t to)
+{
+    AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY);
+    must(engine_own_vector(w->d[from].e, w->wall, 1, &vec));
+    must(engine_vector(w->d[to].e, vec.data, vec.len, NULL, NULL));
+    engine_online(w->d[to].e, &w->d[from].keys->dev, true);
+}
+
+static int look_at_clock(struct world *w, size_t i)
+{
+    must(engine_begin(w->d[i].e));
+    int r = engine_clock(w->d[i].e, w->wall);
+    must(r);
+    commit(w, i);
+    return r;
+}
+
+#define YEAR_MS (365ull * 86400000)
+
+static void test_what_was_dated_in_the_future_is_signed_again(void)
+{
+    struct world *w = world_new();
+    EQ_I(save(w, 0, "before", "x"), 1);
+    uint64_t now = w->wall;
+    w->wall += 10 * YEAR_MS;
+    EQ_I(save(w, 0, "a", "ten years on"), 1);
+    struct sid was = *engine_own_sid(w->d[0].e);
+    w->wall = now + 1000;
+    EQ_I(look_at_clock(w, 0), 0);                                      /* nobody is there to say who is right */
+    CHECK(!engine_clock_off(w->d[0].e, w->wall));
+    meet_clock(w, 1, 0);
+    EQ_I(look_at_clock(w, 0), 1);
+    EQ_U(engine_known_of(w->d[0].e, &was), 1);
+    EQ_U(tally(w, 0, "a").own, 1);
+    EQ_I(look_at_clock(w, 0), 0);
+    EQ_I(pull_entries(w, 0, 1), 2);
+    EQ_U(tally(w, 1, "a").live, 1);
+    world_free(w);
+}
+
+/* It is our clock that is behind: what we have written is taken by the others. */
+static void test_who_is_wrong_now_takes_nothing_back(void)
+{
+    struct world *w = world_new();
+    EQ_I(save(w, 0, "a", "x"), 1);
+    meet_clock(w, 1, 0);
+    w->wall -= 10 * YEAR_MS;
+    EQ_I(look_at_clock(w, 0), 0);
+    CHECK(engine_clock_off(w->d[0].e, w->wall) > 9 * YEAR_MS);
+    world_free(w);
+}
+
+int main(void)
+{
+    must(keys_init());
+    RUN(test_what_was_dated_in_the_future_is_signed_again);
+    RUN(test_who_is_wrong_now_takes_nothing_back);
+    return t_done();
+}
