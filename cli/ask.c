@@ -1,8 +1,6 @@
 #include "cli/ask.h"
 
-typedef void view(const struct out *o, struct bytes value, const struct out_column *columns);
-
-static int ask(const struct cli *c, const struct request *q, view *show, const struct out_column *columns)
+int ask(const struct cli *c, const struct request *q, ask_view *show, const struct out_column *columns)
 {
     AUTO(link_close) struct link l = LINK_INIT;
     struct ctl_reply r;
@@ -12,21 +10,13 @@ static int ask(const struct cli *c, const struct request *q, view *show, const s
     if (c->json)
         out_json(c->out.f, r.value);
     else if (show)
-        show(&c->out, r.value, columns);
+        show(c, r.value, columns);
     return 0;
 }
 
-int ask_table(const struct cli *c, const struct request *q, const struct out_column *columns)
-{
-    return ask(c, q, out_table, columns);
-}
+static void show_table(const struct cli *c, struct bytes value, const struct out_column *columns) { out_table(&c->out, value, columns); }
+static void show_rows(const struct cli *c, struct bytes value, const struct out_column *columns) { out_rows(&c->out, value, columns); }
 
-int ask_rows(const struct cli *c, const struct request *q, const struct out_column *columns)
-{
-    return ask(c, q, out_rows, columns);
-}
-
-int ask_quietly(const struct cli *c, const struct request *q)
-{
-    return ask(c, q, NULL, NULL);
-}
+int ask_table(const struct cli *c, const struct request *q, const struct out_column *columns) { return ask(c, q, show_table, columns); }
+int ask_rows(const struct cli *c, const struct request *q, const struct out_column *columns) { return ask(c, q, show_rows, columns); }
+int ask_quietly(const struct cli *c, const struct request *q) { return ask(c, q, NULL, NULL); }

@@ -6,6 +6,8 @@
 #include "cli/cli.h"
 #include "cli/link.h"
 
+typedef void ask_view(const struct cli *c, struct bytes value, const struct out_column *columns);
+int ask(const struct cli *c, const struct request *q, ask_view *show, const struct out_column *columns);       /* NULL: nothing for people */
 int ask_table(const struct cli *c, const struct request *q, const struct out_column *columns);     /* an array of maps: out_table */
 int ask_rows(const struct cli *c, const struct request *q, const struct out_column *columns);      /* one map: out_rows */
 int ask_quietly(const struct cli *c, const struct request *q);                                     /* nothing for people */

@@ -93,14 +93,8 @@ static int parse_at(const char *text, struct request *q)
 }
 
 /* A file; a directory or the whole folder; or what would change. */
-static void show_restored(const struct cli *c, struct bytes value)
+static void show_restored(const struct cli *c, struct bytes value, const struct out_column *file)
 {
-    static const struct out_column file[] = {
-        { "path", "restored", OUT_TEXT, NULL, NULL },
-        { "version", "from version", OUT_TEXT, NULL, NULL },
-        { "device", "of device", OUT_TEXT, NULL, NULL },
-        { 0 },
-    };
     static const struct out_column tree[] = {
         { "restored", "restored", OUT_COUNT, NULL, NULL },
         { "deleted", "deleted", OUT_COUNT, NULL, NULL },
@@ -152,19 +146,15 @@ static int restore_request(const struct cli *c, const struct args *a, struct req
 
 int cmd_restore(struct cli *c, const struct args *a)
 {
+    static const struct out_column file[] = {
+        { "path", "restored", OUT_TEXT, NULL, NULL },
+        { "version", "from version", OUT_TEXT, NULL, NULL },
+        { "device", "of device", OUT_TEXT, NULL, NULL },
+        { 0 },
+    };
     AUTO(request_release) struct request q = request_new("restore");
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
     int code = restore_request(c, a, &q);
-    if (!code)
-        code = link_ask(&l, c->home, &q, &r);
-    if (code)
-        return code;
-    if (c->json)
-        out_json(c->out.f, r.value);
-    else
-        show_restored(c, r.value);
-    return 0;
+    return code ? code : ask(c, &q, show_restored, file);
 }
 
 /* The conflicts as rows of one table: each current version, then the ones that lost against it. */
@@ -189,6 +179,14 @@ static uint32_t flatten(struct bytes conflicts, struct buf *rows)
     return total;
 }
 
+static void show_conflicts(const struct cli *c, struct bytes value, const struct out_column *columns)
+{
+    AUTO(buf_release) struct buf rows = BUF_INIT(LIMIT_CTL_REPLY), table = BUF_INIT(LIMIT_CTL_REPLY + 5u);
+    mp_put_array(&table, flatten(value, &rows));
+    buf_add(&table, rows.data, rows.len);
+    out_table(&c->out, (struct bytes){ table.data, table.len }, columns);
+}
+
 int cmd_conflicts(struct cli *c, const struct args *a)
 {
     static const struct out_column columns[] = {
@@ -204,21 +202,7 @@ int cmd_conflicts(struct cli *c, const struct args *a)
     };
     (void)a;
     AUTO(request_release) struct request q = request_new("conflicts");
-    AUTO(link_close) struct link l = LINK_INIT;
-    AUTO(buf_release) struct buf rows = BUF_INIT(LIMIT_CTL_REPLY), table = BUF_INIT(LIMIT_CTL_REPLY + 5u);
-    struct ctl_reply r;
-    int code = link_ask(&l, c->home, &q, &r);
-    if (code)
-        return code;
-    if (c->json) {
-        out_json(c->out.f, r.value);
-        return 0;
-    }
-    uint32_t n = flatten(r.value, &rows);
-    mp_put_array(&table, n);
-    buf_add(&table, rows.data, rows.len);
-    out_table(&c->out, (struct bytes){ table.data, table.len }, columns);
-    return 0;
+    return ask(c, &q, show_conflicts, columns);
 }
 
 int cmd_resolve(struct cli *c, const struct args *a)

@@ -41,15 +41,8 @@ static int change(struct cli *c, const char *op, const char *name)
 
 /* ---- restore ---- */
 
-static void show_changes(const struct cli *c, struct bytes reply)
+static void show_changes(const struct cli *c, struct bytes reply, const struct out_column *columns)
 {
-    static const struct out_column columns[] = {
-        { "change", "CHANGE", OUT_TEXT, NULL, NULL },
-        { "kind", "KIND", OUT_TEXT, NULL, NULL },
-        { "size", "SIZE", OUT_BYTES, NULL, NULL },
-        { "path", "PATH", OUT_TEXT, NULL, NULL },
-        { 0 },
-    };
     struct bytes changes;
     if (out_find(reply, "changes", &changes))
         out_table(&c->out, changes, columns);
@@ -57,17 +50,23 @@ static void show_changes(const struct cli *c, struct bytes reply)
 
 static int restore(struct cli *c, const struct args *a)
 {
-    static const struct out_column columns[] = {
+    static const struct out_column done[] = {
         { "snapshot", "snapshot", OUT_TEXT, NULL, NULL },
         { "restored", "restored", OUT_COUNT, NULL, NULL },
         { "deleted", "deleted", OUT_COUNT, NULL, NULL },
         { "bytes", "size", OUT_BYTES, NULL, NULL },
         { 0 },
     };
+    static const struct out_column plan[] = {
+        { "change", "CHANGE", OUT_TEXT, NULL, NULL },
+        { "kind", "KIND", OUT_TEXT, NULL, NULL },
+        { "size", "SIZE", OUT_BYTES, NULL, NULL },
+        { "path", "PATH", OUT_TEXT, NULL, NULL },
+        { 0 },
+    };
     AUTO(buf_release) struct buf path = BUF_INIT(LIMIT_CTL_REQUEST);
     AUTO(request_release) struct request q = request_new("snapshot");
-    AUTO(link_close) struct link l = LINK_INIT;
-    struct ctl_reply r;
+    bool dry_run = args_has(a, "dry-run");
     int code = args_word(a, 2) ? where_in_folder(c->home, args_word(a, 2), &path) : 0;
     if (code)
         return code;
@@ -75,17 +74,8 @@ static int restore(struct cli *c, const struct args *a)
     request_str(&q, "name", args_word(a, 1));
     request_str(&q, "device", args_value(a, "device"));
     request_path(&q, "path", path.len ? (const char *)path.data : NULL);
-    request_bool(&q, "dry_run", args_has(a, "dry-run"));
-    code = link_ask(&l, c->home, &q, &r);
-    if (code)
-        return code;
-    if (c->json)
-        out_json(c->out.f, r.value);
-    else if (args_has(a, "dry-run"))
-        show_changes(c, r.value);
-    else
-        out_rows(&c->out, r.value, columns);
-    return 0;
+    request_bool(&q, "dry_run", dry_run);
+    return dry_run ? ask(c, &q, show_changes, plan) : ask_rows(c, &q, done);
 }
 
 /* ---- export ---- */

@@ -17,11 +17,26 @@ const char *version_id(struct node *n, const struct ix_entry *row, char out[stat
     return out;
 }
 
+const char *member_name(struct node *n, const struct id *dev)
+{
+    const struct member *m = group_find(control_group(n->home->control), dev);
+    return m ? m->card.name : "?";
+}
+
 const char *version_device(struct node *n, const struct ix_entry *row)
 {
     const struct id *dev = engine_stream_dev(n->engine, row->stream);
-    const struct member *m = dev ? group_find(control_group(n->home->control), dev) : NULL;
-    return m ? m->card.name : "?";
+    return dev ? member_name(n, dev) : "?";
+}
+
+bool is_here(struct node *n, const struct id *root, uint32_t nblocks)
+{
+    struct place_of at;
+    if (!nblocks)
+        return true;
+    bool here = serve_find(n->index, root, &at) == 0;
+    place_of_release(&at);
+    return here;
 }
 
 /* ---- the versions of a path ---- */

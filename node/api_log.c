@@ -85,36 +85,19 @@ static const char *const kind_names[] = {
     [KIND_FILE] = "file", [KIND_DIR] = "dir", [KIND_SYMLINK] = "symlink", [KIND_TOMBSTONE] = "deleted",
 };
 
-static bool is_here(struct node *n, const struct line *e)
-{
-    struct place_of at;
-    if (!e->nblocks)
-        return true;
-    bool here = serve_find(n->index, &e->root, &at) == 0;
-    if (here)
-        place_of_release(&at);
-    return here;
-}
-
-static const char *name_of(struct node *n, const struct id *dev)
-{
-    const struct member *m = group_find(control_group(n->home->control), dev);
-    return m ? m->card.name : "?";
-}
-
 static void put_available(struct buf *b, const struct listing *l, const struct line *e)
 {
     struct id dev[HOLDERS_MAX];
-    bool here = is_here(l->n, e);
+    bool here = is_here(l->n, &e->root, e->nblocks);
     size_t n = e->nblocks ? hist_holders(l->asked, &e->root, dev, HOLDERS_MAX) : 0;
     put_text(b, "available", here ? "here" : n ? "peers" : "gone");
     mp_put_str(b, "holders");
     bool own = here && e->kind != KIND_TOMBSTONE;
     mp_put_array(b, n + own);
     if (own)
-        mp_put_str(b, name_of(l->n, &l->n->home->keys->dev));
+        mp_put_str(b, member_name(l->n, &l->n->home->keys->dev));
     for (size_t i = 0; i < n; i++)
-        mp_put_str(b, name_of(l->n, &dev[i]));
+        mp_put_str(b, member_name(l->n, &dev[i]));
 }
 
 static void put_line(struct buf *b, const struct listing *l, const struct line *e)
@@ -184,7 +167,7 @@ static void listing_send(struct session *s, const struct bytes *path)
     struct listing *l = s->data;
     l->asked = hist_new(l->n->peers, control_group(l->n->home->control));
     for (size_t i = 0; i < l->nv; i++)
-        if (l->v[i].nblocks && (path || !is_here(l->n, &l->v[i])))
+        if (l->v[i].nblocks && (path || !is_here(l->n, &l->v[i].root, l->v[i].nblocks)))
             hist_add(l->asked, &l->v[i].root, l->v[i].nblocks);
     hist_ask(l->asked, path ? (const char *)path->p : NULL, path ? path->len : 0, on_news, s->api);
     if (hist_over(l->asked))

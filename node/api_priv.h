@@ -91,6 +91,10 @@ void put_path(struct buf *b, const char *key, const void *path, size_t len);
 
 /* ---- versions (api_history.c) ---- */
 
+const char *member_name(struct node *n, const struct id *dev);         /* "?" when there is none */
+/* Whether a content of so many blocks is on this disk; 0: it stands in its entry. */
+bool is_here(struct node *n, const struct id *root, uint32_t nblocks);
+
 struct past { struct ix_entry row; struct entry ent; uint8_t *raw; };
 /* All versions of a path, newest first. */
 struct history {

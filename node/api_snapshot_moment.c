@@ -51,19 +51,13 @@ static void moment_release(void *data)
         moment_free(m);
 }
 
-static const char *maker(struct node *n, const struct id *dev)
-{
-    const struct member *m = group_find(control_group(n->home->control), dev);
-    return m ? m->card.name : "?";
-}
-
 static int find(struct node *n, const char *name, const char *device, const struct snapshot **out)
 {
     const struct snapshot *v;
     size_t k;
     int r = engine_snapshots(n->engine, &v, &k);
     for (size_t i = 0; r == 0 && i < k; i++)
-        if (strcmp(v[i].name, name) == 0 && (device ? strcmp(maker(n, &v[i].dev), device) == 0 : v[i].current)) {
+        if (strcmp(v[i].name, name) == 0 && (device ? strcmp(member_name(n, &v[i].dev), device) == 0 : v[i].current)) {
             *out = &v[i];
             return 0;
         }
@@ -115,13 +109,9 @@ int content_here(struct node *n, const struct ix_entry *row, bool *here)
 {
     *here = row->kind != KIND_FILE;
     int r = !*here && row->size <= LIMIT_INLINE ? carries_it(n, row->id, here) : 0;
-    if (r < 0 || *here)
-        return r;
-    struct place_of at;
-    r = serve_find(n->index, &row->root, &at);
-    place_of_release(&at);
-    *here = r == 0;
-    return r == ERR_NOTFOUND ? 0 : r;
+    if (r == 0 && !*here)
+        *here = is_here(n, &row->root, 1);
+    return r;
 }
 
 /* ---- collect ---- */

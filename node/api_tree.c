@@ -173,17 +173,6 @@ static int check_placed(struct session *s)
 
 /* ---- WRITE ---- */
 
-static bool is_here(struct tree *t, const struct step *v)
-{
-    struct place_of at;
-    if (!v->nblocks)
-        return true;
-    bool here = serve_find(t->n->index, &v->root, &at) == 0;
-    if (here)
-        place_of_release(&at);
-    return here;
-}
-
 static int write_one(struct tree *t, const struct step *v)
 {
     if (t->q.to.len)
@@ -198,7 +187,7 @@ static int write_some(struct node *n, void *arg)
     size_t end = t->at + WRITE_MAX;
     int r = 0;
     for (size_t i = t->at; r == 0 && i < t->nv && i < end; i++) {
-        t->v[i].gone |= !is_here(t, &t->v[i]);       /* its user, or its retention, may have been quicker */
+        t->v[i].gone |= !is_here(t->n, &t->v[i].root, t->v[i].nblocks);       /* its user, or its retention, may have been quicker */
         if (!t->v[i].gone)
             r = write_one(t, &t->v[i]);
     }
@@ -225,7 +214,7 @@ static int check_written(struct session *s)
 
 /* ---- FETCH ---- */
 
-static bool is_missing(struct tree *t, const struct step *v) { return v->away && !v->gone && !is_here(t, v); }
+static bool is_missing(struct tree *t, const struct step *v) { return v->away && !v->gone && !is_here(t->n, &v->root, v->nblocks); }
 
 static int want_some(struct node *n, void *arg)
 {
@@ -281,7 +270,7 @@ static int decide(struct session *s)
     struct tree *t = s->data;
     struct id dev;
     for (size_t i = 0; i < t->nv; i++)
-        t->v[i].gone = t->v[i].away && !hist_holders(t->holders, &t->v[i].root, &dev, 1) && !is_here(t, &t->v[i]);
+        t->v[i].gone = t->v[i].away && !hist_holders(t->holders, &t->v[i].root, &dev, 1) && !is_here(t->n, &t->v[i].root, t->v[i].nblocks);
     size_t gone = count_gone(t);
     if (t->q.dry_run)
         reply_plan(s);
@@ -311,7 +300,7 @@ static void ask(struct session *s)
     struct tree *t = s->data;
     t->holders = hist_new(t->n->peers, control_group(t->n->home->control));
     for (size_t i = 0; i < t->nv; i++) {
-        t->v[i].away = !is_here(t, &t->v[i]);
+        t->v[i].away = !is_here(t->n, &t->v[i].root, t->v[i].nblocks);
         if (t->v[i].away)
             hist_add(t->holders, &t->v[i].root, t->v[i].nblocks);
     }

@@ -107,6 +107,16 @@ void greet_retry(struct node *n)
     fetch_change_sets(n);
 }
 
+/* The answer to a request, with a body, which is taken. */
+static void reply_with(struct node *n, const struct net_from *from, const struct msg *to, enum msg_type type, struct buf *body)
+{
+    zmq_msg_t z;
+    size_t len;
+    uint8_t *data = buf_steal(body, &len);
+    net_body_take(&z, data, len);
+    net_reply(n->net, from, &(struct msg){.type = type, .req = to->req}, &z);
+}
+
 static void serve_change_sets(struct node *n, const struct net_from *from, const struct msg *m)
 {
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
@@ -115,11 +125,7 @@ static void serve_change_sets(struct node *n, const struct net_from *from, const
         buf_clear(&body);
         mp_put_array(&body, 0);
     }
-    zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(&body, &len);
-    net_body_take(&z, data, len);
-    net_reply(n->net, from, &(struct msg){.type = MSG_CS, .req = m->req}, &z);
+    reply_with(n, from, m, MSG_CS, &body);
 }
 
 /* ---- history ---- */
@@ -132,11 +138,7 @@ static void serve_history(struct node *n, const struct net_from *from, const str
         buf_clear(&body);
         mp_put_array(&body, 0);
     }
-    zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(&body, &len);
-    net_body_take(&z, data, len);
-    net_reply(n->net, from, &(struct msg){.type = MSG_HIST, .req = m->req}, &z);
+    reply_with(n, from, m, MSG_HIST, &body);
 }
 
 /* ---- vectors ---- */

@@ -137,14 +137,18 @@ void keeper_next_pack(struct keeper *k)
     k->pack_size = 0;
 }
 
+int keeper_begin_packed(struct keeper *k, const struct ix_piece *v, size_t n, uint64_t pack, uint64_t size)
+{
+    int r = engine_begin(k->c.engine);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = index_piece_put(k->c.index, &v[i]);
+    return r == 0 && n ? index_pack_put(k->c.index, &(struct ix_pack){pack, size}) : r;
+}
+
 static int fold_record(struct fold_job *j)
 {
     struct keeper *k = j->k;
-    int r = engine_begin(k->c.engine);
-    for (size_t i = 0; r == 0 && i < j->nput; i++)
-        r = index_piece_put(k->c.index, &j->put[i]);
-    if (r == 0 && j->nput)
-        r = index_pack_put(k->c.index, &(struct ix_pack){j->pack, j->pack_size});
+    int r = keeper_begin_packed(k, j->put, j->nput, j->pack, j->pack_size);
     for (size_t i = 0; r == 0 && i < j->n; i++)
         if (j->v[i].whole)
             r = index_kept_packed(k->c.index, j->v[i].id);

@@ -168,11 +168,7 @@ static void compact_run(struct job *job)
 static int compact_record(struct compact_job *j)
 {
     struct keeper *k = j->k;
-    int r = engine_begin(k->c.engine);
-    for (size_t i = 0; r == 0 && i < j->n; i++)
-        r = index_piece_put(k->c.index, &j->v[i]);
-    if (r == 0 && j->n)
-        r = index_pack_put(k->c.index, &(struct ix_pack){j->pack, j->pack_size});
+    int r = keeper_begin_packed(k, j->v, j->n, j->pack, j->pack_size);
     if (r == 0)
         r = index_pack_del(k->c.index, j->old);
     return keeper_commit(k, r);

@@ -38,7 +38,6 @@ enum link_state link_state(const struct link *l) { return l->state; }
 const char *link_address(const struct link *l) { return l->address; }
 const struct id *link_device(const struct link *l) { return &l->dev; }
 const uint8_t *link_inst(const struct link *l) { return l->inst; }
-size_t link_pending(const struct link *l) { return l->npending; }
 
 /* ---- dying ---- */
 

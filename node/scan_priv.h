@@ -88,6 +88,9 @@ void take_release(struct scan *s);
 void take_again(struct scan *s, const struct waiting *w);             /* looked at again after a pause that grows */
 void take_trouble(struct scan *s, const struct waiting *w, const char *text);
 int64_t take_now(void);                                               /* ns, the clock of files */
+/* In how many milliseconds a look at a file with these times will prove something, if it is not written meanwhile: 0 = one that begins now
+ * does. At least a second when they are in the future (the clock was set back), and at most an hour: all is looked at then anyway. */
+uint64_t take_young(const struct stamp *st, int64_t now_ns, int64_t grain_ns);
 bool take_settled(const struct scan *s, const struct stamp *st, int64_t began);
 /* scan_db.c */
 int  db_hash(const struct scan *s, struct hashed *h) MUST_CHECK;      /* in a worker */

@@ -8,7 +8,8 @@
 #include "node/scan_priv.h"
 #include "proto/path.h"
 
-enum { JOBS_MAX = 8, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 1000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000 };
+enum { JOBS_MAX = 8, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 1000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
+       AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20 };
 
 struct hash_job {
     struct job job;
@@ -28,6 +29,21 @@ int64_t take_now(void)
     return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
+/* A time in the future was set by somebody: no write of this moment has it. But the times that the file system gives itself are in the
+ * future only if the clock was set back, and then a write may have just this time when the clock comes to it again. */
+uint64_t take_young(const struct stamp *st, int64_t now_ns, int64_t grain_ns)
+{
+    int64_t newest = st->ctime_ns;
+    if (st->mtime_ns > newest && st->mtime_ns <= now_ns)
+        newest = st->mtime_ns;
+    if (newest < now_ns - grain_ns)
+        return 0;
+    int64_t ms = newest / 1000000 - (now_ns - grain_ns) / 1000000 + 1;
+    if (newest <= now_ns)
+        return (uint64_t)ms;
+    return ms < AHEAD_MIN_MS ? AHEAD_MIN_MS : ms < AHEAD_MAX_MS ? (uint64_t)ms : AHEAD_MAX_MS;
+}
+
 static int read_quiet(const struct scan *s, struct hashed *h, int fd)
 {
     int r = folder_quiet(fd);
@@ -36,13 +52,9 @@ static int read_quiet(const struct scan *s, struct hashed *h, int fd)
     return content_read(fd, h->st.size, s->c.gear, h->w.class, pool_stopping(s->c.pool), &h->content);
 }
 
-/* A time in the future was set by somebody: no write of this moment has it. */
 bool take_settled(const struct scan *s, const struct stamp *st, int64_t began)
 {
-    int64_t newest = st->ctime_ns;
-    if (st->mtime_ns > newest && st->mtime_ns <= began)
-        newest = st->mtime_ns;
-    return began - newest > folder_granularity(s->c.folder);
+    return take_young(st, began, folder_granularity(s->c.folder)) == 0;
 }
 
 static int hash_one(const struct scan *s, struct hashed *h)
@@ -292,10 +304,10 @@ bool take_flush(struct scan *s)
         return true;
     bool news = false;
     int r = give_all(s, &news);
-    int64_t grain_ms = folder_granularity(s->c.folder) / 1000000;
+    int64_t grain = folder_granularity(s->c.folder), now = take_now();
     for (size_t i = 0; i < s->nfact; i++) {
         if (r == 0 && s->fact[i].kind == FACT_SEEN && !s->fact[i].settled)
-            scan_later(s, s->fact[i].path, s->fact[i].len, (uint64_t)grain_ms + 20);
+            scan_later(s, s->fact[i].path, s->fact[i].len, take_young(&s->fact[i].st, now, grain) + SETTLE_MS);
         fact_release(&s->fact[i]);
     }
     s->nfact = 0;

@@ -121,7 +121,6 @@ int index_local_after(struct index *ix, int64_t path, int (*row)(void *, const s
 int index_local_beneath(struct index *ix, const char *dir, size_t len, int (*row)(void *, const struct ix_local *, const char *name, size_t namelen), void *arg) MUST_CHECK;
 /* Where the content lies as a file: none that are apart. */
 int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;
-int index_local_count(struct index *ix, uint64_t *n) MUST_CHECK;
 
 /* ---- want: entries whose content or effect is not on this disk yet ----
  * WANT_INSTALL: the path's winner, to be put in place. WANT_KEEP: a loser that is live: its content goes to kept/. WANT_HIDE: the winner is

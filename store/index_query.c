@@ -67,7 +67,6 @@ static const char *const sql[Q_COUNT] = {
                         " WHERE p.name > ? AND p.name < ? ORDER BY p.name",
     [Q_LOCAL_BY_ROOT] = "SELECT " LOCAL " FROM entry CROSS JOIN local l ON l.path = entry.path AND l.entry = entry.id"
                         " WHERE l.settled < 2 AND " ROOT_IS,
-    [Q_LOCAL_COUNT] = "SELECT count(*) FROM local",
     [Q_WANT_PUT] = "INSERT INTO want VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_WANT_GET] = "SELECT " WANT "WHERE entry = ?",
     [Q_WANT_SIZE] = "SELECT size FROM want WHERE entry = ?",

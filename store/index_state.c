@@ -258,11 +258,6 @@ int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void
     return local_each(&q, row, arg);
 }
 
-int index_local_count(struct index *ix, uint64_t *n)
-{
-    return count(ix, Q_LOCAL_COUNT, n);
-}
-
 /* ---- want ---- */
 
 static int want_columns(struct query *q, struct ix_want *w)

@@ -336,6 +336,30 @@ def need_root(why):
         raise Skip(f"needs root: {why}")
 
 
+def mount_tmpfs(top, size):
+    """Mounts a small file system, for as long as the test runs."""
+    need_root("mounts a small file system")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "lanyard-test", top], capture_output=True, text=True)
+    if done.returncode:
+        raise Skip(f"no mount here: {done.stderr.strip()}")
+    closing(lambda: subprocess.run(["umount", "-l", top], check=True))
+
+
+def in_error(n, words, deadline=60):
+    """Waits for state error with a reason that matches `words`."""
+    def look():
+        status = n.status()
+        return status if status["state"] == "error" else None
+    status = wait_until(look, deadline, lambda: f"state error; it is {n.status()['state']!r}")
+    assert status["error"] and re.search(words, status["error"], re.I), status["error"]
+
+
+def well_again(n, deadline=60):
+    """Waits until it is idle, without an error and by itself."""
+    wait_until(lambda: n.status()["state"] == "idle" and n.status()["error"] is None, deadline,
+               lambda: f"state idle by itself; it is {n.status()['state']!r}: {n.status()['error']}")
+
+
 # ---- trees ----
 
 def path_of(folder, path):

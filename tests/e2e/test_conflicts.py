@@ -2,7 +2,7 @@
 import os
 import shutil
 
-from lanyard import exists, group, is_file_with, path_of, read, same_trees, tap, test, wait_until, write
+from lanyard import (exists, failed, group, is_file_with, mount_tmpfs, node, path_of, random_bytes, read, same_trees, tap, test, wait_until, write)
 
 
 def apart(do_first, do_second, nodes=None, before=None):
@@ -89,6 +89,30 @@ def the_winner_may_be_confirmed():
     a.cli("resolve", "f", "--keep", conflicts(a)["f"]["current"]["version"])
     wait_until(lambda: not conflicts(a) and not conflicts(b), 20, "no conflicts on both sides")
     assert read(a.folder, "f") == read(b.folder, "f") == b"later"
+
+
+@test
+def a_version_that_nobody_has_cannot_be_chosen():
+    a, b = apart(writes("f", random_bytes(1, 8 << 20)), writes("f", random_bytes(2, 8 << 20)))
+    c = node("c")
+    os.mkdir(c.folder)
+    mount_tmpfs(c.folder, "4m")              # it hears of both versions, and has room for neither
+    c.join(a.invite(), at=a.address)
+    c.up(peers=[a, b])
+    wait_until(lambda: list(conflicts(c)) == ["f"], 30, "the conflict on c")
+    for n in (a, b):
+        n.down()
+    wait_until(lambda: not any(p["online"] for p in c.status()["peers"]), 30, "c alone")
+    before = conflicts(c)
+    for version in (before["f"]["losers"][0], before["f"]["current"]):
+        done = c.cli("resolve", "f", "--keep", version["version"], check=False)
+        failed(done, 1)
+        assert version["version"] in done.err and "no device that is online has it" in done.err, done.err
+    assert conflicts(c) == before and len(c.cli("log", "f", json=True)) == 2, "something has been changed"
+    a.up(peers=[c])
+    wait_until(lambda: a.status()["peers"][0]["online"] or a.status()["peers"][1]["online"], 30, "a peer of a")
+    a.cli("resolve", "f", "--keep", before["f"]["losers"][0]["version"])
+    wait_until(lambda: not conflicts(a) and not conflicts(c), 30, "the end of the conflict")
 
 
 @test

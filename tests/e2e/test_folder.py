@@ -1,24 +1,9 @@
 """A folder that is missing, read-only or full: state error with the reason, nothing is lost, and it goes on by itself."""
 import os
-import re
 import subprocess
 
-from lanyard import (Skip, closing, group, is_file_with, make_tree, need_root, node, path_of, random_bytes, same_trees, tap, test,
-                     tree_digest, wait_until, write)
-
-
-def in_error(n, words, deadline=30):
-    """Waits for state error with a reason that holds one of the words."""
-    def look():
-        status = n.status()
-        return status if status["state"] == "error" else None
-    status = wait_until(look, deadline, lambda: f"state error; it is {n.status()['state']!r}")
-    assert status["error"] and re.search(words, status["error"], re.I), status["error"]
-
-
-def well_again(n, deadline=60):
-    wait_until(lambda: n.status()["state"] == "idle" and n.status()["error"] is None, deadline,
-               lambda: f"state idle by itself; it is {n.status()['state']!r}: {n.status()['error']}")
+from lanyard import (group, in_error, is_file_with, make_tree, mount_tmpfs, node, path_of, random_bytes, same_trees, tap, test, tree_digest,
+                     wait_until, well_again, write)
 
 
 @test
@@ -52,13 +37,9 @@ def an_empty_directory_in_its_place_is_no_deletion_either():
 
 def mounted_pair(size):
     """Two connected nodes, the folder of b on a tmpfs of this size."""
-    need_root("mounts a small file system")
     a, b = node("a"), node("b")
     os.mkdir(b.folder)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "lanyard-test", b.folder], capture_output=True, text=True)
-    if done.returncode:
-        raise Skip(f"no mount here: {done.stderr.strip()}")
-    closing(lambda: subprocess.run(["umount", "-l", b.folder], check=True))
+    mount_tmpfs(b.folder, size)
     a.init().up()
     b.join(a.invite(), at=a.address)
     b.up(peers=[a])

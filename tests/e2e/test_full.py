@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import tempfile
 
-from lanyard import (Failed, Skip, closing, group, is_file_with, make_tree, need_root, node, path_of, random_bytes, read, same_trees, tap,
-                     test, tree_digest, wait_until, write)
+from lanyard import (closing, Failed, group, in_error, is_file_with, make_tree, need_root, node, path_of, random_bytes, read, same_trees, Skip,
+                     tap, test, tree_digest, wait_until, well_again, write)
 
 MIB = 1 << 20
 
@@ -57,19 +57,6 @@ def fill(top, keep=0):
             except OSError:
                 os.fsync(f.fileno())
     return path
-
-
-def in_error(n, words, deadline=60):
-    def look():
-        status = n.status()
-        return status if status["state"] == "error" else None
-    status = wait_until(look, deadline, lambda: f"state error; it is {n.status()['state']!r}")
-    assert status["error"] and re.search(words, status["error"], re.I), status["error"]
-
-
-def well_again(n, deadline=60):
-    wait_until(lambda: n.status()["state"] == "idle" and n.status()["error"] is None, deadline,
-               lambda: f"state idle by itself; it is {n.status()['state']!r}: {n.status()['error']}")
 
 
 def versions(n, path):

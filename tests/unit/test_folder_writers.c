@@ -3,40 +3,17 @@
 #include <signal.h>
 #include <sodium.h>
 
-#include "tests/unit/folder_fixture.h"
+#include "tests/unit/t_calls.h"
 
 static int ncalls, open_at;       /* before which system call the writer comes */
 static int writer = -1;
-static bool no_exchange;          /* as a file system without RENAME_EXCHANGE */
 
-static void before_call(void)
+static int before_call(const char *name)
 {
+    (void)name;
     if (++ncalls == open_at)
         writer = open(full("b"), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-}
-static int w_openat2(int d, const char *p, uint64_t f, uint64_t m, uint64_t r) { before_call(); return sys_kernel.openat2(d, p, f, m, r); }
-static int w_syncfs(int fd) { (void)fd; before_call(); return 0; }
-static int w_mkdirat(int d, const char *p, mode_t m) { before_call(); return mkdirat(d, p, m); }
-static int w_statx(int d, const char *p, int f, unsigned m, struct statx *st) { before_call(); return statx(d, p, f, m, st); }
-static int w_renameat2(int a, const char *p, int b, const char *q, unsigned f)
-{
-    before_call();
-    if (no_exchange && (f & RENAME_EXCHANGE)) {
-        errno = EINVAL;
-        return -1;
-    }
-    return renameat2(a, p, b, q, f);
-}
-
-static void hook_calls(void)
-{
-    hook();
-    table.openat2 = w_openat2;
-    table.syncfs = w_syncfs;
-    table.mkdirat = w_mkdirat;
-    table.statx = w_statx;
-    table.renameat2 = w_renameat2;
-    ncalls = 0;
+    return 0;
 }
 
 /* Whether leases tell of writers in this directory; if not there is nothing to be tested. */
@@ -70,7 +47,8 @@ static void writer_everywhere(enum change_op op)
         temp("t-b", "new b");
         struct change c = op == CHANGE_MOVE ? change_move("from", "b", "kept-b")
                         : op == CHANGE_SYMLINK ? change_link("b", "new", "kept-b") : change(op, "b", "t-b", "kept-b");
-        hook_calls();
+        hook_calls(before_call);
+        ncalls = 0;
         open_at = at;
         writer = -1;
         OK(folder_apply(folder, &c, 1));

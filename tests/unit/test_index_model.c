@@ -252,8 +252,6 @@ static void compare_paths(void)
     struct tally t = { 0 };
     OK(index_local_each(ix, on_local, &t));
     EQ_U(t.rows, here);
-    OK(index_local_count(ix, &n));
-    EQ_U(n, here);
     OK(index_conflict_count(ix, &n));
     EQ_U(n, conflicts);
     n = 0;

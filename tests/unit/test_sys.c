@@ -2,14 +2,13 @@
  * user changing a file before any one of the calls. After each: nothing of the user's is lost, and the results say where it is. */
 #include <sodium.h>
 
-#include "tests/unit/folder_fixture.h"
+#include "tests/unit/t_calls.h"
 
 /* ---- a table that records, fails and interferes ---- */
 enum { MAX_CALLS = 4000 };
 static const char *calls[MAX_CALLS];
 static int ncalls, fail_at, fail_errno, interfere_at;
 static bool fail_on;              /* from fail_at on, not only there */
-static bool no_exchange;          /* as a file system without RENAME_EXCHANGE */
 static void (*interfere)(void);
 
 /* 0, or -1 when this call is to fail. */
@@ -26,39 +25,10 @@ static int enter(const char *name)
     }
     return 0;
 }
-#define HOOK(name) if (enter(#name) < 0) return -1
-static int h_openat2(int d, const char *p, uint64_t f, uint64_t m, uint64_t r) { HOOK(openat2); return sys_kernel.openat2(d, p, f, m, r); }
-static int h_fsync(int fd) { HOOK(fsync); return fsync(fd); }
-static int h_syncfs(int fd) { HOOK(syncfs); (void)fd; return 0; }   /* recorded, not done: the disk is not what is tested */
-static int h_renameat2(int a, const char *p, int b, const char *q, unsigned f)
-{
-    HOOK(renameat2);
-    if (no_exchange && (f & RENAME_EXCHANGE)) {
-        errno = EINVAL;
-        return -1;
-    }
-    return renameat2(a, p, b, q, f);
-}
-static int h_unlinkat(int d, const char *p, int f) { HOOK(unlinkat); return unlinkat(d, p, f); }
-static int h_mkdirat(int d, const char *p, mode_t m) { HOOK(mkdirat); return mkdirat(d, p, m); }
-static int h_symlinkat(const char *t, int d, const char *p) { HOOK(symlinkat); return symlinkat(t, d, p); }
-static int h_fchmod(int fd, mode_t m) { HOOK(fchmod); return sys_kernel.fchmod(fd, m); }
-static int h_utimensat(int d, const char *p, const struct timespec ts[2], int f) { HOOK(utimensat); return sys_kernel.utimensat(d, p, ts, f); }
-static int h_statx(int d, const char *p, int f, unsigned m, struct statx *st) { HOOK(statx); return statx(d, p, f, m, st); }
 
 static void hook_all(void)
 {
-    hook();
-    table.openat2 = h_openat2;
-    table.fsync = h_fsync;
-    table.syncfs = h_syncfs;
-    table.renameat2 = h_renameat2;
-    table.unlinkat = h_unlinkat;
-    table.mkdirat = h_mkdirat;
-    table.symlinkat = h_symlinkat;
-    table.fchmod = h_fchmod;
-    table.utimensat = h_utimensat;
-    table.statx = h_statx;
+    hook_calls(enter);
     ncalls = 0;
 }
 static void unhook(void)
