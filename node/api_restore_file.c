@@ -12,6 +12,7 @@
 #include "node/api_priv.h"
 #include "node/log.h"
 #include "proto/path.h"
+#include "store/database.h"
 #include "store/sys.h"
 
 #define RECORD_MS (60u * 1000)
@@ -27,6 +28,7 @@ struct restore {
     int64_t newest;                    /* greatest entry id of `to` then */
     char tmp[NAME], kept[NAME];
     struct change change;
+    struct database_moved moved;
 };
 
 static void restore_end(struct work *w) { free(((struct restore *)w)->to); }
@@ -102,12 +104,21 @@ static int apply(struct restore *c)
     return r;
 }
 
+static int make_way(struct restore *c)
+{
+    const struct node *n = c->w.n;
+    return database_make_way(n->folder, c->to, c->tolen, &c->change.expected, c->change.op == CHANGE_FILE ? c->tmp : NULL, c->kept,
+                             pool_stopping(n->pool), &c->moved);
+}
+
 static void restore_run(struct job *j)
 {
     struct restore *c = (struct restore *)j;
     int r = expect(c);
     if (r == 0)
         r = stage(c);
+    if (r == 0)
+        r = make_way(c);
     if (r == 0)
         r = apply(c);
     c->w.code = 0;
@@ -127,7 +138,11 @@ static int record_kept(struct node *n, void *arg)
     bool known = c->have_local && !c->local.apart && c->w.code == 0;
     int64_t path = 0;
     int r = index_path_id(n->index, c->to, c->tolen, false, &path);
-    if (r < 0 && r != ERR_NOTFOUND)
+    if (r == ERR_NOTFOUND)
+        r = 0;
+    for (unsigned i = 0; r == 0 && i < c->moved.n; i++)
+        r = engine_kept(n->engine, path, 0, &ID_NONE, 0, c->moved.name[i], loop_wall());
+    if (r < 0 || !c->change.was_kept)
         return r;
     return engine_kept(n->engine, path, known ? c->local.entry : 0, known ? &c->old_root : &ID_NONE,
                        known ? c->old_size : c->change.expected.size, c->kept, loop_wall());
@@ -163,7 +178,7 @@ static void restore_done(struct job *j)
 {
     struct restore *c = (struct restore *)j;
     struct node *n = c->w.n;
-    if (c->change.was_kept && api_commit(n, record_kept, c) < 0)
+    if ((c->change.was_kept || c->moved.n) && api_commit(n, record_kept, c) < 0)
         log_error("a kept version is not recorded name=%s why=\"%s\"", c->kept, err_text());
     if (n->scan)
         scan_hint(n->scan, c->to, c->tolen, false);
@@ -273,8 +288,10 @@ static bool on_disk(struct node *n, const struct past *winner)
 {
     struct ix_local l;
     struct stamp now;
-    return index_local_get(n->index, winner->row.path, &l) == 0 && l.entry == winner->row.id &&
-           folder_stat(n->folder, (const char *)winner->ent.path.p, winner->ent.path.len, &now) == 0 && stamp_same(&now, &l.stamp);
+    const char *path = (const char *)winner->ent.path.p;
+    size_t len = winner->ent.path.len;
+    return index_local_get(n->index, winner->row.path, &l) == 0 && l.entry == winner->row.id && folder_stat(n->folder, path, len, &now) == 0 &&
+           (!l.apart || database_whole(n->folder, path, len, &now) == 0) && stamp_same(&now, &l.stamp);
 }
 
 static const struct past *head_like(const struct history *h, const struct past *p)

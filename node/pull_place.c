@@ -12,12 +12,13 @@
 #include "node/log.h"
 #include "node/pull_priv.h"
 #include "proto/path.h"
+#include "store/database.h"
 #include "store/sys.h"
 
 enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5, CLOCK_BACK_MS = 2000,
        NAME_TRIES = 5 };
 
-struct place { struct item *it; struct ix_local local; bool have_local; struct id old_root; uint64_t old_size; char tmp[TMP_NAME], kept[TMP_NAME]; int code; };
+struct place { struct item *it; struct ix_local local; bool have_local; struct id old_root; uint64_t old_size; char tmp[TMP_NAME], kept[TMP_NAME]; struct database_moved moved; int code; };
 struct batch { struct job job; struct pull *p; size_t n; struct place *v; struct change *c; int code; char text[200]; };
 
 /* ---- building a batch ---- */
@@ -138,12 +139,23 @@ static int unsettled(const struct folder *f, const struct place *v, const struct
     return err_set(ERR_CHANGED, "it was written a moment ago, and is to be read again first");
 }
 
-static int make_ready(const struct folder *f, const struct place *v, const struct change *c)
+/* A database that lies there, or is to. */
+static int make_way(const struct pull *p, struct place *v, struct change *c)
 {
+    bool comes = c->op == CHANGE_FILE, large = c->expected.size >= DATABASE_LEAST || v->it->ent.size >= DATABASE_LEAST;
+    return c->op == CHANGE_META || !large ? 0 : database_make_way(p->c.folder, c->path, c->len, &c->expected, comes ? v->tmp : NULL, v->kept,
+                                                                  pool_stopping(p->c.pool), &v->moved);
+}
+
+static int make_ready(const struct pull *p, struct place *v, struct change *c)
+{
+    const struct folder *f = p->c.folder;
     int r = stage(f, v);
-    if (r < 0)
-        return r;
-    return v->it->want.role == WANT_KEEP ? folder_kept_adopt(f, v->tmp, v->kept) : unsettled(f, v, c);
+    if (r == 0 && v->it->want.role == WANT_KEEP)
+        return folder_kept_adopt(f, v->tmp, v->kept);
+    if (r == 0)
+        r = unsettled(f, v, c);
+    return r == 0 ? make_way(p, v, c) : r;
 }
 
 static void batch_run(struct job *job)
@@ -154,7 +166,7 @@ static void batch_run(struct job *job)
     b->code = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct place *v = &b->v[i];
-        v->code = make_ready(f, v, &b->c[i]);
+        v->code = make_ready(b->p, v, &b->c[i]);
         if (v->code < 0)
             snprintf(b->c[i].text, sizeof b->c[i].text, "%s", err_text());
     }
@@ -200,10 +212,22 @@ static bool settled(const struct place *v, const struct change *c)
     return was && before->mtime_ns == v->it->ent.mtime_ns;
 }
 
+/* Parts of a database: of no version, but the user's. */
+static int record_moved(struct pull *p, const struct place *v, uint64_t wall)
+{
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < v->moved.n; i++)
+        r = engine_kept(p->c.engine, v->it->want.path, 0, &ID_NONE, 0, v->moved.name[i], wall);
+    p->nameless |= v->moved.n > 0;
+    return r;
+}
+
 static int record_one(struct pull *p, struct place *v, const struct change *c, uint64_t wall)
 {
     struct item *it = v->it;
     int r = record_displaced(p, v, c, wall);
+    if (r == 0)
+        r = record_moved(p, v, wall);
     if (r < 0 || v->code < 0)
         return r;
     if (it->want.role == WANT_KEEP)
@@ -427,7 +451,7 @@ static int64_t displaced_by_crash(struct pull *p, const char *name, struct ix_en
     if (r < 0 || index_entry_get(p->c.index, (int64_t)was, row, NULL) < 0 || index_local_get(p->c.index, row->path, &l) < 0)
         return 0;
     stamp_from(&now, &sx);
-    return l.entry == row->id && l.settled && stamp_same_file(&l.stamp, &now) ? row->id : 0;
+    return l.entry == row->id && l.settled && !l.apart && stamp_same_file(&l.stamp, &now) ? row->id : 0;
 }
 
 /* That it is not in its place is no deletion. */

@@ -3,8 +3,9 @@
  * A database at rest is hashed like any file. One in use, or with a log beside, is taken as a snapshot (store/database.h): when nothing
  * was written to it for QUIET_MS, or else every PERIOD_MS, or as often as costs a twentieth of the time. The snapshot is a kept file, and
  * the row of its path says that the content is there, and of which state of the files it is. Later snapshots leave it behind as an old
- * version like any other. When the database comes to rest, its bytes differ from the snapshot's only in numbers that SQLite keeps of the
- * file: no new version, as a snapshot of that would be the same one. */
+ * version like any other. When the database comes to rest it is a file again, whose bytes differ from the snapshot's in numbers that SQLite
+ * keeps of a file. So that it is the same everywhere, that is a version of its own; but not when another is to come in its place, with
+ * which it would be in conflict though nothing was written: then it counts as what a snapshot of it says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,10 +114,7 @@ static void db_run(struct job *job)
 static void next_period(struct scan *s, const struct db_job *j, bool rests)
 {
     uint64_t now = loop_now(), cost = COST * (now - j->began);
-    if (rests)
-        pathset_del(&s->databases, j->w.path, j->w.len);
-    else
-        pathset_put(&s->databases, j->w.path, j->w.len, (uint32_t)((now + (cost > PERIOD_MS ? cost : PERIOD_MS)) / 1000));
+    pathset_put(&s->databases, j->w.path, j->w.len, rests ? 0 : (uint32_t)((now + (cost > PERIOD_MS ? cost : PERIOD_MS)) / 1000));
 }
 
 static bool rests(const struct stamp *st)
@@ -176,13 +174,21 @@ static void start(struct scan *s, const struct hashed *h, const struct ix_local 
 static uint64_t wait_for(struct scan *s, const struct hashed *h)
 {
     uint64_t now = loop_now();
-    uint32_t due;
+    uint32_t due = 0;
+    if (!pathset_get(&s->databases, h->w.path, h->w.len, &due) || !due)
+        pathset_put(&s->databases, h->w.path, h->w.len, due = (uint32_t)((now + PERIOD_MS) / 1000));
     if (rests(&h->st))
         return 0;
-    if (!pathset_get(&s->databases, h->w.path, h->w.len, &due))
-        pathset_put(&s->databases, h->w.path, h->w.len, due = (uint32_t)((now + PERIOD_MS) / 1000));
     uint64_t left = due * 1000ull > now ? due * 1000ull - now : 0;
     return left < QUIET_MS ? left : QUIET_MS;
+}
+
+/* Whether another version is to come in the place of the one on record, which the same file still is, if anything. */
+static bool is_to_go(struct scan *s, const struct ix_local *l, const struct hashed *h)
+{
+    int64_t winner;
+    return l->stamp.ino == h->st.ino && l->stamp.dev == h->st.dev && index_path_get(s->c.index, l->path, NULL, &winner) == 0 &&
+           winner != l->entry;
 }
 
 bool db_done(struct scan *s, struct hashed *h)
@@ -191,8 +197,7 @@ bool db_done(struct scan *s, struct hashed *h)
     struct ix_entry row = {0};
     bool have = index_local_find(s->c.index, h->w.path, h->w.len, &l) == 0 && l.entry && index_entry_get(s->c.index, l.entry, &row, NULL) == 0;
     bool same = have && l.apart && l.settled && stamp_same(&l.stamp, &h->st);
-    bool other = h->code == 0 && have && l.apart && !id_eq(&row.root, &h->content.root);
-    if (h->code != ERR_AGAIN && !other)
+    if (h->code != ERR_AGAIN && !(h->code == 0 && have && l.apart && is_to_go(s, &l, h)))
         return false;
     uint64_t wait = same ? 0 : wait_for(s, h);
     content_list_release(&h->content);

@@ -73,7 +73,7 @@ struct scan {
     struct pathset in_hash;                                          /* queued or hashed now; value: 1 = look again afterwards */
     struct pathset backoff;                                          /* value: milliseconds */
     struct fact *fact; size_t nfact, fact_cap;
-    struct pathset databases;                                        /* in use; value: when (s) one is taken that never rests */
+    struct pathset databases;                                        /* met in use: see_there; value: when (s) one is taken that never rests, or 0 */
     struct pathset told;                                             /* troubles already said; value: the look that met it last */
     uint32_t looks;
     bool braked, accept; uint64_t brake_files;

@@ -36,6 +36,7 @@ static void see_absent(struct scan *s, const char *path, size_t len, const struc
 {
     pathset_del(&s->told, path, len);
     pathset_del(&s->backoff, path, len);
+    pathset_del(&s->databases, path, len);
     if (l)
         add_missing(s, path, len, l);
     if (index_local_beneath(s->c.index, path, len, missing_beneath, s) < 0)
@@ -175,19 +176,20 @@ static void see_part(struct scan *s, const char *path, size_t len)
     take_fact(s, f);
 }
 
-/* What is there, and on record or not. */
+/* What is there, and on record or not. A database in use has changed when its log has. */
 static void see_there(struct scan *s, const struct sights *p, const struct sight *v, const struct ix_local *l)
 {
     struct sight now = *v;
     const char *path = p->bytes + v->path;
-    if (v->kind == SIGHT_PLAIN && l && l->apart && v->st.kind == STAMP_FILE && database_whole(s->c.folder, path, v->len, &now.st) < 0) {
+    bool in_use = l && (l->apart || pathset_get(&s->databases, path, v->len, NULL));
+    if (in_use && v->kind == SIGHT_PLAIN && v->st.kind == STAMP_FILE && database_whole(s->c.folder, path, v->len, &now.st) < 0) {
         see_trouble(s, path, v->len, err_text(), strlen(err_text()));
         return;
     }
     s->counting.files += v->kind == SIGHT_PLAIN && v->st.kind == STAMP_FILE;
     if (!l || !stamp_same(&l->stamp, &now.st))
         see_different(s, p, &now, l);
-    else if (!l->settled && now.st.kind == STAMP_FILE)
+    else if ((!l->settled || l->apart) && now.st.kind == STAMP_FILE)      /* a database may have come to rest */
         take_file(s, path, v->len, now.st.size, class_before(s, l));
 }
 

@@ -1,7 +1,9 @@
 /* What a database is, which files are part of it, and whether it is in use. */
-#include "store/database.h"
+#include "store/database_priv.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "store/folder_priv.h"
@@ -46,8 +48,7 @@ bool database_part(const struct folder *f, const char *path, size_t len)
 
 /* ---- the files beside ---- */
 
-/* The path of one of them; 0 when it would be too long to be one. */
-static size_t beside_path(struct zpath *z, const char *path, size_t len, int which)
+size_t database_beside_path(struct zpath *z, const char *path, size_t len, int which)
 {
     size_t n = strlen(suffix[which]);
     if (len + n > LIMIT_PATH)
@@ -57,10 +58,10 @@ static size_t beside_path(struct zpath *z, const char *path, size_t len, int whi
     return path_check(z->s, len + n) < 0 ? 0 : len + n;
 }
 
-static int look_beside(const struct folder *f, const char *path, size_t len, int which, struct stamp *out)
+int database_look_beside(const struct folder *f, const char *path, size_t len, int which, struct stamp *out)
 {
     struct zpath z;
-    size_t n = beside_path(&z, path, len, which);
+    size_t n = database_beside_path(&z, path, len, which);
     *out = (struct stamp){.kind = STAMP_ABSENT};
     int r = n ? folder_stat(f, z.s, n, out) : 0;
     if (out->kind != STAMP_FILE)
@@ -70,17 +71,33 @@ static int look_beside(const struct folder *f, const char *path, size_t len, int
 
 /* A journal that begins with a zero is one that has been done with. That of a transaction in progress begins with one too, until it is
  * needed; but then somebody has the file open. */
+static bool begins(int fd)
+{
+    char first = 0;
+    return sys->pread(fd, &first, 1, 0) == 1 && first;
+}
+
 static bool journal_counts(const struct folder *f, const char *path, size_t len)
 {
     struct zpath z;
-    size_t n = beside_path(&z, path, len, BESIDE_JOURNAL);
-    char first = 0;
-    int fd;
-    if (!n || folder_open_file(f, z.s, n, &fd) < 0)
-        return false;
-    bool counts = sys->pread(fd, &first, 1, 0) == 1 && first;
-    folder_close_fd(&fd);
-    return counts;
+    size_t n = database_beside_path(&z, path, len, BESIDE_JOURNAL);
+    AUTOCLOSE int fd = -1;
+    return n && folder_open_file(f, z.s, n, &fd) == 0 && begins(fd);
+}
+
+bool database_log_beside(int dir, const char *name)
+{
+    for (int i = 0; i <= BESIDE_JOURNAL; i++) {
+        char beside[NAME_MAX + 1];
+        struct stamp st;
+        if (snprintf(beside, sizeof beside, "%s%s", name, suffix[i]) >= (int)sizeof beside || folder_look(dir, beside, &st) < 0 ||
+            st.kind != STAMP_FILE || st.size == 0)
+            continue;
+        AUTOCLOSE int fd = folder_beneath(dir, beside, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+        if (i == BESIDE_WAL || (fd >= 0 && begins(fd)))
+            return true;
+    }
+    return false;
 }
 
 static void add(struct stamp *whole, const struct stamp *part)
@@ -95,7 +112,7 @@ static int look_log(const struct folder *f, const char *path, size_t len, struct
 {
     d->whole = d->file;
     for (int i = 0; i <= BESIDE_JOURNAL; i++) {
-        int r = look_beside(f, path, len, i, &d->beside[i]);
+        int r = database_look_beside(f, path, len, i, &d->beside[i]);
         if (r < 0)
             return r;
         if (d->beside[i].size == 0 || (i == BESIDE_JOURNAL && !journal_counts(f, path, len)))
@@ -138,12 +155,12 @@ int database_look(const struct folder *f, const char *path, size_t len, struct d
     if (r == 0)
         r = look_log(f, path, len, out);
     if (r == 0)
-        r = look_beside(f, path, len, BESIDE_SHM, &out->beside[BESIDE_SHM]);
+        r = database_look_beside(f, path, len, BESIDE_SHM, &out->beside[BESIDE_SHM]);
     note_use(out, fd);
     for (int i = 0; r == 0 && i < BESIDES; i++) {
         struct zpath z;
         AUTOCLOSE int beside = -1;
-        size_t n = out->beside[i].kind == STAMP_FILE ? beside_path(&z, path, len, i) : 0;
+        size_t n = out->beside[i].kind == STAMP_FILE ? database_beside_path(&z, path, len, i) : 0;
         if (n && folder_open_file(f, z.s, n, &beside) == 0)
             note_use(out, beside);
     }

@@ -16,6 +16,7 @@
 
 #include "store/folder.h"
 
+#define DATABASE_LEAST 512u             /* bytes; whatever is smaller is none */
 #define DATABASE_HELPER "snapshot-database"
 #define DATABASE_CHUNK (64u << 20)     /* bytes copied under one lock */
 #define DATABASE_HELD (512u << 20)     /* the largest that is copied under one lock after all */
@@ -39,11 +40,23 @@ int  database_whole(const struct folder *f, const char *path, size_t len, struct
 /* ERR_NOTFOUND: no database there. */
 int  database_look(const struct folder *f, const char *path, size_t len, struct database *out) MUST_CHECK;
 
+/* The same question about a name in an open directory, whatever lies there: is there something that SQLite would take for its log? */
+bool database_log_beside(int dir, const char *name);
+
 /* A snapshot into tmp/`tmp`; the caller makes it durable. d: as it was just looked at. ERR_AGAIN: locked for long, or not in a state in
  * which it can be copied without changing it. ERR_CHANGED: it is not as d says any more. ERR_CORRUPT: damaged or encrypted.
  * ERR_CLOSED: *stop was set. ERR_FULL, ERR_IO. */
 int  database_snapshot(const struct folder *f, const char *path, size_t len, const struct database *d, const char *tmp,
                        const _Atomic bool *stop) MUST_CHECK;
+/* Before what lies at `path` is replaced or removed, or tmp/`tmp` (may be NULL) is put there: afterwards nothing lies beside it that SQLite
+ * could take for a part of what comes. *expected: it with its log, as on record; then as it is now.
+ *   1. In the place of a database with a log comes a snapshot of the two. The log still lies beside it, and may: it says nothing new.
+ *   2. The files beside it go to kept/.
+ * A crash in between leaves a database that opens and says what it said before. ERR_CHANGED: a program has it open, or it is not as
+ * expected; it is left as it is. What came to kept/ is named in *moved, whatever the result: stem and a letter. */
+struct database_moved { char name[BESIDES + 1][80]; unsigned n; };
+int  database_make_way(const struct folder *f, const char *path, size_t len, struct stamp *expected, const char *tmp, const char *stem,
+                       const _Atomic bool *stop, struct database_moved *moved) MUST_CHECK;
 /* What the helper runs instead of main(); its exit code. */
 int  database_helper(int argc, char **argv);
 

@@ -219,6 +219,8 @@ static int run_move(struct batch *b, struct change *c, const struct spot *at)
     if (code == 0)
         code = folder_expect(&src, &c->from_expected);
     if (code == 0)
+        code = folder_no_log(&src, &src);
+    if (code == 0)
         code = folder_place(b->f, c, &src, &c->from_expected, at);
     if (code < 0)
         return code;

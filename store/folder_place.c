@@ -1,5 +1,6 @@
 /* The renames of one change. What makes them safe is written at each: nothing of the user's is overwritten or unlinked, and every
  * step that moves something of theirs looks afterwards at what it has moved. */
+#include "store/database.h"
 #include "store/folder_priv.h"
 
 #include <assert.h>
@@ -57,11 +58,17 @@ static int nobody_writes(const struct spot *at)
     return is_written(at) ? err_set(ERR_CHANGED, "somebody has it open for writing: it is left alone") : 0;
 }
 
-/* Before a file of the user's is moved to kept/, and again when it is there: then whoever opens the path opens another file. */
-static int before_displacing(const struct spot *at, const struct stamp *expected)
+static bool is_database(const struct spot *at)
 {
-    int code = folder_expect(at, expected);
-    return code < 0 ? code : nobody_writes(at);
+    AUTOCLOSE int fd = folder_beneath(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    return fd >= 0 && database_is(fd);
+}
+
+int folder_no_log(const struct spot *file, const struct spot *at)
+{
+    if (!database_log_beside(at->dir, at->name) || !is_database(file))
+        return 0;
+    return err_set(ERR_CHANGED, "the log of a database lies beside it: it is left alone");
 }
 
 static int copy_bytes(int to, int from)
@@ -114,12 +121,23 @@ static int unshare(const struct folder *f, const struct spot *kept, const struct
     return code;
 }
 
-static int after_displacing(const struct folder *f, const struct spot *kept, const struct stamp *expected)
+/* Before a file of the user's is moved to kept/, and again when it is there: then whoever opens the path opens another file. */
+static int before_displacing(const struct change *c, const struct spot *at)
 {
-    int code = arrived(kept, expected);
+    int code = folder_expect(at, &c->expected);
+    if (code == 0)
+        code = nobody_writes(at);
+    return code < 0 || c->whole ? code : folder_no_log(at, at);
+}
+
+static int after_displacing(const struct folder *f, const struct change *c, const struct spot *kept, const struct spot *at)
+{
+    int code = arrived(kept, &c->expected);
     if (code == 0)
         code = nobody_writes(kept);
-    return code < 0 ? code : unshare(f, kept, expected);
+    if (code == 0 && !c->whole)
+        code = folder_no_log(kept, at);
+    return code < 0 ? code : unshare(f, kept, &c->expected);
 }
 
 struct timespec folder_time(int64_t mtime_ns)
@@ -182,12 +200,12 @@ static void out_of_kept(struct change *c, const struct spot *kept, const struct 
 int folder_take_away(const struct folder *f, struct change *c, const struct spot *at)
 {
     const struct spot kept = kept_spot(f, c);
-    int code = before_displacing(at, &c->expected);
+    int code = before_displacing(c, at);
     if (code == 0)
         code = into_kept(at, &kept);
     if (code < 0)
         return code;
-    code = after_displacing(f, &kept, &c->expected);
+    code = after_displacing(f, c, &kept, at);
     if (code < 0)
         out_of_kept(c, &kept, at);
     else
@@ -239,7 +257,7 @@ static int replace_in_steps(const struct folder *f, struct change *c, const stru
 static int replace(const struct folder *f, struct change *c, const struct spot *src, const struct stamp *is, const struct spot *at)
 {
     const struct spot kept = kept_spot(f, c);
-    int code = before_displacing(at, &c->expected);
+    int code = before_displacing(c, at);
     if (code == 0)
         code = into_kept(src, &kept);
     if (code < 0)
@@ -255,7 +273,7 @@ static int replace(const struct folder *f, struct change *c, const struct spot *
         out_of_kept(c, &kept, src);
         return code;
     }
-    code = after_displacing(f, &kept, &c->expected);
+    code = after_displacing(f, c, &kept, at);
     if (code < 0)
         undo_exchange(c, &kept, src, is, at);
     else
@@ -265,7 +283,9 @@ static int replace(const struct folder *f, struct change *c, const struct spot *
 
 int folder_place(const struct folder *f, struct change *c, const struct spot *src, const struct stamp *is, const struct spot *at)
 {
-    int code = 0;
+    int code = c->whole ? 0 : folder_no_log(src, at);
+    if (code < 0)
+        return code;
     switch (c->expected.kind) {
     case STAMP_FILE:
     case STAMP_SYMLINK:

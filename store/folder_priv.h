@@ -54,6 +54,8 @@ int folder_expect(const struct spot *at, const struct stamp *expected) MUST_CHEC
 /* Moves the file or link at `at` to kept/c->kept, after a check of `expected`, and that nobody writes to it, before and after. */
 int folder_take_away(const struct folder *f, struct change *c, const struct spot *at) MUST_CHECK;
 int folder_remove_dir(const struct spot *at) MUST_CHECK;
+/* Is the file at `file` no database with a log beside `at`, where it is or will be? 0 or ERR_CHANGED. */
+int folder_no_log(const struct spot *file, const struct spot *at) MUST_CHECK;
 /* Puts the file or link at `src` (`is`, when looked at before) to `at`, where there must be c->expected. */
 int folder_place(const struct folder *f, struct change *c, const struct spot *src, const struct stamp *is, const struct spot *at) MUST_CHECK;
 

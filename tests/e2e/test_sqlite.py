@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 
-from lanyard import closing, exists, group, path_of, tap, test, wait_until
+from lanyard import closing, exists, group, path_of, same_trees, tap, test, wait_until
 
 # Transactions one after the other, in each of which the sums of two tables grow by the same; until a line comes, or the end.
 # argv: file, journal mode, number of transactions (0: no end), bytes in each
@@ -106,7 +106,7 @@ def written_all_the_time(mode):
     n = p.stop()
     wait_until(lambda: seen(b, "x.db") == n, 30, "the last state, while the program still has it open")
     p.end()
-    b.settle()
+    same_trees(a, b)
     assert all_versions_are_whole(b, "x.db")[0] == n
     assert no_parts(b, "x.db") and not any(versions(a, "x.db" + s) for s in ("-wal", "-shm", "-journal"))
 
@@ -119,6 +119,124 @@ def one_with_a_log_that_is_written_all_the_time_arrives_whole():
 @test
 def one_with_journals_that_is_written_all_the_time_arrives_whole():
     written_all_the_time("DELETE")
+
+
+def add(n, path, times, mode=None):
+    """A program adds some transactions and ends. How many there are then."""
+    p = Program(n, path, mode or "WAL", most=times)
+    count = p.count()
+    p.end()
+    return count
+
+
+def is_known(n, path, count):
+    """Whether some version of it that can be had here has seen that many transactions."""
+    for v in versions(n, path):
+        if v["available"] == "here" and v["kind"] == "file":
+            data = n.cli("cat", path, "--version", v["version"], check=False)     # one that lies there may be overwritten meanwhile
+            if data.code == 0 and look(data.raw) == count:
+                return True
+    return False
+
+
+def alone(n, path):
+    return not any(exists(n.folder, path + s) for s in ("-wal", "-journal", "-shm"))
+
+
+@test
+def one_that_is_open_is_not_replaced_until_it_is_closed():
+    a, b = group("a", "b")
+    first = add(a, "x.db", 5)
+    wait_until(lambda: seen(b, "x.db") == first, 30, "the database on b")
+    p = Program(b, "x.db", "WAL", most=3)
+    assert p.count() == first + 3
+    wait_until(lambda: seen(a, "x.db") == first + 3, 30, "what was written on b")
+    b.cli("pause")
+    second = add(a, "x.db", 7)
+    a.cli("scan")
+    b.cli("resume")
+    wait_until(lambda: len(versions(b, "x.db")) >= 3, 30, "the news on b")
+    inode = os.stat(path_of(b.folder, "x.db")).st_ino
+    b.cli("scan")
+    assert os.stat(path_of(b.folder, "x.db")).st_ino == inode, "replaced under the program's hands"
+    p.end()
+    wait_until(lambda: alone(b, "x.db") and seen(b, "x.db") == second, 30, "the news in place")
+    same_trees(a, b)
+    assert b.status()["conflicts"] == 0, "closing it passed for a change"
+
+
+@test
+def one_whose_program_was_killed_is_replaced_whole_and_nothing_of_it_is_lost():
+    for mode in ("WAL", "DELETE"):
+        a, b = group("a", "b")
+        first = add(a, "x.db", 5, mode)
+        wait_until(lambda: seen(b, "x.db") == first, 30, "the database on b")
+        for n in (a, b):
+            n.cli("pause")
+        p = Program(b, "x.db", mode, most=4)
+        mine = p.count()
+        p.kill()
+        assert exists(b.folder, "x.db-wal") == (mode == "WAL")
+        b.cli("scan")
+        wait_until(lambda: is_known(b, "x.db", mine), 30, "what the killed program had written, as a version")
+        theirs = add(a, "x.db", 9, mode)
+        a.cli("scan")
+        for n in (a, b):
+            n.cli("resume")
+        wait_until(lambda: seen(b, "x.db") == theirs and alone(b, "x.db"), 40, "the later one, with nothing beside it")
+        same_trees(a, b)
+        for n in (a, b):
+            wait_until(lambda n=n: is_known(n, "x.db", mine) and is_known(n, "x.db", theirs), 30, f"both on {n.name}")
+        assert add(b, "x.db", 1, mode) == theirs + 1
+        wait_until(lambda: seen(a, "x.db") == theirs + 1, 30, "what was written to it then")
+        b.cli("check")
+
+
+@test
+def two_devices_write_to_it_at_the_same_time():
+    a, b = group("a", "b")
+    first = add(a, "x.db", 5)
+    wait_until(lambda: seen(b, "x.db") == first, 30, "the database on b")
+    programs = [Program(n, "x.db", "WAL") for n in (a, b)]
+    wait_until(lambda: all(len(versions(n, "x.db")) >= 4 for n in (a, b)), 60, "versions of both on both")
+    last = [p.stop() for p in programs]
+    for n, count in zip((a, b), last):
+        wait_until(lambda n=n, count=count: is_known(n, "x.db", count), 40, f"the last state of {n.name}")
+    for p in programs:
+        p.end()
+    same_trees(a, b)
+    shown = seen(a, "x.db")
+    assert shown in last and seen(b, "x.db") == shown
+    for n in (a, b):
+        for count in last:
+            wait_until(lambda n=n, count=count: is_known(n, "x.db", count), 40, f"{count} on {n.name}")
+        assert alone(n, "x.db")
+
+
+@test
+def nodes_and_programs_are_killed_at_any_moment():
+    a, b = group("a", "b")
+    count = add(a, "x.db", 5)
+    for i in range(6):
+        n, other = (a, b) if i % 3 else (b, a)
+        wait_until(lambda: seen(other, "x.db") == count and seen(n, "x.db") == count, 60, f"{count} on both")
+        p = Program(n, "x.db", "WAL" if i % 2 else "DELETE", most=3 + i)
+        count = p.count()
+        if i % 2:
+            p.kill()
+        n.cli("scan")
+        n.kill9()
+        n.up(peers=[other.address])
+        if i % 2 == 0:
+            p.end()
+        wait_until(lambda: seen(other, "x.db") == count, 60, "what was written, on the other")
+        other.kill9()
+        other.up(peers=[n.address])
+        count = add(other, "x.db", 1)
+    wait_until(lambda: seen(a, "x.db") == count and seen(b, "x.db") == count and alone(a, "x.db") and alone(b, "x.db"), 60, "the end")
+    for n in (a, b):
+        all_versions_are_whole(n, "x.db")
+        assert n.cli("check", json=True)["ok"]
 
 
 if __name__ == "__main__":

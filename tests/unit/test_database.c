@@ -276,6 +276,168 @@ static void test_links(void)
     FAILS(database_look(folder, "y.db", 4, &d), ERR_NOTFOUND, "not a file");
 }
 
+/* ---- making way ---- */
+
+static struct database_moved moved;
+
+static int make_way(const char *path, struct stamp *expected, const char *tmp)
+{
+    return database_make_way(folder, path, strlen(path), expected, tmp, "k-1", &go_on, &moved);
+}
+static struct stamp whole(const char *path) { return seen(path).whole; }
+
+/* What a program would find in a copy of the files as they are. */
+static int64_t opens_as(const char *path)
+{
+    static const char *const suffix[] = {"", "-wal", "-journal"};
+    char name[80];
+    OK(mkdir(full(".lanyard/look"), 0700));
+    for (int i = 0; i < 3; i++) {
+        struct stat st;
+        char from[80], to[80], bytes[65536];
+        snprintf(from, sizeof from, "%s%s", path, suffix[i]);
+        snprintf(to, sizeof to, ".lanyard/look/x%s", suffix[i]);
+        if (stat(full(from), &st) < 0)
+            continue;
+        int in = open(full(from), O_RDONLY | O_CLOEXEC), out = open(full(to), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        for (ssize_t n; (n = read(in, bytes, sizeof bytes)) > 0; )
+            EQ_I(write(out, bytes, (size_t)n), n);
+        close(in);
+        close(out);
+    }
+    int64_t sum = app_sum(full(".lanyard/look/x"));
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, ".lanyard/look/x%s", suffix[i]);
+        (void)unlink(full(name));
+    }
+    OK(rmdir(full(".lanyard/look")));
+    return sum;
+}
+
+static void leave_log(void)
+{
+    fresh();
+    app_start("x.db");
+    app_do("PRAGMA journal_mode=WAL;" APP_TABLES APP_ADD(5));
+    app_do("PRAGMA wal_checkpoint(TRUNCATE);" APP_ADD(6) "UPDATE a SET fill = NULL; UPDATE b SET fill = NULL;");
+    app_end(SIGKILL);
+}
+static void leave_journal(void)
+{
+    fresh();
+    app_start("x.db");
+    app_do(APP_TABLES APP_ADD(5) APP_ADD(6));
+    app_do("PRAGMA cache_size=1; PRAGMA cache_spill=1; BEGIN; UPDATE a SET n = 1000;"
+           "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM t WHERE i < 200) INSERT INTO a(n, fill) SELECT 1, randomblob(3000) FROM t");
+    app_end(SIGKILL);
+}
+
+static void check_way(void (*leave)(void))
+{
+    leave();
+    struct stamp expected = whole("x.db");
+    CHECK(seen("x.db").logged);
+    OK(make_way("x.db", &expected, NULL));
+    struct stamp now = look("x.db");
+    CHECK(stamp_same(&now, &expected));
+    CHECK(!*get("x.db-wal") && !*get("x.db-journal") && !*get("x.db-shm"));
+    EQ_I(app_sum(full("x.db")), 11);
+    CHECK(moved.n >= 2 && strcmp(moved.name[0], "k-1-m") == 0);
+}
+static void test_way_with_a_log(void) { check_way(leave_log); }
+static void test_way_with_a_journal(void) { check_way(leave_journal); }
+
+static int renames_left;
+static int renames(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (renames_left-- > 0)
+        return sys_kernel.renameat2(from_dir, from, to_dir, to, flags);
+    errno = EIO;
+    return -1;
+}
+
+/* From the n-th rename on there is none, as after a crash. */
+static void check_crashes(void (*leave)(void))
+{
+    int r = -1, n = 0;
+    for (; r < 0; n++) {
+        leave();
+        struct stamp expected = whole("x.db");
+        without_sync.renameat2 = renames;
+        renames_left = n;
+        r = make_way("x.db", &expected, NULL);
+        without_sync.renameat2 = sys_kernel.renameat2;
+        EQ_I(opens_as("x.db"), 11);
+    }
+    CHECK(n > 3);
+}
+static void test_crash_with_a_log(void) { check_crashes(leave_log); }
+static void test_crash_with_a_journal(void) { check_crashes(leave_journal); }
+
+static void test_no_way_while_it_is_open(void)
+{
+    fresh();
+    app_start("x.db");
+    app_do("PRAGMA journal_mode=WAL;" APP_TABLES APP_ADD(5));
+    struct stamp expected = whole("x.db");
+    FAILS(make_way("x.db", &expected, NULL), ERR_CHANGED, "has the database open");
+    app_do(APP_ADD(6));
+    app_end(SIGKILL);
+    FAILS(make_way("x.db", &expected, NULL), ERR_CHANGED, "not what it was");
+    EQ_U(moved.n, 0);
+    EQ_I(opens_as("x.db"), 11);
+}
+
+static void put_tmp(const char *name, const char *from)
+{
+    char bytes[65536];
+    int fd, in = open(full(from), O_RDONLY | O_CLOEXEC);
+    OK(folder_tmp_create(folder, name, 0, &fd));
+    for (ssize_t n; (n = read(in, bytes, sizeof bytes)) > 0; )
+        EQ_I(write(fd, bytes, (size_t)n), n);
+    close(in);
+    close(fd);
+}
+
+/* The log of one that is gone would be taken for one of the next. */
+static void test_way_for_a_new_one(void)
+{
+    struct stamp none = {.kind = STAMP_ABSENT};
+    leave_log();
+    put_tmp("new", "x.db");
+    OK(rename(full("x.db-wal"), full("y-wal")));
+    put("text", "no database");
+    put_tmp("text", "text");
+    OK(make_way("y", &none, "text"));
+    CHECK(moved.n == 0 && *get("y-wal"));
+    OK(make_way("y", &none, "new"));
+    CHECK(moved.n == 1 && !*get("y-wal"));
+}
+
+/* Whoever asks folder_apply without making way first. */
+static void test_nothing_is_put_beside_a_log(void)
+{
+    leave_log();
+    put("text", "no database");
+    put_tmp("text", "text");
+    put_tmp("new", "x.db");
+    struct change c[] = {
+        {.op = CHANGE_FILE, .path = "x.db", .len = 4, .expected = look("x.db"), .tmp = "text", .kept = "k-1", .mode = 0644},
+        {.op = CHANGE_REMOVE, .path = "x.db", .len = 4, .expected = look("x.db"), .kept = "k-2"},
+        {.op = CHANGE_MOVE, .path = "z.db", .len = 4, .from = "x.db", .fromlen = 4, .from_expected = look("x.db"), .mode = 0644},
+    };
+    OK(folder_apply(folder, c, 3));
+    for (int i = 0; i < 3; i++) {
+        EQ_I(c[i].code, ERR_CHANGED);
+        CHECK(strstr(c[i].text, "log of a database"));
+    }
+    EQ_I(opens_as("x.db"), 11);
+    OK(unlink(full("x.db")));
+    c[0] = (struct change){.op = CHANGE_FILE, .path = "x.db", .len = 4, .tmp = "new", .mode = 0644};
+    OK(folder_apply(folder, c, 1));
+    EQ_I(c[0].code, ERR_CHANGED);
+}
+
 int main(int argc, char **argv)
 {
     APP_HELPER(argc, argv);
@@ -295,6 +457,13 @@ int main(int argc, char **argv)
     RUN(test_stopped);
     RUN(test_replaced);
     RUN(test_links);
+    RUN(test_way_with_a_log);
+    RUN(test_way_with_a_journal);
+    RUN(test_crash_with_a_log);
+    RUN(test_crash_with_a_journal);
+    RUN(test_no_way_while_it_is_open);
+    RUN(test_way_for_a_new_one);
+    RUN(test_nothing_is_put_beside_a_log);
     app_end(SIGKILL);
     finish_all();
     return t_done();

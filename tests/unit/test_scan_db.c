@@ -104,34 +104,30 @@ static void test_journals_too(void)
     EQ_U(authored(), 2);
 }
 
-static bool is_up_to_date(void *path)
-{
-    struct ix_local l;
-    struct stamp now = look(path);
-    return is_apart(path) && local_of(path, &l) && stamp_same(&l.stamp, &now);
-}
-
-/* What it says is what it said when it was open; and what lay beside it was never a file. */
-static void test_closing_makes_no_version(void)
+/* Then it is a file like any other. What lay beside it was none. */
+static void check_closed(const char *mode)
 {
     char x[] = "x.db";
     fresh();
     app_start(x);
-    app_do("PRAGMA journal_mode=WAL;" APP_TABLES APP_ADD(5));
+    app_do(mode);
+    app_do(APP_TABLES APP_ADD(5));
     first_scan();
     UNTIL(w.loop, is_apart, x);
     app_end(0);
     EQ_S(get("x.db-wal"), "");
-    UNTIL(w.loop, is_up_to_date, x);
-    scan_again();
-    EQ_U(authored(), 1);
-    EQ_U(files_kept(), 1);
+    UNTIL(w.loop, is_plain, x);
+    EQ_U(authored(), 2);
     app_start(x);
     app_do("SELECT * FROM a");
     app_end(0);
     scan_again();
-    EQ_U(authored(), 1);
+    UNTIL(w.loop, is_plain, x);
+    EQ_U(authored(), 2);
 }
+
+static void test_closed_with_a_log(void) { check_closed("PRAGMA journal_mode=WAL"); }
+static void test_closed_with_journals(void) { check_closed("PRAGMA journal_mode=DELETE"); }
 
 static void test_a_restart_takes_nothing_again(void)
 {
@@ -168,6 +164,23 @@ static void test_at_rest_it_is_a_file(void)
     app_end(0);
     scan_again();
     EQ_U(authored(), 1);
+}
+
+/* With a log the file itself need not change for a long time. */
+static void test_opened_later(void)
+{
+    char x[] = "x.db";
+    fresh();
+    app_start(x);
+    app_do("PRAGMA journal_mode=WAL;" APP_TABLES APP_ADD(5));
+    app_end(0);
+    first_scan();
+    UNTIL(w.loop, is_plain, x);
+    app_start(x);
+    app_do(APP_ADD(6));
+    UNTIL(w.loop, is_apart, x);
+    EQ_I(sum_of(x), 11);
+    EQ_U(authored(), 2);
 }
 
 static void test_left_behind(void)
@@ -222,7 +235,8 @@ static void test_what_was_a_file_before(void)
     OK(unlink(full(log)));
     uint64_t n = authored();
     scan_again();
-    EQ_U(authored(), n);
+    UNTIL(w.loop, is_plain, x);
+    EQ_U(authored(), n + 1);                          /* the database, at rest now */
 }
 
 static bool was_told(void *arg) { return w.trouble.n >= *(size_t *)arg; }
@@ -258,10 +272,11 @@ static void test_deleted(void)
     first_scan();
     UNTIL(w.loop, is_apart, x);
     app_end(0);
+    UNTIL(w.loop, is_plain, x);
     OK(unlink(full(x)));
     settle();
     CHECK(is_deleted(x));
-    EQ_U(authored(), 2);
+    EQ_U(authored(), 3);
     EQ_U(files_kept(), 1);                            /* the old version */
 }
 
@@ -288,9 +303,11 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     RUN(test_in_use_is_taken);
     RUN(test_journals_too);
-    RUN(test_closing_makes_no_version);
+    RUN(test_closed_with_a_log);
+    RUN(test_closed_with_journals);
     RUN(test_a_restart_takes_nothing_again);
     RUN(test_at_rest_it_is_a_file);
+    RUN(test_opened_later);
     RUN(test_left_behind);
     RUN(test_names_alone_mean_nothing);
     RUN(test_what_was_a_file_before);
