@@ -5,7 +5,7 @@
 #include "tests/sim/sim.h"
 
 int busy_device;
-static struct world *busy_world;
+struct world *busy_world;
 
 void again_watch(struct world *w) { busy_world = w; }
 

@@ -112,7 +112,7 @@ static int look_gone(struct world *w, int i, int path, const struct ix_local *lo
     bool all = false;
     if (local) {
         base = name_of(w, i, local->entry);
-        all = model_ambiguous(w, i, path) ? is_winner(w, i, local) : model_winner_is(w, i, path, &base);
+        all = model_ambiguous(w, i, path) || w->faults.forget ? is_winner(w, i, local) : model_winner_is(w, i, path, &base);
     }
     int r = engine_gone(w->d[i].engine, path_name[path], strlen(path_name[path]), device_wall(w, i));
     if (r == 1)
@@ -303,6 +303,8 @@ void device_receive(struct world *w, struct message *m)
         r = engine_vector(d->engine, m->body.data, m->body.len, NULL, NULL);
         MUST(r);
         device_tell_forks(w, m->to);
+        if (chance(w, 30))
+            device_audit(w, m->to);
         break;
     case M_GET_CS:
         answer.type = M_CS;
@@ -323,6 +325,12 @@ void device_receive(struct world *w, struct message *m)
         MUST(r);
         w->progress |= r > 0;
         device_commit(w, m->to, r > 0);
+        break;
+    case M_GET_LIVE:
+        serve_live(w, m);
+        break;
+    case M_LIVE:
+        receive_live(w, m);
         break;
     case M_GET_BLK:
         answer.type = M_BLK;

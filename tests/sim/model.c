@@ -200,6 +200,8 @@ void model_add(struct world *w, int device, int path, enum based_on how, const s
             inherit(w, &v, i, how == ON_DISK);
         if (how == IN_PLACE_OF && same_name(o, base))
             v.again = i + 1;
+        if (how == DEAD_ALREADY && o->path == path && dots_equal(&o->dot, &base->dot))
+            inherit(w, &v, i, true);
     }
     if (how == ON_ALL_HEADS)
         for (size_t i = 0; i < heads.n; i++)
@@ -269,7 +271,7 @@ static int check_live(void *arg, const struct ix_entry *row)
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
     AUTO(entry_release) struct entry ent = {0};
     struct ix_entry again;
-    if (!row->live)
+    if (!row->live || (w->faults.forget && row->kind == KIND_TOMBSTONE))
         return 0;
     MUST(engine_entry(w->d[l->device].engine, row->id, &raw, &ent, &again));
     for (size_t i = 0; i < l->heads->n; i++)
@@ -317,6 +319,16 @@ static void judge_path(struct world *w, int i, int path, const struct view *head
         if (v->kind == KIND_FILE && v->content % 3 && somewhere(w, v->content) && !disk_has_content(&d->disk, v->content))
             fail(w, "d%d: lacks content %u of %s, which is there", i, v->content, path_name[path]);
     }
+}
+
+/* Where deletions are forgotten, each device has others still. */
+static void drop_deletions(const struct world *w, struct view *heads)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < heads->n; i++)
+        if (w->model.v[heads->v[i]].kind != KIND_TOMBSTONE)
+            heads->v[n++] = heads->v[i];
+    heads->n = n;
 }
 
 static bool lives(const struct version_of *const *winner, int path)
@@ -394,6 +406,8 @@ void judge(struct world *w)
         struct view heads;
         heads_at(w, 0, p, &heads);
         winner[p] = winner_of(w, &heads);
+        if (w->faults.forget)
+            drop_deletions(w, &heads);
         for (int i = 0; i < w->n; i++)
             judge_path(w, i, p, &heads);
     }

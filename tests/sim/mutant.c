@@ -6,7 +6,7 @@
 #include "tests/sim/sim.h"
 
 enum mutant mutant;
-const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again", "deaf"};
+const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again", "deaf", "forget-early"};
 
 /* The contexts of edits lack their exceptions. */
 void __real_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
@@ -71,4 +71,25 @@ void mutant_remember(struct world *w, int i)
 void mutant_forget(struct world *w, int i)
 {
     index_copy(w, w->d[i].index->db, before);
+}
+
+/* Everybody who has ever been heard of is thought to know everything when it is decided what to forget. The audit would mend nearly all that
+ * comes of it, and losing an index is a reason of its own for an audit: so there is neither (world.c, forget.c). */
+static bool forgetting;
+int __real_engine_forget_old(struct engine *e, uint64_t before_ms, int64_t *path, uint64_t *entries);
+int __wrap_engine_forget_old(struct engine *e, uint64_t before_ms, int64_t *path, uint64_t *entries);
+int __wrap_engine_forget_old(struct engine *e, uint64_t before_ms, int64_t *path, uint64_t *entries)
+{
+    forgetting = mutant == MUTANT_FORGET_EARLY;
+    int r = __real_engine_forget_old(e, before_ms, path, entries);
+    forgetting = false;
+    return r;
+}
+
+const struct vec_stream *__real_vec_find(const struct vec *v, const struct sid *sid);
+const struct vec_stream *__wrap_vec_find(const struct vec *v, const struct sid *sid);
+const struct vec_stream *__wrap_vec_find(const struct vec *v, const struct sid *sid)
+{
+    static const struct vec_stream everything = {.known = UINT64_MAX};
+    return forgetting ? &everything : __real_vec_find(v, sid);
 }

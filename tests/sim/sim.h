@@ -11,6 +11,7 @@
  *   accident.c indexes that are lost, or older than they should be
  *   twin.c     a device that runs on two machines at once
  *   again.c    what is signed again because its stream has two histories
+ *   forget.c   forgetting, and the audit
  *   place.c    what is wanted and put on the disk, as node/pull does it
  *   net.c      messages under way
  *   model.c    every version ever made, what it truly supersedes, and the last judgement
@@ -57,9 +58,9 @@ struct content_list content_of(uint32_t content);
 uint32_t content_by_root(const struct world *w, const struct id *root);             /* 0 = never made */
 
 /* ---- network ---- */
-enum message_type { M_VEC, M_GET_CS, M_CS, M_GET_BLK, M_BLK, M_FORK };
+enum message_type { M_VEC, M_GET_CS, M_CS, M_GET_BLK, M_BLK, M_FORK, M_GET_LIVE, M_LIVE };
 /* body: of GET_CS the ranges as they are in memory. */
-struct message { enum message_type type; int from, to; struct buf body; uint32_t content; bool found; };
+struct message { enum message_type type; int from, to; struct buf body; uint32_t content; bool found; uint64_t cursor; };
 struct net { struct message *v; size_t n, cap; bool cut[DEVICES_MAX][DEVICES_MAX]; };
 void net_send(struct world *w, struct message *m);        /* takes m->body */
 void net_deliver(struct world *w, size_t i);              /* the i-th message under way arrives */
@@ -105,6 +106,12 @@ bool device_commit(struct world *w, int i, bool news);    /* false: it came to n
 bool device_local(struct world *w, int i, int path, struct ix_local *l);
 int  device_look_at(struct world *w, int i, int path);
 
+/* ---- forgetting ---- */
+void device_forget(struct world *w, int i);
+void device_audit(struct world *w, int i);                /* goes through the live state of whoever knows the same and shows another one */
+void serve_live(struct world *w, const struct message *q);
+void receive_live(struct world *w, const struct message *m);
+
 /* ---- accidents ---- */
 void index_copy(struct world *w, sqlite3 *to, sqlite3 *from);
 void index_empty(struct world *w, int i);                 /* as new: quicker than to open another one */
@@ -119,6 +126,7 @@ bool twins_talk(const struct world *w, int a, int b);     /* a talks to the twin
 
 /* ---- what is signed again ---- */
 extern int busy_device;                                   /* whose transaction is open */
+extern struct world *busy_world;
 void again_watch(struct world *w);                        /* once a process */
 void again_forget(struct world *w, int i);                /* the device has lost what it knew */
 void judge_again(struct world *w);
@@ -138,8 +146,9 @@ struct version_of {
     uint64_t supersedes[VERSIONS_MAX / 64];
 };
 struct model { struct version_of v[VERSIONS_MAX]; size_t n; };
-enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING, IN_PLACE_OF };
-/* The newest entry of that path at that device has just been authored. base: its name, with ON_DISK and IN_PLACE_OF, or NULL. */
+enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING, IN_PLACE_OF, DEAD_ALREADY };
+/* The newest entry of that path at that device has just been authored. base: its name, with ON_DISK, IN_PLACE_OF and (its dot alone)
+ * DEAD_ALREADY, or NULL. */
 void model_add(struct world *w, int device, int path, enum based_on how, const struct name *base);
 size_t model_find(const struct world *w, const struct name *name);                  /* m->n: there is none */
 void model_forget(struct world *w, int device);           /* its index is an older one now */
@@ -151,7 +160,7 @@ bool model_knows(const struct world *w, int device, const struct version_of *v);
 void judge(struct world *w);                              /* fails the schedule */
 
 /* ---- a schedule ---- */
-struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins; };   /* per cent; 0 = this schedule has none */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget; };   /* per cent; 0 = this schedule has none */
 struct world {
     uint64_t seed, rand, now, tick;
     struct group group;
@@ -181,7 +190,7 @@ void fail(const struct world *w, const char *format, ...) __attribute__((format(
 #define MUST(call) do { if ((call) < 0) fail(w, "%s: %s", #call, err_text()); } while (0)
 
 /* ---- mutants ---- */
-enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_DEAF, MUTANT_COUNT };
+enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_DEAF, MUTANT_FORGET_EARLY, MUTANT_COUNT };
 extern enum mutant mutant;
 extern const char *const mutant_name[MUTANT_COUNT];
 /* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */

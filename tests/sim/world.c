@@ -96,10 +96,17 @@ void world_release(struct world *w)
 static void choose_faults(struct world *w)
 {
     unsigned *f[] = {&w->faults.drop, &w->faults.duplicate, &w->faults.reorder, &w->faults.partition, &w->faults.crash, &w->faults.disk,
-                     &w->faults.clock, &w->faults.index_lost, &w->faults.index_restored, &w->faults.all_restored, &w->faults.twins};
-    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6, 6, 4};
+                     &w->faults.clock, &w->faults.index_lost, &w->faults.index_restored, &w->faults.all_restored, &w->faults.twins, &w->faults.forget};
+    static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6, 6, 4, 15};
     for (size_t i = 0; i < sizeof f / sizeof *f; i++)
         *f[i] = chance(w, 60) ? 1 + (unsigned)pick(w, most[i]) : 0;
+    /* Where a number may stand for two versions, the model could not tell which of them was forgotten. */
+    if (chance(w, 60) && mutant != MUTANT_FORGET_EARLY)
+        w->faults.forget = w->faults.all_restored || w->faults.twins ? 0 : w->faults.forget;
+    else if (w->faults.forget)
+        w->faults.all_restored = w->faults.twins = 0;
+    if (mutant == MUTANT_FORGET_EARLY)
+        w->faults.index_lost = w->faults.index_restored = 0;
 }
 
 bool crashes_here(struct world *w, int i, const char *where)
@@ -167,6 +174,8 @@ static void step(struct world *w)
     w->now += pick(w, 3000);
     some_fault(w, i);
     some_messages(w);
+    if (w->d[i].engine && chance(w, w->faults.forget))
+        device_forget(w, i);
     if (what < 30) {
         user_acts(w, i);
     } else if (!w->d[i].engine) {
@@ -218,6 +227,7 @@ static void round_of_all(struct world *w)
         device_look(w, i, true);
         engine_forgive(w->d[i].engine);
         device_tell_forks(w, i);
+        device_audit(w, i);
         device_ask(w, i);
         device_place(w, i);
     }
