@@ -107,6 +107,8 @@ static int apply(struct restore *c)
 static int make_way(struct restore *c)
 {
     const struct node *n = c->w.n;
+    if (database_part(n->folder, c->to, c->tolen))
+        return err_set(ERR_EXISTS, "it would be taken for a part of the database beside it: restore it to another name");
     return database_make_way(n->folder, c->to, c->tolen, &c->change.expected, c->change.op == CHANGE_FILE ? c->tmp : NULL, c->kept,
                              pool_stopping(n->pool), &c->moved);
 }

@@ -15,7 +15,7 @@
 #include "store/database.h"
 #include "store/sys.h"
 
-enum { BATCH_MAX = 1000, CHANGED_MS = 300, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5, CLOCK_BACK_MS = 2000,
+enum { BATCH_MAX = 1000, CHANGED_MS = 300, CHANGED_TRIES = 30, CHANGED_LONG_MS = 4000, FULL_MS = 2000, NOT_EMPTY_MS = 200, NOT_EMPTY_TRIES = 5, CLOCK_BACK_MS = 2000,
        NAME_TRIES = 5 };
 
 struct place { struct item *it; struct ix_local local; bool have_local; struct id old_root; uint64_t old_size; char tmp[TMP_NAME], kept[TMP_NAME]; struct database_moved moved; int code; };
@@ -315,7 +315,7 @@ static void next_step(struct pull *p, const struct place *v, const struct change
     case ERR_CHANGED:
         p->c.ops.look(p->c.ops.arg, it->path, it->len);
         it->tried_copy = false;                 /* the copy of before is used up */
-        item_fail(p, it, CHANGED_MS);
+        item_fail(p, it, it->failures < CHANGED_TRIES ? CHANGED_MS : CHANGED_LONG_MS);
         break;
     case ERR_DENIED:                            /* the name: see clash */
         it->tried_copy = false;

@@ -44,7 +44,7 @@ static int take_parts(struct way *w, const struct stamp *beside)
     for (int i = 0; r == 0 && i < BESIDES; i++) {
         struct zpath z;
         size_t n = beside[i].kind == STAMP_FILE ? database_beside_path(&z, w->path, w->len, i) : 0;
-        struct change c = {.op = CHANGE_REMOVE, .path = z.s, .len = n, .expected = beside[i], .kept = kept_name(w, "wjs"[i])};
+        struct change c = {.op = CHANGE_REMOVE, .whole = true, .path = z.s, .len = n, .expected = beside[i], .kept = kept_name(w, "wjs"[i])};
         if (n)
             r = apply(w, &c);
     }

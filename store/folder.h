@@ -9,6 +9,7 @@
  * exchange) and the result is ERR_CHANGED.
  * Nothing of the user's is ever unlinked: a replaced or removed file is renamed into kept/. Empty directories are removed.
  * A database is not replaced, moved or removed while a log lies beside it: SQLite would take that for a log of what comes in its place.
+ * Nor is such a log put there, or removed.
  * Nothing of the user's is ever in tmp/ either, which may be cleared at any time: a new file is first renamed into kept/ under
  * the name that the displaced one will have, and it is from there that the two are exchanged.
  *
@@ -101,7 +102,7 @@ struct change {
     struct stamp expected;        /* what must be at path now: kind ABSENT = nothing (an existing directory is fine for CHANGE_DIR) */
     const char *from; size_t fromlen; struct stamp from_expected;   /* MOVE */
     const char *tmp;              /* FILE */
-    bool whole;                   /* FILE: the database that lies there, with all that the log beside it says (store/database.h) */
+    bool whole;                   /* FILE: the database that lies there, with all that the log beside it says; REMOVE: that log (store/database.h) */
     const char *kept;             /* name in kept/ for what is displaced or removed; required when expected is FILE or SYMLINK */
     struct bytes target;               /* SYMLINK */
     uint32_t mode; int64_t mtime_ns;

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,18 @@ static bool is_database(const struct spot *at)
 {
     AUTOCLOSE int fd = folder_beneath(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     return fd >= 0 && database_is(fd);
+}
+
+/* What comes to lie beside a database under such a name SQLite would take for a part of it; and what lies there is one. */
+static int no_part(const struct spot *at)
+{
+    char base[NAME_MAX + 1];
+    size_t n = database_base(at->name, strlen(at->name));
+    if (n == 0 || n >= sizeof base)
+        return 0;
+    memcpy(base, at->name, n);
+    base[n] = '\0';
+    return is_database(&(struct spot){ at->dir, base }) ? err_set(ERR_CHANGED, "it is a part of the database beside it: it is left alone") : 0;
 }
 
 int folder_no_log(const struct spot *file, const struct spot *at)
@@ -127,6 +140,8 @@ static int before_displacing(const struct change *c, const struct spot *at)
     int code = folder_expect(at, &c->expected);
     if (code == 0)
         code = nobody_writes(at);
+    if (code == 0 && !c->whole)
+        code = no_part(at);
     return code < 0 || c->whole ? code : folder_no_log(at, at);
 }
 
@@ -283,7 +298,9 @@ static int replace(const struct folder *f, struct change *c, const struct spot *
 
 int folder_place(const struct folder *f, struct change *c, const struct spot *src, const struct stamp *is, const struct spot *at)
 {
-    int code = c->whole ? 0 : folder_no_log(src, at);
+    int code = c->whole ? 0 : no_part(at);
+    if (code == 0 && !c->whole)
+        code = folder_no_log(src, at);
     if (code < 0)
         return code;
     switch (c->expected.kind) {

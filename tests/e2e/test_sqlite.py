@@ -1,11 +1,12 @@
 """SQLite databases: programs use them all the time, and what arrives elsewhere is always a whole state of them."""
+import mmap
 import os
 import sqlite3
 import subprocess
 import sys
 import tempfile
 
-from lanyard import closing, exists, group, path_of, same_trees, tap, test, wait_until
+from lanyard import closing, exists, group, is_file_with, path_of, same_trees, tap, test, wait_until, write
 
 # Transactions one after the other, in each of which the sums of two tables grow by the same; until a line comes, or the end.
 # argv: file, journal mode, number of transactions (0: no end), bytes in each
@@ -237,6 +238,105 @@ def nodes_and_programs_are_killed_at_any_moment():
     for n in (a, b):
         all_versions_are_whole(n, "x.db")
         assert n.cli("check", json=True)["ok"]
+
+
+@test
+def one_of_200_mb_is_taken_while_its_program_goes_on():
+    a, b = group("a", "b")
+    p = Program(a, "x.db", "WAL", most=25, size=4_000_000)
+    count = p.count()
+    small = sqlite3.connect(path_of(a.folder, "x.db"), timeout=5, isolation_level=None)
+    closing(small.close)
+    assert os.stat(path_of(a.folder, "x.db")).st_size + os.stat(path_of(a.folder, "x.db-wal")).st_size >= 200_000_000
+
+    def goes_on():
+        small.execute("UPDATE a SET n = n WHERE id = 1")
+        return exists(b.folder, "x.db")
+    wait_until(goes_on, 120, "the database on b, while another program writes")
+    assert seen(b, "x.db") == count
+    small.close()
+    p.end()
+
+
+@test
+def a_damaged_one_is_reported_once_and_taken_when_it_is_closed():
+    a, b = group("a", "b")
+    bad = b"SQLite format 3\0" + b"x" * 9000
+    with open(path_of(a.folder, "x.db"), "wb", buffering=0) as f:
+        f.write(bad)
+        a.cli("scan")
+        wait_until(lambda: a.status()["ignored_errors"] == 1, 20, "the report")
+        write(a.folder, "other", b"goes on")
+        wait_until(lambda: is_file_with(b.folder, "other", b"goes on"), 20, "another file")
+        assert not exists(b.folder, "x.db")
+    wait_until(lambda: is_file_with(b.folder, "x.db", bad), 40, "the damaged file as it is")
+    wait_until(lambda: a.status()["ignored_errors"] == 0, 20, "no report any more")
+    with open(a.log, "rb") as log:
+        assert log.read().count(b"SQLite cannot read it") == 1
+
+
+@test
+def names_alone_make_no_database():
+    a, b = group("a", "b")
+    for name in ("notes", "notes-wal", "notes-shm", "notes-journal", "alone-wal"):
+        write(a.folder, name, name.encode())
+    same_trees(a, b)
+    assert is_file_with(b.folder, "notes-wal", b"notes-wal")
+    os.unlink(path_of(b.folder, "notes-shm"))
+    same_trees(a, b)
+    assert not exists(a.folder, "notes-shm")
+
+
+def truncating(path, data):
+    with open(path, "wb", buffering=0) as f:
+        f.write(data[:len(data) // 2])
+        yield
+        f.write(data[len(data) // 2:])
+
+
+def appending(path, data):
+    with open(path, "ab", buffering=0) as f:
+        f.truncate(0)
+        f.write(data[:len(data) // 3])
+        yield
+        f.write(data[len(data) // 3:])
+
+
+def mapping(path, data):
+    with open(path, "r+b", buffering=0) as f:
+        memory = mmap.mmap(f.fileno(), len(data))
+    memory[:len(data) // 2] = data[:len(data) // 2]     # the descriptor is closed, the mapping is not
+    yield
+    memory[len(data) // 2:] = data[len(data) // 2:]
+    memory.close()
+
+
+def renaming(path, data):
+    with open(path + b".new", "wb", buffering=0) as f:
+        f.write(data[:len(data) // 2])
+        yield
+        f.write(data[len(data) // 2:])
+    os.rename(path + b".new", path)
+
+
+@test
+def half_of_a_write_is_never_announced():
+    a, b = group("a", "b")
+    for i, writer in enumerate((truncating, appending, mapping, renaming)):
+        name, old, new = writer.__name__, b"o" * 300_000, b"n" * 300_000
+        write(a.folder, name, old)
+        wait_until(lambda name=name, old=old: is_file_with(b.folder, name, old), 30, f"{name}: the file")
+        at_work = writer(path_of(a.folder, name), new)
+        next(at_work)
+        a.cli("scan")
+        write(a.folder, f"then{i}", b"then")
+        wait_until(lambda i=i: is_file_with(b.folder, f"then{i}", b"then"), 30, "what was written later")
+        assert is_file_with(b.folder, name, old) and not exists(b.folder, name + ".new"), f"{name}: half of it has arrived"
+        assert next(at_work, None) is None
+        wait_until(lambda name=name, new=new: is_file_with(b.folder, name, new), 30, f"{name}: all of it")
+        same_trees(a, b)
+        for v in versions(b, name):
+            assert b.cli("cat", name, "--version", v["version"]).raw in (old, new)
 
 
 if __name__ == "__main__":

@@ -432,6 +432,12 @@ static void test_nothing_is_put_beside_a_log(void)
         CHECK(strstr(c[i].text, "log of a database"));
     }
     EQ_I(opens_as("x.db"), 11);
+    struct change part[] = {
+        {.op = CHANGE_FILE, .path = "x.db-journal", .len = 12, .tmp = "text", .mode = 0644},
+        {.op = CHANGE_REMOVE, .path = "x.db-wal", .len = 8, .expected = look("x.db-wal"), .kept = "k-3"},
+    };
+    OK(folder_apply(folder, part, 2));
+    CHECK(part[0].code == ERR_CHANGED && part[1].code == ERR_CHANGED && strstr(part[1].text, "part of the database"));
     OK(unlink(full("x.db")));
     c[0] = (struct change){.op = CHANGE_FILE, .path = "x.db", .len = 4, .tmp = "new", .mode = 0644};
     OK(folder_apply(folder, c, 1));
