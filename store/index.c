@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "store/publish.h"
+#include "store/sys.h"
 
 /* At their places in the header of every SQLite file: what `file FILE` and we recognise an index by. */
 #define APPLICATION_ID 0x4c4e5944   /* "LNYD" */
@@ -262,6 +263,37 @@ static int start(struct index *ix, const struct id *group, bool quick_check)
     return rc;
 }
 
+static int copy_all(int from, int to)
+{
+    uint8_t chunk[16384];
+    ssize_t n;
+    for (off_t at = 0; (n = sys->pread(from, chunk, sizeof chunk, at)) > 0; at += n)
+        if (sys->pwrite(to, chunk, (size_t)n, at) != n)
+            return -1;
+    return n == 0 ? sys->fsync(to) : -1;
+}
+
+/* After a flush that failed the kernel takes what it could not write for written: it can be read, and goes with the next power cut. So
+ * what an unclean end has left of the WAL is written anew before anything is built upon it. Without room for that it is as it is. */
+static void renew_wal(const char *path)
+{
+    AUTO(buf_release) struct buf wal = BUF_INIT(LIMIT_PATH + 16), new = BUF_INIT(LIMIT_PATH + 16);
+    buf_addf(&wal, "%s-wal%c", path, '\0');
+    buf_addf(&new, "%s-wal.new%c", path, '\0');
+    if (!buf_ok(&wal) || !buf_ok(&new))
+        return;
+    const char *old_name = (const char *)wal.data, *new_name = (const char *)new.data;
+    int from = sys->openat2(AT_FDCWD, old_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0, 0);
+    if (from < 0)
+        return;
+    int to = sys->openat2(AT_FDCWD, new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600, 0);
+    if (to >= 0 && (copy_all(from, to) < 0 || sys->renameat2(AT_FDCWD, new_name, AT_FDCWD, old_name, 0) < 0 || publish_name(old_name) < 0))
+        (void)sys->unlinkat(AT_FDCWD, new_name, 0);
+    if (to >= 0)
+        (void)sys->close(to);
+    (void)sys->close(from);
+}
+
 int index_open(const char *path, const struct id *group, bool quick_check, struct index **out)
 {
     bool memory = strcmp(path, ":memory:") == 0;
@@ -271,6 +303,8 @@ int index_open(const char *path, const struct id *group, bool quick_check, struc
         rc = create_file(path, group);
     if (rc != 0)
         return rc;
+    if (!memory)
+        renew_wal(path);
     struct index *ix = xcalloc(1, sizeof *ix);
     ix->path = xstrdup(path);
     rc = connect_to(ix, path);

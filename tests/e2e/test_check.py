@@ -2,8 +2,9 @@
 import json
 import os
 import sqlite3
+import subprocess
 
-from lanyard import fixture, group, is_file_with, path_of, random_bytes, read, same_trees, tap, test, write
+from lanyard import fixture, group, is_file_with, path_of, random_bytes, read, same_trees, tap, test, wait_until, write
 
 MIB = 1 << 20
 
@@ -144,6 +145,28 @@ def a_damaged_pack_is_fetched_again():
     assert b.cli("cat", "large", "--version", old).raw == OLD
     found = check(b)
     assert found["ok"] and not found["damaged"], found
+
+
+@test
+def a_crash_in_the_middle_of_a_repair_harms_nothing():
+    a, b = third()
+    for _ in range(3):
+        b.settle()
+        b.down()
+        rot(b, "large", 3 * MIB)
+        rot(b, "small", 17)
+        b.up(peers=[a])
+        b.settle()
+        process = b.popen("lanyard", "check", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: process.poll() is not None or os.listdir(own(b, "tmp")), 60, "a repair has begun")
+        b.kill9()
+        process.wait()
+        b.up(peers=[a])
+    b.settle()
+    check(b)
+    assert read(b.folder, "large") == NEW and read(b.folder, "small") == SMALL
+    assert b.status()["conflicts"] == 0 and check(b)["ok"]
+    same_trees(a, b)
 
 
 tap.main()

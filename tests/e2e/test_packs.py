@@ -2,6 +2,7 @@
 loses none of it."""
 import os
 import random
+import subprocess
 
 from lanyard import fixture, group, is_file_with, random_bytes, read, same_trees, tap, test, wait_until, write
 
@@ -27,6 +28,10 @@ def gc(n):
 
 def version_of(n, path, size):
     return next(v["version"] for v in n.cli("log", path, json=True) if v["size"] == size)
+
+
+def version_at(n, path, index):
+    return n.cli("log", path, json=True)[index]["version"]
 
 
 def again(n, *options, peer=None):
@@ -159,6 +164,44 @@ def what_is_too_old_goes_and_a_conflict_stays():
     assert figures["expired"] >= 10 and history_bytes(b) < before / 10, (figures, before, history_bytes(b))
     assert b.cli("cat", "both", "--version", loser["version"]).raw in (b"a" * 5000, b"b" * 6000)
     again(b, "history_days", "30", peer=a)
+
+
+@test
+def a_crash_while_packs_are_written_anew_loses_nothing():
+    a, b = pair()
+    parts = [random_bytes(70 + i, 8 * MIB) for i in range(3)]
+    for i, data in enumerate(parts):
+        write(a.folder, f"part{i}", data)
+    a.settle()
+    b.cli("snapshot", "create", "parts")        # pins what is in it, and only that is left over of the packs
+    for i in range(3):
+        write(a.folder, f"part{i}", random_bytes(80 + i, 12 * MIB))
+        a.settle()
+    for i in range(3):
+        write(a.folder, f"part{i}", b"short")
+    a.settle()
+    gc(b)
+    again(b, "history_days", "0", peer=a)
+    b.settle()
+    for _ in range(3):
+        before = history_bytes(b)
+        process = b.popen("lanyard", "gc", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: process.poll() is not None or history_bytes(b) != before, 20, "packs are written anew")
+        b.kill9()
+        process.wait()
+        b.up(peers=[a])
+    b.settle()
+    gc(b)
+    assert history_bytes(b) < 30 * MIB, history_bytes(b)
+    a.down()
+    try:
+        for i, data in enumerate(parts):
+            assert b.cli("cat", f"part{i}", "--version", version_at(b, f"part{i}", -1)).raw == data, i
+    finally:
+        a.up(peers=[b])
+    b.cli("snapshot", "remove", "parts")
+    again(b, "history_days", "30", peer=a)
+    a.settle()
 
 
 @test

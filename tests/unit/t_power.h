@@ -1,7 +1,8 @@
 /* t_power: a disk of which the power may go. Everything that is done to files beneath `temp` (temp_dir.h) is recorded: through store/sys.h,
  * and by SQLite through a VFS. power_cut makes the directory anew as it may be if the power had gone before one of the operations: what has
  * been flushed is there (of a file its bytes, of a directory its names), and of what has been done since, any part: a name or not, a write
- * whole, in part or not at all. A file system may write all of it in any order; what then cannot be done has not been. */
+ * whole, in part or not at all. A file system may write all of it in any order; what then cannot be done has not been.
+ * A flush may also fail, once: the kernel then takes what it could not write for written, and no later flush makes it durable. */
 #ifndef TESTS_UNIT_T_POWER_H
 #define TESTS_UNIT_T_POWER_H
 
@@ -13,13 +14,14 @@
 #include "tests/unit/temp_dir.h"
 
 enum { P_OPS = 20000, P_FILES = 500, P_NAMES = 64, P_NAME = 120, P_SECTOR = 512 };
-enum p_kind { P_LINK, P_RENAME, P_UNLINK, P_MKDIR, P_SYNC_DIR, P_WRITE, P_TRUNCATE, P_SYNC };
+enum p_kind { P_LINK, P_RENAME, P_UNLINK, P_MKDIR, P_SYNC_DIR, P_WRITE, P_TRUNCATE, P_SYNC, P_SYNC_FAILED };
 struct p_op { enum p_kind kind; int file; char a[P_NAME], b[P_NAME]; off_t at; uint8_t *data; size_t len; int flush; };
 
 static struct {
     struct p_op *op; int n;
     struct { dev_t dev; ino_t ino; } file[P_FILES]; int nfile;
     bool on;
+    int flushes, fail_at;             /* of files, up to now; the one that fails, once */
     uint64_t seed;
 } power;
 
@@ -95,6 +97,16 @@ static inline void p_wrote(int file, const void *data, size_t len, off_t at)
     o->at = at;
 }
 
+/* False when it fails. */
+static inline bool p_flush(int file)
+{
+    bool ok = file < 0 || ++power.flushes != power.fail_at;
+    if (file >= 0)
+        (void)p_record(ok ? P_SYNC : P_SYNC_FAILED, file);
+    errno = EIO;
+    return ok;
+}
+
 static inline int p_openat2(int d, const char *name, uint64_t flags, uint64_t mode, uint64_t resolve)
 {
     char path[P_NAME];
@@ -122,11 +134,9 @@ static inline int p_fsync(int fd)
 {
     char path[P_NAME];
     int file = p_file(fd);
-    if (file >= 0)
-        (void)p_record(P_SYNC, file);
-    else if (p_path(fd, "", path))
+    if (file < 0 && p_path(fd, "", path))
         snprintf(p_record(P_SYNC_DIR, -1)->a, P_NAME, "%s", path);
-    return 0;
+    return p_flush(file) ? 0 : -1;
 }
 static inline int p_renameat2(int a, const char *from, int b, const char *to, unsigned flags)
 {
@@ -189,8 +199,8 @@ static inline int pv_sync(sqlite3_file *f, int flags)
 {
     struct p_sql *s = (struct p_sql *)f;
     (void)flags;
-    if (s->file >= 0)
-        (void)p_record(P_SYNC, s->file);
+    if (!p_flush(s->file))
+        return SQLITE_IOERR_FSYNC;
     if (s->file >= 0 && s->name_is_new)
         snprintf(p_record(P_SYNC_DIR, -1)->a, P_NAME, "%s", s->dir);
     s->name_is_new = false;
@@ -261,7 +271,7 @@ static inline void power_forget(void)
 {
     for (int i = 0; i < power.n; i++)
         free(power.op[i].data);
-    power.n = power.nfile = 0;
+    power.n = power.nfile = power.flushes = power.fail_at = 0;
 }
 static inline void power_end(void)
 {
@@ -321,7 +331,9 @@ static inline int p_flush_of(int i)
     const char *in = o->kind == P_RENAME ? o->b : o->a;
     bool bytes = o->kind == P_WRITE || o->kind == P_TRUNCATE;
     for (; k < power.op + power.n; k++)
-        if (bytes ? k->kind == P_SYNC && k->file == o->file : k->kind == P_SYNC_DIR && p_is_parent(k->a, in))
+        if (bytes && k->kind == P_SYNC_FAILED && k->file == o->file)
+            return power.n;
+        else if (bytes ? k->kind == P_SYNC && k->file == o->file : k->kind == P_SYNC_DIR && p_is_parent(k->a, in))
             break;
     return (int)(k - power.op);
 }

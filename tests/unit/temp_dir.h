@@ -36,7 +36,7 @@ static inline const char *in_temp(const char *name)
     static char path[8][512];
     static unsigned at;
     char *p = path[at++ % 8];
-    snprintf(p, sizeof path[0], "%s/%s", temp, name);
+    CHECK((size_t)snprintf(p, sizeof path[0], "%s/%s", temp, name) < sizeof path[0]);
     return p;
 }
 static inline void temp_write(const char *name, const char *text, size_t len)

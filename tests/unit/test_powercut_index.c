@@ -1,8 +1,9 @@
 /* The power goes while a node writes its index, and the tokens that say whether index, home and folder are of one moment (t_power.h says
- * what may be left). Then the index opens and is sound; every entry that had been committed, and so perhaps announced, is there with the
+ * what may be left); also when a flush had failed some time before, and the node had gone on. Then the index opens and is sound; every entry that had been committed, and so perhaps announced, is there with the
  * same bytes; the node goes on, and no number is used twice. Nobody doubts who this device is, unless the tokens were just being written. */
 #include "node/continuity.h"
 #include "node/home.h"
+#include "node/log.h"
 #include "node/loop.h"
 #include "store/index_priv.h"
 #include "tests/unit/t_power.h"
@@ -90,25 +91,44 @@ static void save(unsigned file, size_t len)
     struct stamp st = { .kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++ino, .size = len, .mtime_ns = (int64_t)++wall };
     EQ_I(engine_seen(e, path, strlen(path), &st, &c, true, wall), 1);
 }
+/* Whether a call may have failed: the flush that was to has. */
+static bool may_fail(int r) { return r >= 0 || (power.fail_at && power.flushes >= power.fail_at); }
+
+static int try_commit(uint64_t *seed)
+{
+    int r = engine_begin(e);
+    for (uint64_t n = 1 + t_rand(seed) % 3; r == 0 && n > 0; n--)
+        save((unsigned)(t_rand(seed) % 10), 8 + t_rand(seed) % (LIMIT_INLINE - 8));
+    if (r == 0)
+        r = engine_commit(e, wall);
+    if (r < 0 && index_in_tx(ix))
+        engine_rollback(e);
+    return r;
+}
 static void commit_some(uint64_t *seed)
 {
-    OK(engine_begin(e));
-    for (uint64_t n = 1 + t_rand(seed) % 3; n > 0; n--)
-        save((unsigned)(t_rand(seed) % 10), 8 + t_rand(seed) % (LIMIT_INLINE - 8));
-    OK(engine_commit(e, wall));
+    int r = try_commit(seed);
+    CHECK(may_fail(r));
+    if (r < 0)
+        OK(try_commit(seed));
     announce();
     if (t_rand(seed) % 3 == 0)
-        OK(index_checkpoint(ix, t_rand(seed) % 2));
+        CHECK(may_fail(index_checkpoint(ix, t_rand(seed) % 2)));
 }
 static void live(uint64_t *seed)
 {
     renewal[nrenewal].from = power.n;
-    OK(start());
+    int r = start();
+    CHECK(may_fail(r));
+    if (r < 0) {
+        end(false);
+        OK(start());
+    }
     renewal[nrenewal++].to = power.n;
     for (int i = 0; i < COMMITS; i++)
         commit_some(seed);
     renewal[nrenewal].from = power.n;
-    OK(continuity_renew(h, folder, ix, e));
+    CHECK(may_fail(continuity_renew(h, folder, ix, e)));
     renewal[nrenewal++].to = power.n;
     end(true);
 }
@@ -146,7 +166,7 @@ static void check(int cut)
     size_t n = announced(cut);
     if (start() < 0)
         T_FAIL("cut at %d of %d: %s", cut, power.n, err_text());
-    if (doubt && !renewing(cut))
+    if (doubt && !renewing(cut) && !power.fail_at)
         T_FAIL("cut at %d of %d: %s", cut, power.n, doubt);
     check_sound(cut);
     for (size_t i = 0; i < n; i++) {
@@ -165,21 +185,47 @@ static void check(int cut)
     end(false);
 }
 
-static void test_index(void)
+/* Returns how many operations it took to make the home. */
+static int record_runs(int fail_at)
 {
     uint64_t seed = 5;
+    end(false);
     power_begin(3);
+    nentry = nmark = nrenewal = 0;
     wall = loop_wall();
     OK(home_create(in_temp("home"), owner, &(struct bytes){ card.data, card.len }, in_temp("folder"), NULL));
     int made = power.n;
+    power.fail_at = fail_at ? power.flushes + fail_at : 0;
     for (int i = 0; i < RUNS; i++)
         live(&seed);
-    CHECK(nentry > 3 * COMMITS && power.n - made > 200);
+    return made;
+}
+
+static void test_index(void)
+{
+    int made = record_runs(0);
+    CHECK(nentry > 2 * COMMITS && power.n - made > 200);
     for (int cut = made; cut <= power.n; cut++)
         for (int round = 0; round < 2; round++) {
             power_cut(cut, round ? MOOD_ANY : MOOD_NOTHING);
             check(cut);
         }
+}
+
+static void test_flush_fails(void)
+{
+    bool more = true;
+    int fail_at = 0;
+    while (more) {
+        int made = record_runs(++fail_at);
+        more = power.flushes >= power.fail_at;
+        for (int round = 0; round < 4; round++) {
+            int cut = round < 2 ? power.n : made + (int)(t_rand(&power.seed) % (uint64_t)(power.n - made));
+            power_cut(cut, round % 2 ? MOOD_ANY : MOOD_NOTHING);
+            check(cut);
+        }
+    }
+    CHECK(fail_at > 30);
 }
 
 static void make_owner(void)
@@ -194,10 +240,11 @@ static void make_owner(void)
 
 int main(void)
 {
-    if (keys_init() < 0)
+    if (keys_init() < 0 || log_open("/dev/null") < 0)
         return 1;
     make_owner();
     RUN(test_index);
+    RUN(test_flush_fails);
     end(false);
     power_end();
     device_keys_free(&owner);

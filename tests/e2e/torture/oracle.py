@@ -98,8 +98,9 @@ def quiet(nodes, wrong, kinds, up, timeout=40):
         wrong.append(f"NO QUIET {e}")
 
 
-def find_lost(nodes, contents, watcher, wrong, rand, stable):
-    """`stable`: seconds after which a content must have been safe."""
+def find_lost(nodes, contents, watcher, wrong, rand, stable, kinds):
+    """`stable`: seconds after which a content must have been safe. Who loses the index forgets the versions that nobody else had heard of:
+    of one that had just been displaced the content is kept, and no command lists it."""
     live = {digest(data) for n in nodes for _, data in contents_beneath(n.folder)}
     for n in nodes:
         for path, data in contents_beneath(n.folder):
@@ -108,7 +109,7 @@ def find_lost(nodes, contents, watcher, wrong, rand, stable):
     files, rows = kept(nodes), versions_by_size(nodes)
     old = [d for d in contents.made if d not in live]
     rand.shuffle(old)
-    looked = soft = 0
+    looked = soft = forgotten = 0
     for d in old:
         number, size, name, path, _ = contents.made[d]
         destroyed = contents.destroyed.get(d)
@@ -120,8 +121,10 @@ def find_lost(nodes, contents, watcher, wrong, rand, stable):
             continue
         looked += 1
         said = available(d, size, rows)
-        if said is not True:
+        if not said and d in files and "index" in kinds:
+            forgotten += 1
+        elif said is not True:
             kind = "UNLISTED" if d in files else "LOST"
             wrong.append(f"{kind} content {number} of {size} bytes, made by {name} at {path}; destroyed {destroyed}; stable for "
                          f"{watcher.longest[d]:.1f} s; last at {watcher.seen.get(d)}; kept {files.get(d)}; {said}")
-    return len(old), looked, soft
+    return len(old), looked, soft, forgotten

@@ -26,12 +26,12 @@ def moment(seconds):
     threading.Event().wait(seconds)
 
 
-def open_own(full):
+def open_own(full, flags=0):
     """For reading and writing, and never through a link, not even one in the middle: a test must not write outside its folders."""
     real = os.path.realpath(os.path.dirname(full))
     if real != os.path.dirname(os.path.abspath(full)):
         raise OSError(40, "a link is in the way", full)
-    return open(os.open(full, os.O_RDWR | os.O_NOFOLLOW), "r+b", buffering=0)
+    return open(os.open(full, os.O_RDWR | os.O_NOFOLLOW | flags, 0o644), "r+b", buffering=0)
 
 
 class User(threading.Thread):
@@ -129,10 +129,9 @@ class User(threading.Thread):
             self.save(path)
 
     def rewrite(self, path):
-        """Truncates and writes in pieces."""
+        """Truncates and writes in pieces. A new file is open from its beginning on: nobody may take it for one that is meant to be empty."""
         self.parent(path)
-        os.close(os.open(self.full(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644))
-        with open_own(self.full(path)) as f:
+        with open_own(self.full(path), os.O_CREAT) as f:
             old = f.read()
             data = self.contents.record()
             f.seek(0)
