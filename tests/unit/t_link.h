@@ -5,7 +5,7 @@
 #include "node/link.h"
 #include "tests/unit/t_node.h"
 
-enum answer { HONEST, MUTE, POSES, FOR_ANOTHER, REPLAY, REFUSES, OTHER_GROUP };
+enum answer { HONEST, MUTE, POSES, FOR_ANOTHER, REPLAY, REFUSES, OTHER_GROUP, NEWER_ONLY, NEWER_TOO };
 struct side {
     size_t device;
     struct net *net;
@@ -49,6 +49,10 @@ static inline void answer_hello(struct side *s, const struct net_from *from, con
     memset(r.hello.nonce, 5, 32);
     if (s->answer == OTHER_GROUP)
         r.hello.group.b[0] ^= 1;
+    if (s->answer == NEWER_ONLY || s->answer == NEWER_TOO) {
+        r.hello.proto_min = s->answer == NEWER_ONLY ? PROTO_MAX + 1 : 1;
+        r.hello.proto_max = PROTO_MAX + 5;
+    }
     struct hello_party self = party_of(s->device, r.hello.nonce);
     struct hello_party other = party_of(s->answer == FOR_ANOTHER ? 2 : caller, m->hello.nonce);
     hello_sign(r.hello.sig, &r.hello.group, &self, &other, g.dev[signer]);

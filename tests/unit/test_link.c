@@ -98,6 +98,15 @@ static void test_answer_to_another_is_refused(void) { refused(FOR_ANOTHER, "gree
 static void test_other_group_is_refused(void) { refused(OTHER_GROUP, "greeting not genuine"); }
 static void test_refusal(void) { refused(REFUSES, "greeting refused"); }
 
+/* A program of a later year: with a version in common it is a peer like any other, without it is none. */
+static void test_other_protocol_versions(void)
+{
+    refused(NEWER_ONLY, "greeting not genuine");
+    begin();
+    side[0].answer = NEWER_TOO;
+    up();
+}
+
 static void test_recording_is_refused(void)
 {
     begin();
@@ -357,6 +366,7 @@ int main(void)
     RUN(test_answer_to_another_is_refused);
     RUN(test_other_group_is_refused);
     RUN(test_refusal);
+    RUN(test_other_protocol_versions);
     RUN(test_recording_is_refused);
     RUN(test_revoked_device_is_refused);
     RUN(test_revoked_device_hears_that_it_is_shut_out);

@@ -1,5 +1,4 @@
 /* What the scanner takes from a real folder, and what it leaves. Dangers: test_scan_danger.c. */
-#include "node/scan_priv.h"
 #include "store/ignore.h"
 #include "tests/unit/t_scan.h"
 
@@ -301,29 +300,6 @@ static void test_edit_within_a_tick_is_found(void)
     UNTIL(w.loop, says_two, NULL);
 }
 
-/* The clock was set back: a file of the near future waits, and is not read again and again until its time has come. */
-static void test_times_to_come(void)
-{
-    const int64_t s = 1000000000, grain = s / 20, now = 1700000000 * s;
-    const struct stamp old = { .ctime_ns = now - s, .mtime_ns = now - s }, young = { .ctime_ns = now - grain / 2 };
-    EQ_U(take_young(&old, now, grain), 0);
-    EQ_U(take_young(&young, now, grain), 26);
-    const struct stamp set = { .ctime_ns = now - s, .mtime_ns = now + s };           /* by its user */
-    EQ_U(take_young(&set, now, grain), 0);
-    const struct stamp near = { .ctime_ns = now + s / 50 }, soon = { .ctime_ns = now + 5 * s }, far = { .ctime_ns = now + 1000000 * s };
-    EQ_U(take_young(&near, now, grain), 1000);
-    EQ_U(take_young(&soon, now, grain), 5051);
-    EQ_U(take_young(&far, now, grain), 3600 * 1000);
-    world_begin();
-    hook();
-    table.statx = frozen_statx;
-    edit("a", "one");
-    first_scan();
-    CHECK(!is_settled((char *)"a"));
-    EQ_U(w.scan->later.n, 1);
-    CHECK(w.scan->later.v[0].due > loop_now() + 60 * 1000);
-}
-
 static void test_ignored_files(void)
 {
     world_begin();
@@ -473,7 +449,6 @@ int main(void)
     RUN(test_open_for_writing_waits);
     RUN(test_young_files_are_looked_at_again);
     RUN(test_edit_within_a_tick_is_found);
-    RUN(test_times_to_come);
     RUN(test_ignored_files);
     RUN(test_local_rules_and_bad_rules);
     RUN(test_special_files_are_reported_once);
