@@ -161,12 +161,16 @@ static int any(void *arg, const struct ix_kept *k) { (void)arg, (void)k; return 
 static int any_local(void *arg, const struct ix_local *l) { (void)arg, (void)l; return 1; }
 
 /* 1 = yes: who signs it anew must be able to give it to others. */
-static int have_content(struct engine *e, const struct vers *v)
+static int have_content(struct engine *e, const struct lost_entry *l)
 {
-    if (v->ent.content.type != CONTENT_BLOCKS)
-        return 1;
-    int r = index_kept_by_root(e->c.index, &v->row.root, any, NULL);
-    return r ? r : index_local_by_root(e->c.index, &v->row.root, any_local, NULL);
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry row;
+    int r = engine_entry(e, l->id, &raw, &ent, &row);
+    if (r < 0 || ent.content.type != CONTENT_BLOCKS)
+        return r < 0 ? r : 1;
+    r = index_kept_by_root(e->c.index, &row.root, any, NULL);
+    return r ? r : index_local_by_root(e->c.index, &row.root, any_local, NULL);
 }
 
 /* What was on this disk as that entry is there as another one now, or (0) as none: it will be seen again. */
@@ -181,21 +185,18 @@ static int move_local(struct engine *e, const struct lost_entry *l, int64_t to)
     return r == ERR_NOTFOUND ? 0 : r;
 }
 
-/* 1 = it has been signed again; 0 = its content is not here: that is for others to do. */
 static int sign_again(struct engine *e, const struct lost_entry *l, struct dots *own, uint64_t wall_ms)
 {
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
     struct vers v = {0};
     int64_t id;
-    int here = 0, r = engine_entry(e, l->id, &raw, &v.ent, &v.row);
+    int r = engine_entry(e, l->id, &raw, &v.ent, &v.row);
     if (r == 0)
-        r = here = have_content(e, &v);
-    if (here > 0)
         r = engine_write_again(e, &v, own, wall_ms, &id);
-    if (here > 0 && r == 0)
+    if (r == 0)
         r = move_local(e, l, id);
     entry_release(&v.ent);
-    return r < 0 ? r : here;
+    return r;
 }
 
 /* It is history from now on, so its time to stay begins now, however long it has waited as a conflict. */
@@ -206,24 +207,43 @@ static int leave_to_history(struct engine *e, const struct lost_entry *l, uint64
     return r == 0 && !id_is_none(&row.root) ? index_kept_renew(e->c.index, &row.root, wall_ms) : r;
 }
 
-static int save_live(struct engine *e, const struct lost_entry *l, struct dots *own, unsigned *again, uint64_t wall_ms)
+/* The greatest whose contents are here; the others of which that is not so are for others to sign. */
+static int choose(struct engine *e, const struct lost_entry *l, size_t n, bool *again, uint64_t wall_ms)
 {
+    unsigned chosen = 0;
     int r = 0;
-    if (!may_write(e))
-        r = move_local(e, l, 0);         /* who may not sign anything forgets that it is on its disk */
-    else if (*again < AGAIN_OF_PATH)
-        r = sign_again(e, l, own, wall_ms);
-    *again += r > 0;
-    return r == 0 ? leave_to_history(e, l, wall_ms) : r < 0 ? r : 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        if (!may_write(e))
+            r = move_local(e, &l[i], 0);     /* who may not sign anything forgets that it is on its disk */
+        else if (chosen < AGAIN_OF_PATH)
+            r = have_content(e, &l[i]);
+        again[i] = r > 0;
+        chosen += again[i];
+        r = r > 0 ? 0 : r < 0 ? r : leave_to_history(e, &l[i], wall_ms);
+    }
+    return r;
+}
+
+/* The least first, so that among versions of one moment the same one wins as before. */
+static int save_live(struct engine *e, const struct lost_entry *l, size_t n, uint64_t wall_ms)
+{
+    AUTO(dots_release) struct dots own = {0};
+    AUTOFREE bool *again = xcalloc(n, sizeof *again);
+    int r = engine_own_heads(e, l->path, &own);
+    if (r == 0)
+        r = choose(e, l, n, again, wall_ms);
+    for (size_t i = n; r == 0 && i > 0; i--)
+        if (again[i - 1])
+            r = sign_again(e, &l[i - 1], &own, wall_ms);
+    return r;
 }
 
 static int save_path(struct engine *e, const struct lost_entry *l, size_t n, uint64_t wall_ms)
 {
-    AUTO(dots_release) struct dots own = {0};
-    unsigned again = 0;
-    int r = l->live ? engine_own_heads(e, l->path, &own) : 0;
-    for (size_t i = 0; r == 0 && i < n && l[i].live; i++)
-        r = save_live(e, &l[i], &own, &again, wall_ms);
+    size_t live = 0;
+    while (live < n && l[live].live)
+        live++;
+    int r = live ? save_live(e, l, live, wall_ms) : 0;
     return r == 0 ? state_update(e, l->path) : r;
 }
 

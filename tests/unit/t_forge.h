@@ -44,13 +44,19 @@ static inline void pen_entry(struct pen *p, const struct entry *ent)
     cs_put_entry(&p->items, &(struct bytes){raw.data, raw.len});
 }
 
-/* A version that supersedes nothing; the later ones of a pen are greater. */
-static inline void pen_file(struct pen *p, const char *path, const char *text)
+/* A version that supersedes nothing. */
+static inline void pen_file_at(struct pen *p, const char *path, const char *text, uint16_t tick)
 {
     struct entry ent = {.kind = KIND_FILE, .path = {(const uint8_t *)path, strlen(path)}, .mode = 0644, .size = strlen(text), .mtime_ns = 1,
-                        .v.hlc = hlc_make(p->w->wall, (uint16_t)(p->known + p->n))};
+                        .v.hlc = hlc_make(p->w->wall, tick)};
     ent.content = (struct content){.type = CONTENT_INLINE, .inline_bytes = {(const uint8_t *)text, strlen(text)}};
     pen_entry(p, &ent);
+}
+
+/* The later ones of a pen are greater. */
+static inline void pen_file(struct pen *p, const char *path, const char *text)
+{
+    pen_file_at(p, path, text, (uint16_t)(p->known + p->n));
 }
 
 static inline void pen_blocks(struct pen *p, const char *path, const struct id *root)

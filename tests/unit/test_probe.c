@@ -112,10 +112,45 @@ static void test_any_place_is_found(void)
     }
 }
 
+/* Of either history so many versions of a path are signed again, and both devices have all of these. */
+static void test_both_sign_again(void)
+{
+    struct world *w = world_new();
+    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
+    for (int i = 0; i < 50; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "one %02d", i);
+        pen_file_at(&one, "a", text, 1);
+        snprintf(text, sizeof text, "two %02d", i);
+        pen_file_at(&two, "a", text, 1);
+    }
+    pen_seal(&one);
+    pen_seal(&two);
+    EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 50);
+    EQ_I(hear(w, 1, 2, (struct pen *[]){&two}, 1), 50);
+    install(w, 0);
+    install(w, 1);
+    for (int i = 0; i < 3; i++) {
+        hear_of(w, 0, 1);
+        install(w, 0);
+        hear_of(w, 1, 0);
+        install(w, 1);
+    }
+    CHECK(strstr(shows(w, 0, "a"), "49"));      /* though all are of one moment */
+    EQ_U(tally(w, 0, "a").live, 16);
+    EQ_U(tally(w, 1, "a").live, 16);
+    EQ_U(tally(w, 0, "a").own, 8);
+    EQ_U(tally(w, 0, "a").rows, 50 + 16);
+    pen_release(&one);
+    pen_release(&two);
+    world_free(w);
+}
+
 int main(void)
 {
     must(keys_init());
     RUN(test_the_place_is_found);
     RUN(test_any_place_is_found);
+    RUN(test_both_sign_again);
     return t_done();
 }
