@@ -153,12 +153,14 @@ def one_that_is_open_is_not_replaced_until_it_is_closed():
     assert p.count() == first + 3
     wait_until(lambda: seen(a, "x.db") == first + 3, 30, "what was written on b")
     b.cli("pause")
+    inode = os.stat(path_of(b.folder, "x.db")).st_ino
     second = add(a, "x.db", 7)
     a.cli("scan")
     b.cli("resume")
     wait_until(lambda: len(versions(b, "x.db")) >= 3, 30, "the news on b")
-    inode = os.stat(path_of(b.folder, "x.db")).st_ino
-    b.cli("scan")
+    for name in ("then", "later"):                  # batches in which it was tried
+        write(a.folder, name, name.encode())
+        wait_until(lambda name=name: is_file_with(b.folder, name, name.encode()), 20, name)
     assert os.stat(path_of(b.folder, "x.db")).st_ino == inode, "replaced under the program's hands"
     p.end()
     wait_until(lambda: alone(b, "x.db") and seen(b, "x.db") == second, 30, "the news in place")
