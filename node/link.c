@@ -365,10 +365,12 @@ static int make_socket(struct link *l, int type, loop_fn fn, void **out)
     return net_socket_dial(l->c.net, s);
 }
 
+/* By a random name: libzmq gives that of a link that has ended free some time after its sockets were closed, and a new link may lie where
+ * the old one lay. */
 static int watch_ctl(struct link *l)
 {
     char ep[64];
-    snprintf(ep, sizeof ep, "inproc://link-%p", (void *)l);
+    snprintf(ep, sizeof ep, "inproc://link-%08x%08x", randombytes_random(), randombytes_random());
     int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                  ZMQ_EVENT_DISCONNECTED;
     if (zmq_socket_monitor(l->ctl, ep, events) || !(l->monitor = zmq_socket(net_context(l->c.net), ZMQ_PAIR)) ||
