@@ -79,12 +79,20 @@ static bool was_withdrawn(const struct world *w, size_t v)
     return false;
 }
 
-/* By that device, or in its place by somebody who had it, too; that may have been taken back in turn. */
+static bool was_superseded(const struct world *w, size_t v)
+{
+    for (size_t i = 0; i < w->model.n; i++)
+        if (w->model.v[i].supersedes[v / 64] >> (v % 64) & 1)
+            return true;
+    return false;
+}
+
+/* By that device, or in its place by somebody who had it, too; that may have been superseded since, or taken back in turn. */
 static bool is_replaced(struct world *w, size_t v)
 {
     for (size_t i = 0; i < w->model.n; i++) {
         struct version_of *u = &w->model.v[i];
-        if (u->again == v + 1 && (was_withdrawn(w, i) || w->d[u->author].lost_index || everybody_knows(w, u)))
+        if (u->again == v + 1 && (was_withdrawn(w, i) || was_superseded(w, i) || w->d[u->author].lost_index || everybody_knows(w, u)))
             return true;
     }
     return false;
