@@ -179,9 +179,22 @@ static uint32_t flatten(struct bytes conflicts, struct buf *rows)
     return total;
 }
 
+/* Most are there because two devices changed a file, and need no column that says so. */
+static bool any_reason(struct bytes conflicts)
+{
+    struct bytes v;
+    struct mp m = mp_reader(conflicts.p, conflicts.len);
+    for (uint32_t n = mp_array(&m, UINT32_MAX); n > 0 && !m.failed; n--)
+        if (out_find(mp_skip(&m), "reason", &v))
+            return true;
+    return false;
+}
+
 static void show_conflicts(const struct cli *c, struct bytes value, const struct out_column *columns)
 {
     AUTO(buf_release) struct buf rows = BUF_INIT(LIMIT_CTL_REPLY), table = BUF_INIT(LIMIT_CTL_REPLY + 5u);
+    if (!any_reason(value))
+        columns++;
     mp_put_array(&table, flatten(value, &rows));
     buf_add(&table, rows.data, rows.len);
     out_table(&c->out, (struct bytes){ table.data, table.len }, columns);
@@ -190,6 +203,7 @@ static void show_conflicts(const struct cli *c, struct bytes value, const struct
 int cmd_conflicts(struct cli *c, const struct args *a)
 {
     static const struct out_column columns[] = {
+        { "reason", "REASON", OUT_TEXT, NULL, NULL },
         { "current", "STATE", OUT_FLAG, "current", "lost" },
         { "time", "WHEN", OUT_TIME, NULL, NULL },
         { "device", "DEVICE", OUT_TEXT, NULL, NULL },
@@ -197,7 +211,6 @@ int cmd_conflicts(struct cli *c, const struct args *a)
         { "size", "SIZE", OUT_BYTES, NULL, NULL },
         { "version", "VERSION", OUT_TEXT, NULL, NULL },
         { "path", "PATH", OUT_TEXT, NULL, NULL },
-        { "reason", "REASON", OUT_TEXT, NULL, NULL },
         { 0 },
     };
     (void)a;

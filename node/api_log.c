@@ -24,7 +24,7 @@ struct line {
     struct id root; uint32_t nblocks;            /* 0: what it is stands in its entry */
     uint64_t deleted_ms; char deleted_by[LIMIT_DEVICE_NAME + 1];
     size_t losers;                               /* of a list of conflicts: a current version, and so many behind it */
-    char *reason;                                /* of those: why it is one */
+    char *reason;                                /* of those: why it is one, unless it is that two devices changed it */
 };
 enum list_kind { LIST_VERSIONS, LIST_DELETED, LIST_CONFLICTS };
 struct listing {
@@ -303,10 +303,8 @@ static int put_conflicts(void *arg, int64_t path)
     size_t first = l->nv;
     add_past(l, &h, history_winner(&h));
     for (size_t i = 0; i < h.nv; i++)
-        if (history_lost(&h, &h.v[i])) {
+        if (history_lost(&h, &h.v[i]))
             add_past(l, &h, &h.v[i]);
-            l->v[l->nv - 1].reason = xstrdup("changed on two devices, neither of which knew of the other's change");
-        }
     l->v[first].losers = l->nv - first - 1;
     return 0;
 }

@@ -229,7 +229,7 @@ def with_folding(disk=None):
 
 def clashes(n):
     """{hidden path: path shown in its place} of the names that the file system of n takes for one."""
-    return {c["path"]: c["current"]["path"] for c in n.cli("conflicts", json=True) if "name" in c["reason"]}
+    return {c["path"]: c["current"]["path"] for c in n.cli("conflicts", json=True) if c["reason"]}
 
 
 def hidden_behind(n, paths):

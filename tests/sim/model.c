@@ -263,6 +263,13 @@ static void judge_end(struct world *w, int i, const struct end *t)
         fail(w, "d%d: a stream that has one history ends at %llu", i, (unsigned long long)t->end);
 }
 
+/* Where deletions are forgotten, each device has others still. And one whose number was used twice is dead by the context of who has seen
+ * the other one of that number, as long as nobody can prove that there are two: it would not be shown anyway. */
+static bool may_be_missing(const struct world *w, const struct version_of *v)
+{
+    return v->kind == KIND_TOMBSTONE && (w->faults.forget || v->ambiguous);
+}
+
 struct live { struct world *w; int device; size_t n; const struct view *heads; };
 static int check_live(void *arg, const struct ix_entry *row)
 {
@@ -274,6 +281,9 @@ static int check_live(void *arg, const struct ix_entry *row)
     if (!row->live || (w->faults.forget && row->kind == KIND_TOMBSTONE))
         return 0;
     MUST(engine_entry(w->d[l->device].engine, row->id, &raw, &ent, &again));
+    size_t this = model_find(w, &(struct name){ent.v.dot, id_hash(raw.data, raw.len)});
+    if (this < w->model.n && may_be_missing(w, &w->model.v[this]))
+        return 0;
     for (size_t i = 0; i < l->heads->n; i++)
         if (dots_equal(&w->model.v[l->heads->v[i]].dot, &ent.v.dot)) {
             l->n++;
@@ -312,7 +322,10 @@ static void judge_path(struct world *w, int i, int path, const struct view *head
     AUTO(entry_release) struct entry ent = {0};
     struct ix_entry row;
     MUST(engine_entry(d->engine, winner, &raw, &ent, &row));
-    if (!dots_equal(&winner_of(w, heads)->dot, &ent.v.dot))
+    const struct version_of *best = winner_of(w, heads);
+    size_t this = model_find(w, &(struct name){ent.v.dot, id_hash(raw.data, raw.len)});
+    bool one_of_deletions = best->kind == KIND_TOMBSTONE && this < w->model.n && may_be_missing(w, &w->model.v[this]);
+    if (!dots_equal(&best->dot, &ent.v.dot) && !one_of_deletions)
         fail(w, "d%d: another winner of %s", i, path_name[path]);
     for (size_t k = 0; k < heads->n; k++) {
         const struct version_of *v = &w->model.v[heads->v[k]];
@@ -321,12 +334,11 @@ static void judge_path(struct world *w, int i, int path, const struct view *head
     }
 }
 
-/* Where deletions are forgotten, each device has others still. */
 static void drop_deletions(const struct world *w, struct view *heads)
 {
     size_t n = 0;
     for (size_t i = 0; i < heads->n; i++)
-        if (w->model.v[heads->v[i]].kind != KIND_TOMBSTONE)
+        if (!may_be_missing(w, &w->model.v[heads->v[i]]))
             heads->v[n++] = heads->v[i];
     heads->n = n;
 }
@@ -406,8 +418,7 @@ void judge(struct world *w)
         struct view heads;
         heads_at(w, 0, p, &heads);
         winner[p] = winner_of(w, &heads);
-        if (w->faults.forget)
-            drop_deletions(w, &heads);
+        drop_deletions(w, &heads);
         for (int i = 0; i < w->n; i++)
             judge_path(w, i, p, &heads);
     }
