@@ -310,6 +310,8 @@ void device_receive(struct world *w, struct message *m)
         answer.type = M_CS;
         range = (const struct msg_range *)(const void *)m->body.data;
         MUST(engine_serve_cs(d->engine, range, (uint32_t)(m->body.len / sizeof *range), LIMIT_CS_REPLY, &answer.body));
+        if (lies_here(w, m->to))
+            lie(w, &answer.body);
         reply(w, m, &answer);
         break;
     case M_CS:

@@ -57,22 +57,54 @@ bool model_knows(const struct world *w, int device, const struct version_of *v)
     return engine_known_of(d->engine, &v->dot.sid) >= v->dot.seq && (!v->ambiguous || has_this_one(d, v));
 }
 
+static int is_told(void *arg, const struct ix_pruned *p)
+{
+    (void)arg;
+    return !p->own;
+}
+
+/* The device was told that it is long dead. That may be a lie, so it does not count there as long as the device believes it. */
+static bool is_hidden(const struct world *w, int device, const struct version_of *v)
+{
+    const struct stream *s = engine_stream_by_sid(w->d[device].engine, &v->dot.sid);
+    return w->faults.lies && s && index_pruned_each(w->d[device].index, s->row.id, v->dot.seq, v->dot.seq, is_told, NULL) == 1;
+}
+
+/* Nobody has it any more: the liar, or who believed him, was the last to tell it to those who lost their index. */
+static bool is_nowhere(const struct world *w, const struct version_of *v)
+{
+    if (!w->faults.lies || !(w->faults.index_lost || w->faults.index_restored))
+        return false;
+    for (int i = 0; i < w->n; i++)
+        if (has_this_one(&w->d[i], v))
+            return false;
+    return true;
+}
+
 struct view { size_t v[VERSIONS_MAX]; size_t n; };
 
-/* Versions of the path that the device knows, and no version that it knows supersedes. */
-static void heads_at(const struct world *w, int device, int path, struct view *out)
+/* What counts in a view of one path: for what a device does, whatever it believes; in the judgement, whatever can be had. */
+static bool counts(const struct world *w, int device, const struct version_of *v, bool judged)
+{
+    return model_knows(w, device, v) && !(judged ? is_nowhere(w, v) : is_hidden(w, device, v));
+}
+
+/* Versions of the path that count, and no version that counts supersedes. */
+static void heads_of(const struct world *w, int device, int path, bool judged, struct view *out)
 {
     const struct model *m = &w->model;
     uint64_t dead[VERSIONS_MAX / 64] = {0};
     out->n = 0;
     for (size_t i = 0; i < m->n; i++)
-        if (m->v[i].path == path && model_knows(w, device, &m->v[i]))
+        if (m->v[i].path == path && counts(w, device, &m->v[i], judged))
             for (size_t k = 0; k < VERSIONS_MAX / 64; k++)
                 dead[k] |= m->v[i].supersedes[k];
     for (size_t i = 0; i < m->n; i++)
-        if (m->v[i].path == path && !has(dead, i) && model_knows(w, device, &m->v[i]))
+        if (m->v[i].path == path && !has(dead, i) && counts(w, device, &m->v[i], judged))
             out->v[out->n++] = i;
 }
+
+static void heads_at(const struct world *w, int device, int path, struct view *out) { heads_of(w, device, path, false, out); }
 
 bool model_beats(const struct version_of *a, const struct version_of *b)
 {
@@ -416,7 +448,7 @@ void judge(struct world *w)
     const struct version_of *winner[PATHS];
     for (int p = 0; p < PATHS; p++) {
         struct view heads;
-        heads_at(w, 0, p, &heads);
+        heads_of(w, 0, p, true, &heads);
         winner[p] = winner_of(w, &heads);
         drop_deletions(w, &heads);
         for (int i = 0; i < w->n; i++)

@@ -6,7 +6,8 @@
 #include "tests/sim/sim.h"
 
 enum mutant mutant;
-const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again", "deaf", "forget-early"};
+const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again", "deaf", "forget-early",
+                                               "no-audit"};
 
 /* The contexts of edits lack their exceptions. */
 void __real_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,

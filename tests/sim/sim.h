@@ -12,6 +12,7 @@
  *   twin.c     a device that runs on two machines at once
  *   again.c    what is signed again because its stream has two histories
  *   forget.c   forgetting, and the audit
+ *   liar.c     a member that says of what lives that it is long dead
  *   place.c    what is wanted and put on the disk, as node/pull does it
  *   net.c      messages under way
  *   model.c    every version ever made, what it truly supersedes, and the last judgement
@@ -112,6 +113,10 @@ void device_audit(struct world *w, int i);                /* goes through the li
 void serve_live(struct world *w, const struct message *q);
 void receive_live(struct world *w, const struct message *m);
 
+/* ---- a liar ---- */
+bool lies_here(struct world *w, int i);                   /* in what device i is about to answer */
+void lie(struct world *w, struct buf *body);              /* change sets that the liar answers with: some of what lives is hidden in runs */
+
 /* ---- accidents ---- */
 void index_copy(struct world *w, sqlite3 *to, sqlite3 *from);
 void index_empty(struct world *w, int i);                 /* as new: quicker than to open another one */
@@ -160,7 +165,7 @@ bool model_knows(const struct world *w, int device, const struct version_of *v);
 void judge(struct world *w);                              /* fails the schedule */
 
 /* ---- a schedule ---- */
-struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget; };   /* per cent; 0 = this schedule has none */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget, lies; };   /* per cent; 0 = this schedule has none */
 struct world {
     uint64_t seed, rand, now, tick;
     struct group group;
@@ -174,6 +179,7 @@ struct world {
     uint32_t contents;                                    /* the greatest number in use */
     struct id root[CONTENTS_MAX];
     struct faults faults;
+    int liar;                                             /* with faults.lies */
     bool quiet;                                           /* no faults any more */
     bool progress;                                        /* something has changed in this round */
     bool trace;
@@ -190,7 +196,8 @@ void fail(const struct world *w, const char *format, ...) __attribute__((format(
 #define MUST(call) do { if ((call) < 0) fail(w, "%s: %s", #call, err_text()); } while (0)
 
 /* ---- mutants ---- */
-enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_DEAF, MUTANT_FORGET_EARLY, MUTANT_COUNT };
+enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_DEAF, MUTANT_FORGET_EARLY, MUTANT_NO_AUDIT,
+              MUTANT_COUNT };
 extern enum mutant mutant;
 extern const char *const mutant_name[MUTANT_COUNT];
 /* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */

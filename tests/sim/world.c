@@ -93,6 +93,16 @@ void world_release(struct world *w)
 
 /* ---- faults ---- */
 
+/* Nor which of them is hidden. */
+static void choose_liar(struct world *w)
+{
+    bool lies = chance(w, 30);
+    w->liar = (int)pick(w, (uint64_t)w->n);
+    w->faults.lies = lies && mutant != MUTANT_FORGET_EARLY ? 20 + (unsigned)pick(w, 80) : 0;
+    if (w->faults.lies)
+        w->faults.all_restored = w->faults.twins = 0;
+}
+
 static void choose_faults(struct world *w)
 {
     unsigned *f[] = {&w->faults.drop, &w->faults.duplicate, &w->faults.reorder, &w->faults.partition, &w->faults.crash, &w->faults.disk,
@@ -105,6 +115,7 @@ static void choose_faults(struct world *w)
         w->faults.forget = w->faults.all_restored || w->faults.twins ? 0 : w->faults.forget;
     else if (w->faults.forget)
         w->faults.all_restored = w->faults.twins = 0;
+    choose_liar(w);
     if (mutant == MUTANT_FORGET_EARLY)
         w->faults.index_lost = w->faults.index_restored = 0;
 }
