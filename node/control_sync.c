@@ -3,11 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/chain.h"
 #include "node/log.h"
+#include "node/lost.h"
 #include "node/node_priv.h"
 
 #define REQUEST_MS 20000
-#define LAST_WORD_MS 2000
+#define TELL_MS 2000
+#define OVERLAP 8
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
 
@@ -21,8 +24,11 @@ static bool left_out(const struct node *n, char *why, size_t size)
     if (m && !m->revoked)
         return false;
     const struct member *by = m ? group_find(g, &m->revoked_by) : NULL;
-    snprintf(why, size, "this device was revoked by %s: its files stay; to come back, remove its home and join with a new invite",
-             by ? by->card.name : "an admin");
+    static const char remedy[] = "its files stay; to come back, remove its home and join with a new invite";
+    if (m)
+        snprintf(why, size, "this device was revoked by %s: %s", by ? by->card.name : "an admin", remedy);
+    else
+        snprintf(why, size, "the invite of this device lost against what others did at the same time: %s", remedy);
     return true;
 }
 
@@ -45,16 +51,17 @@ static void shut_out(struct node *n, const struct link *l)
 
 /* ---- whoever belongs to it no more ---- */
 
+static void on_answer(void *arg, const struct msg *m, zmq_msg_t *body) { (void)arg, (void)m, (void)body; }
+
 static void on_told(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     (void)m, (void)body;
     link_kill(arg, "a revoked device, and it has been told");
 }
 
-/* The newest records, as many as a request may carry: they prove to a device that it was revoked, which may ask nobody any more. */
-static bool last_word(void *arg, struct link *l)
+/* The newest records, as many as a request may carry. */
+static void tell(struct node *n, struct link *l, link_reply_fn answered, void *arg)
 {
-    struct node *n = arg;
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_HEAD);
     struct bytes blob;
     uint64_t from = group_of(n)->ctl_n + 1, end = from;
@@ -66,7 +73,13 @@ static bool last_word(void *arg, struct link *l)
     mp_put_array(&body, end - from);
     for (uint64_t i = from; i < end && control_record(n->home->control, i, &blob) == 0; i++)
         buf_add(&body, blob.p, blob.len);
-    link_request_body(l, LANE_CONTROL, &(struct msg){.type = MSG_CTL}, &body, LAST_WORD_MS, on_told, l);
+    link_request_body(l, LANE_CONTROL, &(struct msg){.type = MSG_CTL}, &body, TELL_MS, answered, arg);
+}
+
+/* They prove to a device that it was revoked, which may ask nobody any more. */
+static bool last_word(void *arg, struct link *l)
+{
+    tell(arg, l, on_told, l);
     return true;
 }
 
@@ -142,63 +155,169 @@ int control_issue(struct node *n, const struct ctl_op *op, size_t nop)
     return r;
 }
 
-/* ---- asking ---- */
+/* ---- what has lost ---- */
 
-struct ctl_request { struct node *n; struct link *link; bool stranger; struct ctl_request *next; };
-
-static int take_records(struct node *n, zmq_msg_t *body)
+static void describe(const struct group *g, const struct ctl_op *op, struct buf *out)
 {
-    int r = mp_check(zmq_msg_data(body), zmq_msg_size(body));
-    if (r < 0)
-        return r;
-    struct mp m = mp_reader(zmq_msg_data(body), zmq_msg_size(body));
-    uint32_t count = mp_array(&m, LIMIT_OBJECTS);
-    for (uint32_t i = 0; r == 0 && i < count; i++) {
-        struct bytes blob = mp_skip(&m);
-        r = control_append(n->home->control, blob.p, blob.len);
-        if (r == ERR_EXISTS)
-            r = 0;
-    }
-    return r < 0 ? r : mp_done(&m, "control records");
+    static const char *const verbs[] = {
+        [OP_ADD] = "add", [OP_REVOKE] = "revoke", [OP_ROLE] = "change the role of", [OP_EPOCH] = "renew the keys", [OP_REQUIRE] = "require a version",
+        [OP_CANCEL] = "cancel a required version", [OP_DORMANT] = "call dormant", [OP_RELAY] = "add a relay", [OP_POLICY] = "change the policy",
+        [OP_NAME] = "rename",
+    };
+    struct card card;
+    char hex[ID_HEX];
+    const struct member *m = group_find(g, &op->dev);
+    bool add = op->type == OP_ADD && card_decode(op->card.p, op->card.len, &card) == 0;
+    buf_addf(out, "%s", verbs[op->type]);
+    if (add || !id_is_none(&op->dev))
+        buf_addf(out, " %s", add ? card.name : m ? m->card.name : id_hex(&op->dev, hex));
+    if (op->type == OP_ADD || op->type == OP_ROLE)
+        buf_addf(out, " as %s", role_name(op->role));
+    if (op->type == OP_NAME)
+        buf_addf(out, " to %.*s", (int)op->text.len, (const char *)op->text.p);
+    buf_add(out, "", 1);
 }
 
-static int take(struct node *n, zmq_msg_t *body)
+static void report(void *arg, const struct ctl *record, const struct ctl_op *op, const char *why)
+{
+    struct node *n = arg;
+    AUTO(buf_release) struct buf what = BUF_INIT(LIMIT_TEXT);
+    describe(group_of(n), op, &what);
+    const struct member *by = group_find(group_of(n), &record->signer);
+    const char *who = by ? by->card.name : "?", *text = buf_ok(&what) ? (const char *)what.data : "?";
+    log_warn("control record lost against another one what=\"%s\" by=%s why=\"%s\"", text, who, why);
+    node_event(n, "control-record-lost", "what", text, "by", who, "reason", why, NULL);
+}
+
+static struct lost lost_of(struct node *n, const char *path)
+{
+    return (struct lost){.control = n->home->control, .keys = n->home->keys, .path = path, .report = report, .arg = n};
+}
+
+static int on_losing(void *arg, uint64_t from)
+{
+    struct node *n = arg;
+    AUTOFREE char *path = home_file(n->home, "control.lost");
+    struct lost l = lost_of(n, path);
+    log_warn("control log: another chain weighs more from=%llu of=%llu", (unsigned long long)from, (unsigned long long)group_of(n)->ctl_n);
+    return lost_keep(&l, from);
+}
+
+static void issue_again(struct node *n)
+{
+    AUTOFREE char *path = home_file(n->home, "control.lost");
+    struct lost l = lost_of(n, path);
+    int r = lost_issue(&l, loop_wall());
+    if (r < 0)
+        log_error("control records that lost cannot be signed again now why=\"%s\"", err_text());
+    else if (r > 0)
+        log_info("control records that lost are signed again operations=%d", r);
+}
+
+void control_start(struct node *n)
 {
     struct before b;
     look_before(n, &b);
-    int r = take_records(n, body);
-    if (r < 0)
-        log_seldom(LOG_WARN, "control records refused why=\"%s\"", err_text());
+    issue_again(n);
     follow(n, &b);
-    return r;
+    control_look_at_self(n);
+}
+
+/* ---- asking ---- */
+
+struct ctl_request { struct node *n; struct link *link; bool stranger; struct id dev, tip; struct chain chain; struct ctl_request *next; };
+
+static bool is_judged(const struct node *n, const struct id *dev, const struct id *tip)
+{
+    for (size_t i = 0; i < sizeof n->judged / sizeof *n->judged; i++)
+        if (id_eq(&n->judged[i].dev, dev) && id_eq(&n->judged[i].tip, tip))
+            return true;
+    return false;
+}
+
+/* It is not asked for this chain again: ours weighs more, or it is not valid. In the first case it hears so, as it may be unable to dial us. */
+static void judged(struct node *n, const struct ctl_request *q, bool valid)
+{
+    if (id_is_none(&q->dev))
+        return;
+    n->judged[n->njudged++ % (sizeof n->judged / sizeof *n->judged)] = (struct judged){q->dev, q->tip};
+    if (valid && link_state(q->link) == LINK_UP)
+        tell(n, q->link, on_answer, NULL);
+}
+
+static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body);
+
+static void ask(struct ctl_request *q)
+{
+    struct msg m = {.type = MSG_GET_CTL, .get_ctl = {.from = q->chain.asked}};
+    link_request(q->link, LANE_CONTROL, &m, REQUEST_MS, on_ctl, q);
+}
+
+static void end_request(struct ctl_request *q)
+{
+    for (struct ctl_request **p = &q->n->ctl_requests; *p; p = &(*p)->next)
+        if (*p == q) {
+            *p = q->next;
+            break;
+        }
+    if (q->stranger && link_state(q->link) != LINK_DEAD)
+        link_kill(q->link, "its membership has been looked up");
+    chain_release(&q->chain);
+    free(q);
 }
 
 static void on_ctl(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     struct ctl_request *q = arg;
     struct node *n = q->n;
-    for (struct ctl_request **p = &n->ctl_requests; *p; p = &(*p)->next)
-        if (*p == q) {
-            *p = q->next;
-            break;
-        }
-    if (m && m->type == MSG_CTL)
-        (void)take(n, body);
-    if (q->stranger && link_state(q->link) != LINK_DEAD)
-        link_kill(q->link, "its membership has been looked up");
-    free(q);
+    struct before b;
+    look_before(n, &b);
+    int r = m && m->type == MSG_CTL ? chain_take(&q->chain, zmq_msg_data(body), zmq_msg_size(body)) : 0;
+    if (r < 0)
+        log_seldom(LOG_WARN, "control records refused why=\"%s\"", err_text());
+    if (r <= 0)
+        issue_again(n);
+    follow(n, &b);
+    if (m && r > 0 && link_state(q->link) != LINK_DEAD) {
+        ask(q);
+        return;
+    }
+    if (m && (r == ERR_BAD || r == ERR_DENIED || q->chain.kept_ours))
+        judged(n, q, r >= 0);
+    end_request(q);
 }
 
-void control_ask(struct node *n, struct link *l, bool stranger)
+static void ask_from(struct node *n, struct link *l, uint64_t from, const struct ctl_request *about)
 {
     for (const struct ctl_request *p = n->ctl_requests; p; p = p->next)
         if (p->link == l)
             return;                      /* it has been asked and has not answered yet */
     struct ctl_request *q = xcalloc(1, sizeof *q);
-    *q = (struct ctl_request){.n = n, .link = l, .stranger = stranger, .next = n->ctl_requests};
+    *q = *about;
+    q->n = n;
+    q->link = l;
+    q->chain = (struct chain){.control = n->home->control, .losing = on_losing, .arg = n};
+    q->next = n->ctl_requests;
     n->ctl_requests = q;
-    struct msg m = {.type = MSG_GET_CTL, .get_ctl = {.from = group_of(n)->ctl_n + 1}};
-    link_request(l, LANE_CONTROL, &m, REQUEST_MS, on_ctl, q);
+    chain_begin(&q->chain, from);
+    ask(q);
+}
+
+/* Of a stranger nothing is known: perhaps his chain is another one. */
+void control_ask(struct node *n, struct link *l, bool stranger)
+{
+    uint64_t next = group_of(n)->ctl_n + 1, back = stranger ? OVERLAP : 0;
+    ask_from(n, l, next > back ? next - back : 1, &(struct ctl_request){.stranger = stranger});
+}
+
+void control_heard(struct node *n, struct link *l, uint64_t ctl_n, const struct id *tip)
+{
+    uint64_t own = group_of(n)->ctl_n;
+    struct id ours;
+    bool shorter = ctl_n <= own && control_hash(n->home->control, ctl_n, &ours) == 0;
+    if (ctl_n == 0 || (shorter && id_eq(&ours, tip)) || is_judged(n, link_device(l), tip))
+        return;
+    ask_from(n, l, shorter ? ctl_n : own + 1, &(struct ctl_request){.dev = *link_device(l), .tip = *tip});
 }
 
 /* ---- handing out ---- */
@@ -223,6 +342,18 @@ void control_serve(struct node *n, const struct net_from *from, const struct msg
 
 void control_told(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
 {
+    struct chain c = {.control = n->home->control, .losing = on_losing, .arg = n};
+    struct before b;
     net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall()}}, NULL);
-    (void)take(n, body);
+    look_before(n, &b);
+    chain_begin(&c, 0);
+    int r = chain_take(&c, zmq_msg_data(body), zmq_msg_size(body));
+    if (r < 0)
+        log_seldom(LOG_INFO, "control records not taken why=\"%s\"", err_text());
+    issue_again(n);
+    follow(n, &b);
+    chain_release(&c);
+    struct link *l = peers_link(n->peers, &from->who);
+    if (r == ERR_AGAIN && l)
+        control_ask(n, l, false);
 }

@@ -190,6 +190,7 @@ bool engine_has_all_of_us(struct engine *e, const struct id *dev);
 /* What a peer lacks of what we know: entries, as a rough count. */
 uint64_t engine_missing_at(struct engine *e, const struct id *dev);
 bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n);
+bool engine_control_of(struct engine *e, const struct id *dev, uint64_t *ctl_n, struct id *ctl_hash);     /* as its last vector says */
 uint64_t engine_known_of(struct engine *e, const struct sid *sid);
 void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes);
 uint64_t engine_entries_known(const struct engine *e);    /* those that were forgotten included */

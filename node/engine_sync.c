@@ -85,6 +85,16 @@ static bool waits_for(const struct engine *e, const struct id *author)
     return !fork_distrusts(e, author) || id_eq(author, &e->c.keys->dev);
 }
 
+bool engine_control_of(struct engine *e, const struct id *dev, uint64_t *ctl_n, struct id *ctl_hash)
+{
+    const struct peer_vec *p = engine_peer_find(e, dev);
+    if (!p || !p->have)
+        return false;
+    *ctl_n = p->vec.ctl_n;
+    *ctl_hash = p->vec.ctl_hash;
+    return true;
+}
+
 bool engine_have_all_of(struct engine *e, const struct id *dev)
 {
     const struct peer_vec *p = engine_peer_find(e, dev);

@@ -151,8 +151,9 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
     if (r == ERR_AGAIN)
         control_ask(n, l, false);
     uint64_t ctl_n;
-    if (engine_knows_vector(n->engine, link_device(l), &ctl_n) && ctl_n > group_of(n)->ctl_n)
-        control_ask(n, l, false);
+    struct id tip;
+    if (engine_control_of(n->engine, link_device(l), &ctl_n, &tip))
+        control_heard(n, l, ctl_n, &tip);
     if (r <= 0)
         return;
     fetch_change_sets(n);
@@ -330,8 +331,7 @@ static void on_up(void *arg, const struct id *dev, struct link *l, const struct 
     struct vec_request *q = xcalloc(1, sizeof *q);
     *q = (struct vec_request){n, *dev};
     link_request(l, LANE_CONTROL, &(struct msg){.type = MSG_GET_VEC}, REQUEST_MS, on_asked_vector, q);
-    if (h->ctl_n > group_of(n)->ctl_n)
-        control_ask(n, l, false);
+    control_heard(n, l, h->ctl_n, &h->ctl_hash);
     control_look_at_self(n);
     greet_pex_up(n, dev);
     if (n->pull)
@@ -417,6 +417,6 @@ int greet_start(struct node *n, const char *listen)
         return r;
     add_remembered(n);
     greet_pex_start(n);
-    control_look_at_self(n);
+    control_start(n);
     return start_inviter(n);
 }

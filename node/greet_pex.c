@@ -12,54 +12,56 @@
 #define CARD_MAX 2048           /* bytes of a kept card: more than any has */
 
 /* With one device of the group, while it is linked. */
-struct talk { uint64_t told, ask_due; bool busy; };
+struct talk { struct id dev; uint64_t told, ask_due; bool busy; };
 struct greet_pex {
     struct pex *pex;
     struct loop_timer tick;
-    struct talk *talk; size_t ntalk;     /* by number of the member: members are never removed */
+    struct talk *talk; size_t ntalk;
 };
-struct pex_request { struct node *n; size_t member; bool ask; uint64_t upto; };
+struct pex_request { struct node *n; struct id dev; bool ask; uint64_t upto; };
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
 
-static struct talk *talk_with(struct node *n, size_t member)
+static struct talk *talk_with(struct node *n, const struct id *dev)
 {
     struct greet_pex *p = n->pex;
-    if (member >= p->ntalk)
-        p->talk = xrealloc(p->talk, member + 1, sizeof *p->talk);
-    while (p->ntalk <= member)
-        p->talk[p->ntalk++] = (struct talk){0};
-    return &p->talk[member];
+    for (size_t i = 0; i < p->ntalk; i++)
+        if (id_eq(&p->talk[i].dev, dev))
+            return &p->talk[i];
+    p->talk = xrealloc(p->talk, p->ntalk + 1, sizeof *p->talk);
+    p->talk[p->ntalk] = (struct talk){.dev = *dev};
+    return &p->talk[p->ntalk++];
 }
 
 /* ---- telling ---- */
 
-static void go_on(struct node *n, size_t member);
+static void go_on(struct node *n, const struct id *dev);
 
 static void on_reply(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     struct pex_request *q = arg;
-    struct talk *t = talk_with(q->n, q->member);
+    struct talk *t = talk_with(q->n, &q->dev);
     t->busy = false;
     if (m && m->type == MSG_PEX &&
-        pex_take(q->n->pex->pex, &group_of(q->n)->member[q->member].card.dev, zmq_msg_data(body), zmq_msg_size(body), LIMIT_MEMBERS, loop_wall()) > 0)
+        pex_take(q->n->pex->pex, &q->dev, zmq_msg_data(body), zmq_msg_size(body), LIMIT_MEMBERS, loop_wall()) > 0)
         pex_tick(q->n->pex->pex, loop_now(), loop_wall());
     if (m && q->ask)
         t->ask_due = loop_now() + ASK_MS;
     else if (m)
         t->told = q->upto;
     if (m)                               /* without an answer: again with the next tick */
-        go_on(q->n, q->member);
+        go_on(q->n, &q->dev);
     free(q);
 }
 
 /* The next thing that is to be said to a member, if any: a question first. */
-static void go_on(struct node *n, size_t member)
+static void go_on(struct node *n, const struct id *dev)
 {
-    const struct id *dev = &group_of(n)->member[member].card.dev;
     struct link *l = peers_link(n->peers, dev);
-    struct talk *t = talk_with(n, member);
-    if (!l || link_state(l) != LINK_UP || t->busy)
+    if (!l || link_state(l) != LINK_UP)
+        return;
+    struct talk *t = talk_with(n, dev);
+    if (t->busy)
         return;
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_HEAD);
     bool ask = loop_now() >= t->ask_due;
@@ -74,7 +76,7 @@ static void go_on(struct node *n, size_t member)
         return;
     }
     struct pex_request *q = xcalloc(1, sizeof *q);
-    *q = (struct pex_request){n, member, ask, upto};
+    *q = (struct pex_request){n, *dev, ask, upto};
     t->busy = true;
     link_request_body(l, LANE_CONTROL, &(struct msg){.type = MSG_PEX}, &body, REQUEST_MS, on_reply, q);
 }
@@ -82,15 +84,13 @@ static void go_on(struct node *n, size_t member)
 static void go_on_with_all(struct node *n)
 {
     for (size_t i = 0; i < group_of(n)->nmember; i++)
-        go_on(n, i);
+        go_on(n, &group_of(n)->member[i].card.dev);
 }
 
 void greet_pex_up(struct node *n, const struct id *dev)
 {
-    const struct group *g = group_of(n);
-    size_t member = (size_t)(group_find(g, dev) - g->member);
-    *talk_with(n, member) = (struct talk){0};
-    go_on(n, member);
+    *talk_with(n, dev) = (struct talk){.dev = *dev};
+    go_on(n, dev);
 }
 
 void greet_pex_ask_all(struct node *n)

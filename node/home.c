@@ -353,7 +353,7 @@ static int load(struct home *h)
     if (r < 0)
         return r == ERR_NOTFOUND ? damaged(log) : r;
     const struct group *g = control_group(h->control);
-    if (!id_eq(&g->id, &h->group_keys->group) || !group_find(g, &h->keys->dev))
+    if (!id_eq(&g->id, &h->group_keys->group))
         return err_set(ERR_CORRUPT, "%s: of another group than the keys: " REMEDY, log);
     return 0;
 }

@@ -2,6 +2,7 @@
  *   device.key   0600  msgpack: [1, sign_sk(64), tr_pk(32), tr_sk(32), card blob]
  *   group.key    0600  msgpack: [1, group_id(32), k_group(32), k_epoch(32), epoch]
  *   control.log        the group's control log (store/control.h)
+ *   control.lost       what of it lost against another one and is not signed again yet (node/lost.h)
  *   config             text (node/config.h); names the folder
  *   index.db           the index; may be lost without losing anything of the user's
  *   control.sock       the command line's way in (proto/ctl.h)

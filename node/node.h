@@ -62,6 +62,7 @@ struct node {
     struct greet_pex *pex;
     struct audit *audit;
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */
+    struct judged { struct id dev, tip; } judged[64]; unsigned njudged;   /* chains of control records that have lost: the newest */
 };
 
 /* For api: what the status shows. */

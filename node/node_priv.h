@@ -34,9 +34,12 @@ int  greet_recall(struct node *n, const char *word, const struct id *dev, struct
 
 /* control_sync.c: the control log: asked for, handed out, written, and what follows. */
 void control_ask(struct node *n, struct link *l, bool stranger);      /* for what we lack; a stranger's link ends with the answer */
+/* Up to where that device has the control log, and the hash of its last record. */
+void control_heard(struct node *n, struct link *l, uint64_t ctl_n, const struct id *tip);
 void control_serve(struct node *n, const struct net_from *from, const struct msg *m);
 void control_told(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body);   /* records that were not asked for */
 void control_revoked(struct node *n, struct link *l, bool self);      /* link.h: revoked */
+void control_start(struct node *n);                                   /* sees to what a crash left undone */
 void control_look_at_self(struct node *n);                            /* state error while this device does not belong to the group */
 /* Signs a record with these operations, as this device, and appends it. As group_apply and control_append. */
 int  control_issue(struct node *n, const struct ctl_op *op, size_t nop) MUST_CHECK;

@@ -80,6 +80,13 @@ void group_release(struct group *g)
     *g = (struct group){0};
 }
 
+void group_copy(struct group *to, const struct group *from)
+{
+    *to = *from;
+    to->member = xcalloc(from->nmember, sizeof *to->member);
+    memcpy(to->member, from->member, from->nmember * sizeof *to->member);
+}
+
 static bool name_taken(const struct group *g, const char *name, const struct member *except)
 {
     for (size_t i = 0; i < g->nmember; i++)

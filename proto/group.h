@@ -30,6 +30,27 @@ void group_release(struct group *g);
  * earlier, ERR_BAD when it does not continue the chain (or contradicts the last one) or breaks a rule for everybody, ERR_DENIED when
  * its signer may not do that, ERR_FULL beyond LIMIT_MEMBERS. On failure g is unchanged. */
 int  group_apply(struct group *g, const struct ctl *c) MUST_CHECK;
+void group_copy(struct group *to, const struct group *from);    /* to: released, or new */
+
+/* ---- two chains (group_split.c) ----
+ * Two that may sign at the same moment, and do not hear of each other, make two records with one number: the chain splits. All that see both
+ * take the same: the one that weighs more. A chain weighs, from where it leaves the other one, what its weightiest record weighs. Of two
+ * records the one weighs more
+ *   whose signer has the higher role, just before it;
+ *   that revokes or demotes another device of the signer's own role, if only one does;
+ *   whose signer has been a member for longer; whose signer's id is smaller.
+ * When that is equal (one device has signed in both): the chain whose first record has the smaller hash.
+ * So whoever was revoked cannot undo it with the old key, at whichever place he signs a rival, unless he outranks the one who revoked
+ * him: no record of his weighs as much as the revocation. It is an order of all chains: which one wins does not
+ * depend on who meets whom first; and as a chain grows it never weighs less. */
+struct ctl_weight { bool any; enum role role; bool disarms; uint64_t since; struct id dev, first; };
+/* Adds a record of a known device, whether it is valid or not, to the weight of a chain (new: zero). g: as it is before the record. */
+void group_weigh(struct ctl_weight *w, const struct group *g, const struct ctl *c);
+int  group_weight_cmp(const struct ctl_weight *a, const struct ctl_weight *b);   /* > 0: a weighs more; nothing at all weighs least */
+/* What an operation of a record that lost would be in the winning chain. */
+enum op_now { OP_IS_SO, OP_IS_OPEN, OP_IS_OVER };   /* nothing to do; to be signed again; not to be: its device is gone, or was revoked */
+enum op_now group_op_now(const struct group *g, const struct ctl_op *op);
+
 const struct member *group_find(const struct group *g, const struct id *dev);           /* also revoked ones */
 const struct member *group_by_transport(const struct group *g, const uint8_t tr_pk[static 32]);
 /* By shown name, or by 4 or more leading hex digits of the device id. NULL also when that fits two members: one who names himself

@@ -59,21 +59,31 @@ static int flush(const char *path, int fd)
 
 /* ---- creating ---- */
 
-static int write_new(const char *tmp, const struct bytes *genesis)
+static int write_new(const char *tmp, const struct buf *b)
 {
-    uint8_t head[MAGIC_LEN + LENGTH_LEN] = MAGIC;
-    length_put(head + MAGIC_LEN, genesis->len);
     (void)sys->unlinkat(AT_FDCWD, tmp, 0);   /* left by an attempt that died */
     int fd = sys->openat2(AT_FDCWD, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600, 0);
     if (fd < 0)
         return err_set(ERR_IO, "control log %s: %m", tmp);
-    int rc = write_at(tmp, fd, head, sizeof head, 0);
-    if (rc == 0)
-        rc = write_at(tmp, fd, genesis->p, genesis->len, sizeof head);
+    int rc = write_at(tmp, fd, b->data, b->len, 0);
     (void)sys->close(fd);
     if (rc != 0)
         (void)sys->unlinkat(AT_FDCWD, tmp, 0);
     return rc;
+}
+
+static int name_new(struct buf *tmp, const char *path)
+{
+    buf_addf(tmp, "%s.new%c", path, '\0');
+    return buf_ok(tmp) ? 0 : err_set(ERR_BAD, "control log: the name is too long");
+}
+
+static void add_record(struct buf *log, const void *blob, size_t len)
+{
+    uint8_t head[LENGTH_LEN];
+    length_put(head, len);
+    buf_add(log, head, sizeof head);
+    buf_add(log, blob, len);
 }
 
 int control_create(const char *path, const struct bytes *genesis)
@@ -85,11 +95,12 @@ int control_create(const char *path, const struct bytes *genesis)
     group_release(&g);
     if (genesis->len > LIMIT_CTL_BYTES)
         return err_set(ERR_BAD, "control log %s: the genesis is too long", path);
-    AUTO(buf_release) struct buf tmp = BUF_INIT(LIMIT_PATH + 16);
-    buf_addf(&tmp, "%s.new%c", path, '\0');
-    if (!buf_ok(&tmp))
-        return err_set(ERR_BAD, "control log: the name is too long");
-    rc = write_new((const char *)tmp.data, genesis);
+    AUTO(buf_release) struct buf tmp = BUF_INIT(LIMIT_PATH + 16), log = BUF_INIT(CONTROL_BYTES);
+    buf_add(&log, MAGIC, MAGIC_LEN);
+    add_record(&log, genesis->p, genesis->len);
+    rc = name_new(&tmp, path);
+    if (rc == 0)
+        rc = write_new((const char *)tmp.data, &log);
     return rc ? rc : publish((const char *)tmp.data, path);
 }
 
@@ -283,11 +294,115 @@ int control_append(struct control *c, const void *blob, size_t len)
         return rc;
     }
     size_t at = c->log.len;
-    uint8_t head[LENGTH_LEN];
-    length_put(head, len);
-    buf_add(&c->log, head, sizeof head);
-    buf_add(&c->log, blob, len);
+    add_record(&c->log, blob, len);
     assert(buf_ok(&c->log));   /* its maximum was checked above; memory for so little aborts like xcalloc */
     remember(c, at);
     return 0;
+}
+
+/* ---- a chain that contradicts ours ---- */
+
+int control_hash(const struct control *c, uint64_t n, struct id *hash)
+{
+    struct bytes blob = {0}, rec = {0};
+    const uint8_t *sig;
+    int rc = control_record(c, n, &blob);
+    if (rc == 0)
+        rc = signed_split(blob.p, blob.len, &rec, &sig);
+    if (rc == 0)
+        *hash = n == 0 ? c->group.id : id_hash(rec.p, rec.len);
+    return rc;
+}
+
+/* The group as it was after record n. */
+static int group_at(const struct control *c, uint64_t n, struct group *out)
+{
+    struct bytes b = blob_of(c, 0);
+    int rc = group_init(out, b.p, b.len);
+    for (uint64_t i = 1; rc == 0 && i <= n; i++) {
+        b = blob_of(c, (size_t)i);
+        rc = apply(out, b.p, b.len);
+    }
+    return rc;
+}
+
+static int weigh(struct group *g, const struct bytes *blob, struct ctl_weight *w)
+{
+    struct ctl record;
+    struct ctl_weight heavier = *w;
+    int rc = ctl_decode(blob->p, blob->len, &record);
+    if (rc != 0)
+        return rc;
+    if (group_find(g, &record.signer))
+        group_weigh(&heavier, g, &record);
+    rc = group_apply(g, &record);
+    if (rc == 0)
+        *w = heavier;
+    return rc;
+}
+
+int control_judge(struct control *c, uint64_t from, const struct bytes *chain)
+{
+    assert(from >= 1 && from < c->n);
+    AUTO(group_release) struct group ours = {0}, theirs = {0};
+    struct ctl_weight our = {0}, their = {0};
+    int rc = group_at(c, from - 1, &ours);
+    if (rc != 0)
+        return rc;
+    group_copy(&theirs, &ours);
+    struct mp m = mp_reader(chain->p, chain->len);
+    while (rc == 0 && mp_peek(&m) != MP_END) {
+        struct bytes blob = mp_skip(&m);
+        rc = m.failed ? err_set(ERR_BAD, "control records: malformed") : weigh(&theirs, &blob, &their);
+    }
+    for (uint64_t n = from; rc == 0 && n < c->n; n++) {
+        struct bytes blob = blob_of(c, (size_t)n);
+        rc = weigh(&ours, &blob, &our);
+    }
+    if (rc == ERR_EXISTS || rc == ERR_AGAIN)
+        rc = ERR_BAD;                    /* numbers that do not follow each other */
+    return rc ? rc : group_weight_cmp(&their, &our) > 0;
+}
+
+/* The new chain takes the place of the old one in memory. */
+static int adopt(struct control *c, struct buf *log)
+{
+    int fd = sys->openat2(AT_FDCWD, c->path, O_RDWR | O_CLOEXEC, 0, 0);
+    if (fd < 0)
+        return err_set(ERR_IO, "control log %s: %m", c->path);
+    (void)sys->close(c->fd);
+    c->fd = fd;
+    buf_release(&c->log);
+    c->log = *log;
+    *log = (struct buf)BUF_INIT(CONTROL_BYTES);
+    c->n = 0;
+    group_release(&c->group);
+    int rc = split(c);
+    return rc ? rc : replay(c);
+}
+
+int control_switch(struct control *c, uint64_t from, const struct bytes *chain)
+{
+    assert(from >= 1 && from < c->n);
+    AUTO(buf_release) struct buf log = BUF_INIT(CONTROL_BYTES), tmp = BUF_INIT(LIMIT_PATH + 16);
+    buf_add(&log, c->log.data, c->at[from]);
+    struct mp m = mp_reader(chain->p, chain->len);
+    while (mp_peek(&m) != MP_END && !m.failed) {
+        struct bytes blob = mp_skip(&m);
+        add_record(&log, blob.p, blob.len);
+    }
+    if (c->broken || !buf_ok(&log))
+        return err_set(ERR_FULL, "control log %s: cannot be written now, or has reached its greatest length", c->path);
+    int rc = name_new(&tmp, c->path);
+    if (rc == 0)
+        rc = write_new((const char *)tmp.data, &log);
+    bool placed = false;
+    if (rc == 0)
+        rc = publish_over((const char *)tmp.data, c->path, &placed);
+    if (placed) {
+        int adopted = adopt(c, &log);
+        c->broken = rc != 0 || adopted != 0;
+        rc = rc ? rc : adopted;
+    }
+    return rc;
 }

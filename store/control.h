@@ -1,7 +1,10 @@
 /* control: the group's control log on disk: HOME/control.log, append-only, so that membership survives the loss of the index.
  * Format: "LNYDCTL1" | then per record: length (u32 LE) | signed blob. Record 0 is the genesis blob, record n is CTL n.
  * Every record verifies itself (signature, hash chain), so there is no checksum; a torn tail (a crash while appending) is cut off
- * at opening. Appending is durable (fsync) before it returns. */
+ * at opening. Appending is durable (fsync) before it returns.
+ *
+ * A chain that contradicts ours from record `from` on is given as the blobs of its records, one behind the other. Switching to it writes
+ * the file anew, which then takes the old one's name: a crash leaves one chain or the other, whole. */
 #ifndef STORE_CONTROL_H
 #define STORE_CONTROL_H
 
@@ -16,5 +19,10 @@ struct group *control_group(struct control *c);                                 
 int  control_append(struct control *c, const void *blob, size_t len) MUST_CHECK;               /* decodes, group_apply, then disk; all or nothing */
 /* Blob of record n (0 = genesis); ERR_NOTFOUND. Borrowed until the next append. */
 int  control_record(const struct control *c, uint64_t n, struct bytes *blob) MUST_CHECK;
+int control_hash(const struct control *c, uint64_t n, struct id *hash) MUST_CHECK;             /* of record n; ERR_NOTFOUND */
+/* Whether that chain weighs more than ours (group.h): 1 or 0. As group_apply when one of its records is not valid, or not of the chain. */
+int control_judge(struct control *c, uint64_t from, const struct bytes *chain) MUST_CHECK;
+/* 1 <= from <= the number of our last record; the chain has been judged. All or nothing; when it failed after that no more is appended. */
+int control_switch(struct control *c, uint64_t from, const struct bytes *chain) MUST_CHECK;
 
 #endif

@@ -41,6 +41,18 @@ static int rename_new(const char *tmp, const char *path)
     return err_set(errno == EEXIST ? ERR_EXISTS : ERR_IO, "%s: %m", path);
 }
 
+int publish_over(const char *tmp, const char *path, bool *placed)
+{
+    int rc = sync_at(tmp, 0);
+    if (rc == 0 && sys->renameat2(AT_FDCWD, tmp, AT_FDCWD, path, 0) != 0)
+        rc = err_set(ERR_IO, "%s: %m", path);
+    *placed = rc == 0;
+    if (rc == 0)
+        return publish_name(path);
+    (void)sys->unlinkat(AT_FDCWD, tmp, 0);
+    return rc;
+}
+
 int publish(const char *tmp, const char *path)
 {
     int rc = sync_at(tmp, 0);

@@ -3,6 +3,7 @@
 #ifndef STORE_PUBLISH_H
 #define STORE_PUBLISH_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "proto/err.h"
@@ -10,6 +11,8 @@
 /* Makes `tmp` durable and gives it the name `path` in the same directory, durably. ERR_EXISTS when `path` is there already: it is
  * never replaced. On failure tmp is removed. */
 int publish(const char *tmp, const char *path) MUST_CHECK;
+/* The same in the place of a file that is there. *placed: it has the name now, though perhaps not durably when that failed. */
+int publish_over(const char *tmp, const char *path, bool *placed) MUST_CHECK;
 /* Makes it durable that `path` is in its directory, or is not any more. */
 int publish_name(const char *path) MUST_CHECK;
 /* Makes a directory and those above it that are missing, each durable in the one above it. */

@@ -150,4 +150,94 @@ def a_device_that_was_away_hears_that_it_was_revoked():
     again.wait(60)
 
 
+def apart(*nodes):
+    """They do not speak with each other until each has resumed."""
+    for n in nodes:
+        n.cli("pause")
+    wait_until(lambda: not any(p["online"] for n in nodes for p in n.status()["peers"]), 30, "no links")
+
+
+def lost(n):
+    return [e for e in n.events() if e["event"] == "control-record-lost"]
+
+
+def members(n):
+    return sorted((d["id"], d["name"], d["role"], d["revoked"]) for d in n.cli("devices", json=True))
+
+
+def agree(*nodes):
+    """Waits until all have the same members, and returns their names."""
+    wait_until(lambda: all(members(n) == members(nodes[0]) for n in nodes), 60, lambda: f"the same members: {[members(n) for n in nodes]}")
+    return {name for _, name, _, revoked in members(nodes[0]) if not revoked}
+
+
+def two_admins():
+    a, b = group("a", "b")
+    a.cli("device", "role", "b", "admin")
+    known([a, b], "b", "role", "admin")
+    return a, b
+
+
+def joined(name, inviter):
+    n = node(name)
+    n.join(inviter.invite(), at=inviter.address)
+    return n.up(peers=[inviter])
+
+
+@test
+def both_sides_of_a_split_network_add_devices():
+    a, b = two_admins()
+    apart(a, b)
+    c, d = joined("c", a), joined("d", b)
+    e = joined("e", b)
+    a.cli("resume")
+    b.cli("resume")
+    assert agree(a, b, c, d, e) == {"a", "b", "c", "d", "e"}
+    assert not any(lost(n) for n in (a, b, c, d, e))
+    write(c.folder, "of-c", b"c")
+    write(d.folder, "of-d", b"d")
+    same_trees(a, b, c, d, e, timeout=60)
+    for n in (a, b, c, d, e):
+        n.wait(60, 1)
+    b.down()
+    b.up(peers=[a])                                  # the log that was switched to is one
+    assert agree(a, b) == {"a", "b", "c", "d", "e"}
+
+
+@test
+def what_lost_is_signed_again_by_whoever_signed_it():
+    a, b = two_admins()
+    c = joined("c", a)
+    known([b], "c", "role", "member")
+    apart(a, b, c)
+    a.cli("device", "role", "c", "reader")
+    a.cli("device", "rename", "a", "alpha")
+    b.cli("device", "rename", "c", "gamma")
+    for n in (a, b, c):
+        n.cli("resume")
+    known([a, b, c], "gamma", "role", "reader")
+    assert agree(a, b, c) == {"alpha", "b", "gamma"}
+
+
+@test
+def a_revoked_admin_cannot_undo_it():
+    a, b = two_admins()
+    c = joined("c", a)
+    known([b], "c", "role", "member")
+    apart(a, b, c)
+    a.cli("device", "revoke", "b")
+    d = joined("d", b)                               # the admin does not know yet, or does not care
+    b.cli("device", "rename", "c", "mine")
+    b.cli("device", "revoke", "mine")
+    for n in (a, b, c):
+        n.cli("resume")
+    wait_until(lambda: "revoked by a" in (b.status()["error"] or ""), 60, "b to hear of it")
+    assert agree(a, c) == {"a", "c"}
+    assert {e["what"] for e in lost(b)} == {"add d as member", "rename c to mine", "revoke c"}, lost(b)
+    failed(b.cli("invite", check=False), 5)
+    write(a.folder, "f", b"1")
+    wait_until(lambda: is_file_with(c.folder, "f", b"1"), 60, "c to go on with a")
+    assert not exists(d.folder, "f")
+
+
 tap.main()

@@ -1,0 +1,139 @@
+#include "node/lost.h"
+
+#include <unistd.h>
+
+#include "node/file.h"
+
+#define LOST_BYTES (64u << 20)       /* more than a control log can have */
+
+/* The blobs of the file, one behind the other, and how many; none when there is no file. */
+static int load(const struct lost *l, struct buf *blobs, uint32_t *count)
+{
+    AUTO(buf_release) struct buf file = BUF_INIT(LOST_BYTES);
+    *count = 0;
+    int r = file_read(l->path, false, &file, NULL);
+    if (r == ERR_NOTFOUND)
+        return 0;
+    if (r == 0)
+        r = mp_check(file.data, file.len);
+    if (r < 0)
+        return r;
+    struct mp m = mp_reader(file.data, file.len);
+    *count = mp_array(&m, LIMIT_OBJECTS);
+    buf_add(blobs, m.p, (size_t)(m.end - m.p));
+    return m.failed ? err_set(ERR_CORRUPT, "%s: not a list of records", l->path) : 0;
+}
+
+int lost_keep(const struct lost *l, uint64_t from)
+{
+    AUTO(buf_release) struct buf blobs = BUF_INIT(LOST_BYTES), file = BUF_INIT(LOST_BYTES);
+    uint32_t count = 0;
+    struct bytes blob;
+    int r = load(l, &blobs, &count);
+    if (r < 0)
+        return r;
+    for (uint64_t n = from; control_record(l->control, n, &blob) == 0; n++) {
+        buf_add(&blobs, blob.p, blob.len);
+        count++;
+    }
+    mp_put_array(&file, count);
+    buf_add(&file, blobs.data, blobs.len);
+    if (!buf_ok(&file))
+        return err_set(ERR_FULL, "%s: too long", l->path);
+    return file_replace(l->path, file.data, file.len, 0600);
+}
+
+/* ---- signing again ---- */
+
+/* Whether what follows in the chain that lost revokes the device that `add` adds: then it is not to come back. */
+static bool revoked_later(const struct ctl_op *add, struct mp blobs)
+{
+    struct card card;
+    struct ctl c;
+    if (card_decode(add->card.p, add->card.len, &card) < 0)
+        return true;
+    while (mp_peek(&blobs) != MP_END) {
+        struct bytes blob = mp_skip(&blobs);
+        if (ctl_decode(blob.p, blob.len, &c) < 0)
+            return true;
+        struct mp m = ctl_ops(&c);
+        for (uint32_t i = 0; i < c.nops; i++) {
+            struct ctl_op op;
+            ctl_op_next(&m, &op);
+            if (op.type == OP_REVOKE && id_eq(&op.dev, &card.dev))
+                return true;
+        }
+    }
+    return false;
+}
+
+static int sign(const struct lost *l, const struct ctl_op *op, uint64_t now_ms)
+{
+    const struct group *g = control_group(l->control);
+    AUTO(buf_release) struct buf record = BUF_INIT(LIMIT_CTL_BYTES);
+    struct ctl c = {.group = g->id, .prev = g->ctl_hash, .signer = l->keys->dev, .n = g->ctl_n + 1, .ts_ms = now_ms};
+    int r = ctl_encode(&record, &c, op, 1, l->keys);
+    return r < 0 ? r : control_append(l->control, record.data, record.len);
+}
+
+/* 1: signed again. */
+static int settle_op(const struct lost *l, const struct ctl *c, const struct ctl_op *op, const struct mp *rest, uint64_t now_ms)
+{
+    const struct group *g = control_group(l->control);
+    const struct member *signer = group_find(g, &c->signer);
+    bool may = signer && !signer->revoked && role_may_admin(signer->role), own = id_eq(&c->signer, &l->keys->dev);
+    enum op_now now = group_op_now(g, op);
+    if (now == OP_IS_OPEN && op->type == OP_ADD && revoked_later(op, *rest))
+        now = OP_IS_OVER;
+    if (now == OP_IS_SO || (may && !own))
+        return 0;
+    int r = ERR_DENIED;
+    if (!may)
+        (void)err_set(r, "its signer may not sign it again");
+    else if (now == OP_IS_OVER)
+        (void)err_set(r, "its device was revoked meanwhile, or is no member");
+    else
+        r = sign(l, op, now_ms);
+    if (r == ERR_IO || r == ERR_FULL)
+        return r;
+    if (r < 0)
+        l->report(l->arg, c, op, err_text());
+    return r == 0;
+}
+
+static int settle(const struct lost *l, const struct bytes *blob, const struct mp *rest, uint64_t now_ms)
+{
+    struct ctl c;
+    struct id ours;
+    int r = ctl_decode(blob->p, blob->len, &c), signedn = 0;
+    if (r < 0)
+        return r;
+    if (control_hash(l->control, c.n, &ours) == 0 && id_eq(&ours, &c.hash))
+        return 0;                        /* the chain was not switched after all, or back again */
+    struct mp m = ctl_ops(&c);
+    for (uint32_t i = 0; r >= 0 && i < c.nops; i++) {
+        struct ctl_op op;
+        ctl_op_next(&m, &op);
+        r = settle_op(l, &c, &op, rest, now_ms);
+        signedn += r > 0;
+    }
+    return r < 0 ? r : signedn;
+}
+
+int lost_issue(const struct lost *l, uint64_t now_ms)
+{
+    AUTO(buf_release) struct buf blobs = BUF_INIT(LOST_BYTES);
+    uint32_t count = 0;
+    int r = load(l, &blobs, &count), signedn = 0;
+    struct mp m = mp_reader(blobs.data, blobs.len);
+    for (uint32_t i = 0; r >= 0 && i < count; i++) {
+        struct bytes blob = mp_skip(&m);
+        r = settle(l, &blob, &m, now_ms);
+        signedn += r > 0 ? r : 0;
+    }
+    if (r == ERR_IO || r == ERR_FULL)
+        return r;
+    if (count)
+        (void)unlink(l->path);
+    return r < 0 ? r : signedn;
+}

@@ -1,0 +1,24 @@
+/* lost: what was in records of ours that are about to lose, or have lost, against a chain that weighs more. Kept in a file (HOME/control.lost,
+ * a list of CTL blobs) before the chain is switched, so that no crash forgets it; afterwards what this device signed is signed
+ * again, one record an operation, if it is not so already and still allowed. Whatever is not signed again is reported, also what
+ * others signed who may not any more; what those signed who may, their own nodes see to.
+ *
+ *   lost_keep(from); control_switch; lost_issue; and lost_issue at every start */
+#ifndef NODE_LOST_H
+#define NODE_LOST_H
+
+#include "proto/keys.h"
+#include "store/control.h"
+
+struct lost {
+    struct control *control;
+    const struct device_keys *keys;
+    const char *path;
+    void (*report)(void *arg, const struct ctl *record, const struct ctl_op *op, const char *why);
+    void *arg;
+};
+int lost_keep(const struct lost *l, uint64_t from) MUST_CHECK;
+/* How many operations were signed. When the disk fails the file stays, for the next time. */
+int lost_issue(const struct lost *l, uint64_t now_ms) MUST_CHECK;
+
+#endif
