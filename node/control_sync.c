@@ -162,7 +162,7 @@ static void describe(const struct group *g, const struct ctl_op *op, struct buf 
     static const char *const verbs[] = {
         [OP_ADD] = "add", [OP_REVOKE] = "revoke", [OP_ROLE] = "change the role of", [OP_EPOCH] = "renew the keys", [OP_REQUIRE] = "require a version",
         [OP_CANCEL] = "cancel a required version", [OP_DORMANT] = "call dormant", [OP_RELAY] = "add a relay", [OP_POLICY] = "change the policy",
-        [OP_NAME] = "rename",
+        [OP_NAME] = "rename", [OP_RECOVERY] = "name a recovery key",
     };
     struct card card;
     char hex[ID_HEX];

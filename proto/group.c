@@ -87,6 +87,11 @@ void group_copy(struct group *to, const struct group *from)
     memcpy(to->member, from->member, from->nmember * sizeof *to->member);
 }
 
+bool group_by_recovery(const struct group *g, const struct id *signer)
+{
+    return !id_is_none(&g->recovery) && id_eq(&g->recovery, signer);
+}
+
 static bool name_taken(const struct group *g, const char *name, const struct member *except)
 {
     for (size_t i = 0; i < g->nmember; i++)
@@ -163,6 +168,8 @@ static int apply_add(struct group *g, const struct ctl *c, const struct ctl_op *
         r = role_grant(signer, op->role);
     if (r < 0)
         return r;
+    if (group_by_recovery(g, &fresh.card.dev))
+        return err_set(ERR_BAD, "%s has the recovery key of the group", fresh.card.name);
     struct member *m = find(g, &fresh.card.dev);
     if (m && !m->revoked)
         return err_set(ERR_BAD, "%s is already a member", m->card.name);
@@ -212,6 +219,17 @@ static int apply_name(struct group *g, const struct ctl *c, const struct ctl_op 
     return 0;
 }
 
+static int apply_recovery(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
+{
+    (void)c;
+    if (signer->role != ROLE_OWNER)
+        return err_set(ERR_DENIED, "%s is no owner and may not name a recovery key", signer->card.name);
+    if (find(g, &op->recovery))
+        return err_set(ERR_BAD, "the recovery key is that of a device");
+    g->recovery = op->recovery;
+    return 0;
+}
+
 static int apply_nothing(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
 {
     (void)g, (void)c, (void)op, (void)signer;
@@ -222,7 +240,7 @@ static apply_op *const operations[] = {
     [OP_ADD] = apply_add,         [OP_REVOKE] = apply_revoke,   [OP_ROLE] = apply_role,
     [OP_EPOCH] = apply_nothing,   [OP_REQUIRE] = apply_nothing, [OP_CANCEL] = apply_nothing,
     [OP_DORMANT] = apply_nothing, [OP_RELAY] = apply_nothing,   [OP_POLICY] = apply_nothing,
-    [OP_NAME] = apply_name,
+    [OP_NAME] = apply_name,       [OP_RECOVERY] = apply_recovery,
 };
 
 static int chain_check(const struct group *g, const struct ctl *c)
@@ -242,12 +260,13 @@ static int chain_check(const struct group *g, const struct ctl *c)
 
 static int apply_ops(struct group *g, const struct ctl *c)
 {
+    const struct member recovery = { .card = { .dev = c->signer, .name = "the recovery key" }, .role = ROLE_OWNER };
     struct mp m = ctl_ops(c);
     assert(c->nops > 0); /* else nobody would ask who the signer is; ctl_decode has checked it, and all operations */
     for (uint32_t i = 0; i < c->nops; i++) {
         struct ctl_op op;
         ctl_op_next(&m, &op);
-        const struct member *signer = find(g, &c->signer);
+        const struct member *signer = group_by_recovery(g, &c->signer) ? &recovery : find(g, &c->signer);
         if (!signer || signer->revoked || !role_may_admin(signer->role)) {
             char hex[ID_HEX];
             return err_set(ERR_DENIED, "device %s is neither owner nor admin", id_hex(&c->signer, hex));

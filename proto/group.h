@@ -8,6 +8,8 @@
  * may be added again, with a new card. No two members, revoked ones included, share a transport key or a shown name: a name that is
  * taken gets "-2", "-3"... appended (the card's signed bytes keep the original). Operations of a record apply in order, all or none.
  * NAME gives a member another shown name, by the rules of who may change whom, and of names.
+ * RECOVERY, by an owner, names a key whose signature counts like an owner's, or none; it takes the place of the one before. It is no
+ * device: it stands for the owner whose machine is gone, and outranks all.
  * EPOCH, REQUIRE, CANCEL, DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H
 #define PROTO_GROUP_H
@@ -22,6 +24,7 @@ struct group {
     struct id id;
     struct member *member; size_t nmember;
     uint64_t ctl_n;          /* last record applied; 0 = only the genesis */
+    struct id recovery;      /* the key that stands for an owner; none: there is none */
     struct id ctl_hash;      /* its hash; the group id when ctl_n = 0 */
 };
 int  group_init(struct group *g, const void *genesis, size_t len) MUST_CHECK;
@@ -36,15 +39,15 @@ void group_copy(struct group *to, const struct group *from);    /* to: released,
  * Two that may sign at the same moment, and do not hear of each other, make two records with one number: the chain splits. All that see both
  * take the same: the one that weighs more. A chain weighs, from where it leaves the other one, what its weightiest record weighs. Of two
  * records the one weighs more
- *   whose signer has the higher role, just before it;
+ *   whose signer has the higher role, just before it; the recovery key has the highest;
  *   that revokes or demotes another device of the signer's own role, if only one does;
  *   whose signer has been a member for longer; whose signer's id is smaller.
  * When that is equal (one device has signed in both): the chain whose first record has the smaller hash.
  * So whoever was revoked cannot undo it with the old key, at whichever place he signs a rival, unless he outranks the one who revoked
  * him: no record of his weighs as much as the revocation. It is an order of all chains: which one wins does not
  * depend on who meets whom first; and as a chain grows it never weighs less. */
-struct ctl_weight { bool any; enum role role; bool disarms; uint64_t since; struct id dev, first; };
-/* Adds a record of a known device, whether it is valid or not, to the weight of a chain (new: zero). g: as it is before the record. */
+struct ctl_weight { bool any; unsigned role; bool disarms; uint64_t since; struct id dev, first; };
+/* Adds a record, whether it is valid or not, to the weight of a chain (new: zero). g: as it is before the record. */
 void group_weigh(struct ctl_weight *w, const struct group *g, const struct ctl *c);
 int  group_weight_cmp(const struct ctl_weight *a, const struct ctl_weight *b);   /* > 0: a weighs more; nothing at all weighs least */
 /* What an operation of a record that lost would be in the winning chain. */
@@ -58,6 +61,7 @@ const struct member *group_by_transport(const struct group *g, const uint8_t tr_
 const struct member *group_by_name(const struct group *g, const char *name);
 /* An owner without whom there would be none: nobody can revoke him or change his role. */
 bool group_is_last_owner(const struct group *g, const struct member *m);
+bool group_by_recovery(const struct group *g, const struct id *signer);     /* it is the recovery key */
 bool role_may_admin(enum role r);
 bool role_may_write(enum role r);
 

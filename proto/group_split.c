@@ -33,9 +33,14 @@ static int compare(const struct ctl_weight *a, const struct ctl_weight *b)
 void group_weigh(struct ctl_weight *w, const struct group *g, const struct ctl *c)
 {
     const struct member *signer = group_find(g, &c->signer);
-    assert(signer);
-    struct ctl_weight r = {.any = true, .role = signer->role, .disarms = disarms(g, c, signer), .since = signer->added_n,
-                           .dev = c->signer, .first = w->any ? w->first : c->hash};
+    struct ctl_weight r = {.any = true, .dev = c->signer, .first = w->any ? w->first : c->hash};
+    if (!group_by_recovery(g, &c->signer)) {
+        if (!signer)
+            return;                      /* group_apply will not take it */
+        r.role = signer->role;
+        r.disarms = disarms(g, c, signer);
+        r.since = signer->added_n;
+    }
     if (!w->any || compare(&r, w) > 0)
         *w = r;
 }
@@ -67,6 +72,7 @@ enum op_now group_op_now(const struct group *g, const struct ctl_op *op)
         if (!member)
             return OP_IS_OVER;
         return strlen(m->card.name) == op->text.len && memcmp(m->card.name, op->text.p, op->text.len) == 0 ? OP_IS_SO : OP_IS_OPEN;
+    case OP_RECOVERY: return id_eq(&g->recovery, &op->recovery) ? OP_IS_SO : OP_IS_OVER;   /* perhaps nobody has its phrase any more */
     case OP_EPOCH: return OP_IS_OVER;    /* its keys are sealed to the members of then */
     case OP_REQUIRE: case OP_CANCEL: case OP_DORMANT: case OP_RELAY: case OP_POLICY: break;
     }

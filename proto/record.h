@@ -60,7 +60,7 @@ int role_parse(const char *s, enum role *out) MUST_CHECK;
 /* A stream up to entry seq, whose change set ends in the header with this hash; seq 0 and no hash: nothing of the stream.
  * Lists of cuts are sorted by sid without repetition. */
 struct cut { struct sid sid; uint64_t seq; struct id hdr_hash; };
-enum ctl_op_type { OP_ADD = 1, OP_REVOKE, OP_ROLE, OP_EPOCH, OP_REQUIRE, OP_CANCEL, OP_DORMANT, OP_RELAY, OP_POLICY, OP_NAME };
+enum ctl_op_type { OP_ADD = 1, OP_REVOKE, OP_ROLE, OP_EPOCH, OP_REQUIRE, OP_CANCEL, OP_DORMANT, OP_RELAY, OP_POLICY, OP_NAME, OP_RECOVERY };
 #define SEALED_KEYS (32 + 8 + SEAL_EXTRA) /* k_epoch | epoch (u64 LE), sealed to a transport key: in ADD and in EPOCH */
 enum require_mode { REQUIRE_PROMPT = 1, REQUIRE_AUTO, REQUIRE_STRICT };
 struct ctl_op {
@@ -80,6 +80,7 @@ struct ctl_op {
     enum require_mode mode;       /* REQUIRE */
     uint64_t until_ms;            /* REQUIRE; 0 = no end */
     uint8_t relay_pk[32];         /* RELAY */
+    struct id recovery;           /* RECOVERY: an Ed25519 key (proto/phrase.h), or none */
     struct bytes policy;          /* POLICY: raw map of str -> anything, sorted by key */
 };
 struct ctl {
@@ -92,7 +93,7 @@ struct ctl {
 /* Fields 1..7 above in order; an op is [type, ...] with these:
  *   ADD card(bin), role, sealed        REVOKE dev, cuts             ROLE dev, role, cuts         EPOCH epoch, keys
  *   REQUIRE id, min, text, mode, until CANCEL id                    DORMANT dev                  RELAY url, pk     POLICY map
- *   NAME dev, text
+ *   NAME dev, text                    RECOVERY pk
  * ctl_encode reads group, n, prev, ts_ms and signer of *c. */
 int ctl_encode(struct buf *out, const struct ctl *c, const struct ctl_op *ops, size_t nops, const struct device_keys *k) MUST_CHECK;
 int ctl_decode(const void *blob, size_t len, struct ctl *out) MUST_CHECK;   /* all ops checked, signature of `signer` verified */

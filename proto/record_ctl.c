@@ -8,7 +8,7 @@
 
 #define CTL_CONTEXT "lanyard-ctl-1"
 #define KEY_MAX     255u   /* bytes of a policy's name */
-#define OP_LAST     OP_NAME
+#define OP_LAST     OP_RECOVERY
 
 static const char *const role_names[] = { [ROLE_OWNER] = "owner", "admin", "member", "reader" };
 
@@ -152,6 +152,10 @@ static void name_read(struct field *f, struct ctl_op *op)
         memcpy(name, op->text.p, op->text.len);
     field_rule(f, f->code || device_name_check(name) == 0, "NAME name", "cannot be the name of a device");
 }
+static void recovery_read(struct field *f, struct ctl_op *op)
+{
+    field_id_or_none(f, "RECOVERY pk", &op->recovery);
+}
 
 static void raw_put(struct buf *b, const struct bytes *raw)
 {
@@ -216,6 +220,11 @@ static void name_put(struct buf *b, const struct ctl_op *op)
     mp_put_strn(b, (const char *)op->text.p, op->text.len);
 }
 
+static void recovery_put(struct buf *b, const struct ctl_op *op)
+{
+    mp_put_bin(b, op->recovery.b, ID_LEN);
+}
+
 static const struct {
     uint32_t fields;    /* with the type */
     void (*read)(struct field *f, struct ctl_op *op);
@@ -231,6 +240,7 @@ static const struct {
     [OP_RELAY]   = { 3, relay_read, relay_put },
     [OP_POLICY]  = { 2, policy_read, policy_put },
     [OP_NAME]    = { 3, name_read, name_put },
+    [OP_RECOVERY] = { 2, recovery_read, recovery_put },
 };
 
 static void op_read(struct field *f, struct ctl_op *op)

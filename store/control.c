@@ -333,8 +333,7 @@ static int weigh(struct group *g, const struct bytes *blob, struct ctl_weight *w
     int rc = ctl_decode(blob->p, blob->len, &record);
     if (rc != 0)
         return rc;
-    if (group_find(g, &record.signer))
-        group_weigh(&heavier, g, &record);
+    group_weigh(&heavier, g, &record);
     rc = group_apply(g, &record);
     if (rc == 0)
         *w = heavier;

@@ -1,7 +1,7 @@
 /* Control log records and their operations. */
 #include "tests/unit/t_record.h"
 
-enum { OPS = OP_NAME };              /* types of operations */
+enum { OPS = OP_RECOVERY };              /* types of operations */
 
 static struct device_keys *dev;
 static struct id group;
@@ -86,6 +86,10 @@ static void name_make(struct shape *s)
     mp_put_bin(shape_add(s), t_id(3).b, ID_LEN);
     mp_put_str(shape_add(s), "K\xc3\xbc" "che");
 }
+static void recovery_make(struct shape *s)
+{
+    mp_put_bin(shape_add(s), t_id(3).b, ID_LEN);
+}
 
 static int ctl_bytes(const void *p, size_t n)
 {
@@ -138,6 +142,7 @@ SUBJECT(dormant, OP_DORMANT)
 SUBJECT(relay, OP_RELAY)
 SUBJECT(policy, OP_POLICY)
 SUBJECT(name, OP_NAME)
+SUBJECT(recovery, OP_RECOVERY)
 
 static void ctl_make(struct shape *s)
 {
@@ -183,7 +188,7 @@ static void test_ctl_rules(void)
 
 static void test_op_fields(void)
 {
-    static const struct subject *const all[] = { &add, &revoke, &role, &epoch, &require, &cancel, &dormant, &relay, &policy, &name };
+    static const struct subject *const all[] = { &add, &revoke, &role, &epoch, &require, &cancel, &dormant, &relay, &policy, &name, &recovery };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         t_shape_rules(all[i], "control record: op");
 }
@@ -240,6 +245,8 @@ static void test_other_op_rules(void)
     BAD(require, 4, mp_put_u64(b, RECORD_MS_MAX + 1), "REQUIRE until");
     BAD(cancel, 0, mp_put_bin(b, text, 17), "CANCEL id");
     BAD(dormant, 0, mp_put_bin(b, ID_NONE.b, 32), "DORMANT dev");
+    BAD(recovery, 0, mp_put_bin(b, text, 31), "RECOVERY pk");
+    GOOD(recovery, 0, mp_put_bin(b, ID_NONE.b, 32));
     BAD(name, 0, mp_put_bin(b, ID_NONE.b, 32), "NAME dev");
     BAD(name, 1, mp_put_str(b, ""), "NAME name");
     BAD(name, 1, mp_put_str(b, "a/b"), "NAME name");
@@ -293,6 +300,7 @@ static void sample_ops(struct ctl_op op[OPS])
     memset(op[7].relay_pk, 8, 32);
     op[8] = (struct ctl_op){ .type = OP_POLICY, .policy = bytes_of(&policy_buf) };
     op[9] = (struct ctl_op){ .type = OP_NAME, .dev = t_id(6), .text = t_str("shed") };
+    op[10] = (struct ctl_op){ .type = OP_RECOVERY, .recovery = t_id(7) };
 }
 
 static void same_bytes(const struct bytes *a, const struct bytes *b)
@@ -314,7 +322,7 @@ static void same_op(const struct ctl_op *a, const struct ctl_op *b)
     same_bytes(&a->text, &b->text);
     same_bytes(&a->policy, &b->policy);
     CHECK(a->role == b->role && a->epoch == b->epoch && a->mode == b->mode && a->until_ms == b->until_ms);
-    CHECK(id_eq(&a->dev, &b->dev));
+    CHECK(id_eq(&a->dev, &b->dev) && id_eq(&a->recovery, &b->recovery));
     EQ_MEM(a->require_id, b->require_id, 16);
     EQ_MEM(a->relay_pk, b->relay_pk, 32);
 }

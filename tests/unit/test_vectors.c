@@ -109,7 +109,7 @@ static void test_genesis(void)
 }
 
 /* The ops of the vector as the caller of ctl_encode has them. */
-enum { OPS = OP_NAME };
+enum { OPS = OP_RECOVERY };
 static void ctl_vector_ops(struct ctl_op op[OPS])
 {
     static const char message[] = "take this", url[] = "tcp://relay.example.org:7447", name[] = "shed";
@@ -128,6 +128,8 @@ static void ctl_vector_ops(struct ctl_op op[OPS])
     memset(op[7].relay_pk, 8, 32);
     op[8] = (struct ctl_op){ .type = OP_POLICY, .policy = hex("ctl.policy") };
     op[9] = (struct ctl_op){ .type = OP_NAME, .dev = bob->dev, .text = t_str(name) };
+    op[10] = (struct ctl_op){ .type = OP_RECOVERY };
+    memset(op[10].recovery.b, 11, ID_LEN);
 }
 
 static void test_ctl(void)

@@ -237,7 +237,7 @@ def control(f, card, group, hdr_hash):
     ops = [
         [1, card, 3, box], [2, BOB.dev, cuts], [3, BOB.dev, 4, []], [4, 2, sorted([[ALICE.dev, box], [BOB.dev, box]])],
         [5, fill(5, 16), cuts, "take this", 2, MS + 1], [6, fill(5, 16)], [7, BOB.dev], [8, "tcp://relay.example.org:7447", fill(8)],
-        [9, {"keep_days": 30, "share": None}], [10, BOB.dev, "shed"],
+        [9, {"keep_days": 30, "share": None}], [10, BOB.dev, "shed"], [11, fill(11)],
     ]
     f.note("CTL with one operation of each type; the ops as raw msgpack")
     f.put("ctl.n", 1), f.put("ctl.prev", group), f.put("ctl.ts_ms", MS + 2)
