@@ -112,8 +112,9 @@ void forget_note_vector(struct peer_vec *p, const struct vec *v, const void *blo
 
 /* engine_state.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
-struct versions { struct vers *v; size_t n, cap; struct engine *e; };
+struct versions { struct vers *v; size_t n, cap; struct engine *e; bool all; };
 int  versions_load(struct engine *e, int64_t path, struct versions *out) MUST_CHECK;
+int  versions_load_all(struct engine *e, int64_t path, struct versions *out) MUST_CHECK;   /* also those that no longer count */
 void versions_release(struct versions *vs);
 struct vers *versions_find(struct versions *vs, int64_t entry);
 size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of);  /* arrays of vs->n */

@@ -204,10 +204,18 @@ int engine_snapshot_remove(struct engine *e, const char *name, uint64_t wall_ms)
 
 /* ---- the state at a vector ---- */
 
+/* Of a stream that has ended since, what lies beyond the end still is what it was then. */
+static bool knows(struct engine *e, const struct dot *d)
+{
+    AUTO(tip_release) struct tip t = {.found = false};
+    return engine_known_of(e, &d->sid) >= d->seq ||
+           (fork_end(e, &d->sid) < d->seq && fork_header_at(e, engine_stream_by_sid(e, &d->sid), d->seq, &t) >= 0 && t.found);
+}
+
 bool engine_covers(struct engine *e, const struct dots *vector)
 {
     for (size_t i = 0; i < vector->n; i++)
-        if (engine_known_of(e, &vector->v[i].sid) < vector->v[i].seq)
+        if (!knows(e, &vector->v[i]))
             return false;
     return true;
 }
@@ -250,7 +258,7 @@ size_t snapshot_heads(struct versions *vs, const struct dots *vector, const stru
 int engine_state_at(struct engine *e, int64_t path, const struct dots *const *vector, size_t n, struct ix_entry *out)
 {
     AUTO(versions_release) struct versions vs;
-    int r = versions_load(e, path, &vs);
+    int r = versions_load_all(e, path, &vs);
     if (r < 0)
         return r;
     AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
@@ -293,7 +301,7 @@ static int load_pins(struct engine *e, int64_t path)
     if (r < 0)
         return r;
     AUTO(versions_release) struct versions vs = {0};
-    if (n && (r = versions_load(e, path, &vs)) < 0)
+    if (n && (r = versions_load_all(e, path, &vs)) < 0)
         return r;
     AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
     for (size_t i = 0; i < n; i++)
@@ -320,12 +328,14 @@ int engine_pinned(struct engine *e, int64_t entry, bool *pinned)
 int engine_restore(struct engine *e, int64_t path, int64_t entry, uint64_t wall_ms)
 {
     assert(index_in_tx(e->c.index));
-    AUTO(versions_release) struct versions vs;
-    int r = versions_load(e, path, &vs);
-    const struct vers *was = r == 0 && entry ? versions_find(&vs, entry) : NULL;
-    if (r < 0 || vs.n == 0 || (entry && !was))
+    AUTO(versions_release) struct versions vs = {0}, all;
+    int r = versions_load_all(e, path, &all);
+    if (r == 0)
+        r = versions_load(e, path, &vs);
+    const struct vers *was = r == 0 && entry ? versions_find(&all, entry) : NULL;
+    if (r < 0 || all.n == 0 || (entry && !was))
         return r < 0 ? r : err_set(ERR_NOTFOUND, "version: not one of this path's");
-    struct entry ent = {.kind = KIND_TOMBSTONE, .path = vs.v[0].ent.path};
+    struct entry ent = {.kind = KIND_TOMBSTONE, .path = all.v[0].ent.path};
     if (was) {
         ent = was->ent;
         ent.flags = 0;

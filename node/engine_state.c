@@ -19,7 +19,7 @@ static int take_row(void *arg, const struct ix_entry *row)
     struct versions *vs = arg;
     const struct stream *s = engine_stream(vs->e, row->stream);
     assert(s);
-    if (!counts(vs->e, s, row))
+    if (!vs->all && !counts(vs->e, s, row))
         return 0;
     if (vs->n == vs->cap) {
         vs->cap = vs->cap ? 2 * vs->cap : 4;
@@ -42,6 +42,12 @@ static int take_row(void *arg, const struct ix_entry *row)
 int versions_load(struct engine *e, int64_t path, struct versions *out)
 {
     *out = (struct versions){.e = e};
+    return index_entry_each_of_path(e->c.index, path, take_row, out);
+}
+
+int versions_load_all(struct engine *e, int64_t path, struct versions *out)
+{
+    *out = (struct versions){.e = e, .all = true};
     return index_entry_each_of_path(e->c.index, path, take_row, out);
 }
 

@@ -305,6 +305,103 @@ static void test_who_is_not_trusted_is_not_waited_for(void)
     world_free(w);
 }
 
+/* ---- snapshots ---- */
+
+static void snapshot(struct world *w, size_t i, const char *name)
+{
+    must(engine_begin(w->d[i].e));
+    must(engine_snapshot_create(w->d[i].e, name, ++w->wall));
+    commit(w, i);
+}
+
+static void pen_snapshot(struct pen *p, const char *path)
+{
+    struct entry ent = {.kind = KIND_SNAPSHOT, .path = {(const uint8_t *)path, strlen(path)}, .mtime_ns = 1, .v.hlc = hlc_make(p->w->wall, 0)};
+    pen_entry(p, &ent);
+}
+
+/* As devices make them by the clock. A snapshot has no exceptions. */
+static void test_snapshots_of_one_name(void)
+{
+    struct world *w = world_new();
+    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
+    const struct snapshot *v;
+    size_t n;
+    pen_snapshot(&one, ".lanyard/snapshots/auto");
+    pen_seal(&one);
+    pen_file(&two, "a", "other");
+    pen_seal(&two);
+    snapshot(w, 0, "auto");
+    EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 1);
+    EQ_I(prove(w, 0, &one, &two), 1);
+    must(engine_snapshots(w->d[0].e, &v, &n));
+    EQ_U(n, 2);
+    EQ_I(pull_entries(w, 0, 1), 2);
+    world_free(w);
+    pen_release(&one);
+    pen_release(&two);
+}
+
+static struct ix_entry was(struct world *w, size_t i, const char *path)
+{
+    const struct snapshot *v;
+    struct ix_entry row;
+    size_t n;
+    int64_t id;
+    must(engine_snapshots(w->d[i].e, &v, &n));
+    EQ_U(n, 1);
+    CHECK(engine_covers(w->d[i].e, &v->vector));
+    must(index_path_id(w->d[i].ix, path, strlen(path), false, &id));
+    must(engine_state_at(w->d[i].e, id, (const struct dots *[]){&v->vector}, 1, &row));
+    return row;
+}
+
+static uint64_t forget_all(struct world *w, size_t i)
+{
+    int64_t path = 0;
+    uint64_t n;
+    must(engine_begin(w->d[i].e));
+    must(engine_forget_old(w->d[i].e, w->wall + 1, &path, &n));
+    commit(w, i);
+    return n;
+}
+
+/* What no longer counts now still is what was there then: held, and brought back. What was deleted then does not come back in its place. */
+static void test_a_snapshot_is_what_it_was(void)
+{
+    struct world *w = world_new();
+    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
+    pen_file(&one, "a", "one");
+    pen_file(&one, "b", "gone");
+    pen_seal(&one);
+    pen_file(&two, "a", "other");
+    pen_seal(&two);
+    EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 2);
+    install(w, 0);
+    delete(w, 0, "b");
+    snapshot(w, 0, "s");
+    struct ix_entry a = was(w, 0, "a"), b = was(w, 0, "b");
+    EQ_I(b.kind, KIND_TOMBSTONE);
+    EQ_I(prove(w, 0, &one, &two), 1);
+    w->group.member[1].revoked = w->group.member[2].revoked = true;    /* nobody is waited for */
+    w->wall += 1000;
+    EQ_U(forget_all(w, 0), 0);
+    EQ_I(was(w, 0, "a").id, a.id);
+    EQ_I(was(w, 0, "b").id, b.id);
+    bool pinned;
+    must(engine_pinned(w->d[0].e, a.id, &pinned));
+    CHECK(pinned);
+    delete(w, 0, "a");
+    must(engine_begin(w->d[0].e));
+    must(engine_restore(w->d[0].e, a.path, a.id, w->wall));
+    commit(w, 0);
+    install(w, 0);
+    EQ_S(shows(w, 0, "a"), "one");
+    world_free(w);
+    pen_release(&one);
+    pen_release(&two);
+}
+
 int main(void)
 {
     must(keys_init());
@@ -316,5 +413,7 @@ int main(void)
     RUN(test_only_so_many_streams_of_a_device_end);
     RUN(test_a_refused_history_holds_up_nobody);
     RUN(test_who_is_not_trusted_is_not_waited_for);
+    RUN(test_snapshots_of_one_name);
+    RUN(test_a_snapshot_is_what_it_was);
     return t_done();
 }
