@@ -1,12 +1,10 @@
 /* Batches: items that are READY are put into the folder together, with two flushes, and recorded in one transaction. One batch is under
  * way at a time; what becomes ready meanwhile makes the next one, so batches grow with the load by themselves. */
 #include <assert.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/log.h"
@@ -416,83 +414,4 @@ void place_pump(struct pull *p)
         describe(p, &b->v[i], &b->c[i]);
     p->placing = true;
     pool_submit(p->c.pool, &b->job);
-}
-
-/* ---- after a crash ---- */
-
-/* In tmp/ there is nothing of the user's. "f-" is a download of one block, begun anew in no time; "d-" goes on where it was. */
-static int clean_tmp(void *arg, const char *name)
-{
-    struct pull *p = arg;
-    return strncmp(name, "d-", 2) == 0 ? 0 : folder_tmp_remove(p->c.folder, name);
-}
-
-static int name_of(void *arg, const struct ix_kept *k)
-{
-    if (*k->name)
-        pathset_put(arg, k->name, strlen(k->name), 0);
-    return 0;
-}
-
-struct orphans { struct pull *p; struct pathset *known; };
-
-/* The file that the index still believes in the folder, when it was displaced and that was not recorded: the version it is, else 0. */
-static int64_t displaced_by_crash(struct pull *p, const char *name, struct ix_entry *row)
-{
-    unsigned long long was;
-    struct statx sx;
-    struct stamp now;
-    struct ix_local l;
-    int fd;
-    if (sscanf(name, "k-%llx-", &was) != 1 || folder_kept_open(p->c.folder, name, &fd) < 0)
-        return 0;
-    int r = statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &sx);
-    close(fd);
-    if (r < 0 || index_entry_get(p->c.index, (int64_t)was, row, NULL) < 0 || index_local_get(p->c.index, row->path, &l) < 0)
-        return 0;
-    stamp_from(&now, &sx);
-    return l.entry == row->id && l.settled && !l.apart && stamp_same_file(&l.stamp, &now) ? row->id : 0;
-}
-
-/* That it is not in its place is no deletion. */
-static int hidden_by_crash(struct pull *p, const struct ix_entry *row)
-{
-    struct ix_want w;
-    if (index_want_get(p->c.index, row->id, &w) < 0 || w.role != WANT_HIDE)
-        return 0;
-    return engine_installed(p->c.engine, row->id, &(struct stamp){0}, true);
-}
-
-/* A file in kept/ that the index does not know was on its way in or out when the node was killed. It may be the user's: it stays. */
-static int adopt_orphan(void *arg, const char *name)
-{
-    struct orphans *o = arg;
-    struct ix_entry row;
-    if (pathset_get(o->known, name, strlen(name), NULL))
-        return 0;
-    log_info("found after an unclean stop, kept as=%s", name);
-    if (displaced_by_crash(o->p, name, &row)) {
-        int r = engine_kept(o->p->c.engine, row.path, row.id, &row.root, row.size, name, loop_wall());
-        return r < 0 ? r : hidden_by_crash(o->p, &row);
-    }
-    return engine_kept(o->p->c.engine, 0, 0, &ID_NONE, 0, name, loop_wall());
-}
-
-int place_clean_up(struct pull *p)
-{
-    AUTO(pathset_release) struct pathset known = {0};
-    struct orphans o = {p, &known};
-    int r = folder_tmp_list(p->c.folder, clean_tmp, p);
-    if (r == 0)
-        r = index_kept_each(p->c.index, name_of, &known);
-    if (r < 0 || (r = engine_begin(p->c.engine)) < 0)
-        return r;
-    r = folder_kept_list(p->c.folder, adopt_orphan, &o);
-    p->nameless = true;
-    if (r == 0)
-        r = engine_clashes_again(p->c.engine);
-    if (r == 0)
-        return engine_commit(p->c.engine, loop_wall());
-    engine_rollback(p->c.engine);
-    return r;
 }

@@ -5,6 +5,7 @@
  *   pull_list.c    block lists from peers, and the memory for them
  *   pull_fetch.c   blocks from peers: credit, requests, verified writing
  *   pull_place.c   batches: from READY to the folder and the index
+ *   pull_crash.c   at the start: what a node that was killed has left
  *   pull_kept.c    kept files of unknown content: read, so that versions find them */
 #ifndef NODE_PULL_PRIV_H
 #define NODE_PULL_PRIV_H
@@ -136,6 +137,7 @@ void fetch_pump(struct pull *p);
 void fetch_release(struct pull *p);
 /* pull_place.c */
 void place_pump(struct pull *p);
+/* pull_crash.c */
 int  place_clean_up(struct pull *p) MUST_CHECK;
 /* pull_kept.c */
 void kept_pump(struct pull *p);

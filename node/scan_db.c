@@ -21,7 +21,7 @@ struct db_job {
     struct job job;
     struct scan *scan;
     struct waiting w; char *path;            /* of its own */
-    int64_t base; struct id known;           /* the version on record, and its content */
+    int64_t base; struct id known;           /* the version on record; its content, if that is kept */
     struct stamp st; bool settled;
     char name[NAME]; bool kept;              /* in tmp/, then in kept/ */
     struct content_list content;
@@ -158,11 +158,14 @@ static void db_job_done(struct job *job)
     take_pump(s);
 }
 
+static int any(void *arg, const struct ix_kept *k) { (void)arg, (void)k; return 1; }
+
 static void start(struct scan *s, const struct hashed *h, const struct ix_local *l, const struct ix_entry *on_record)
 {
+    bool kept = index_kept_by_root(s->c.index, &on_record->root, any, NULL) > 0;
     struct db_job *j = xcalloc(1, sizeof *j);
     *j = (struct db_job){.job = {.run = db_run, .done = db_job_done, .slow = true}, .scan = s, .w = h->w, .path = xcalloc(h->w.len + 1, 1),
-                         .base = l->entry, .known = on_record->root, .began = loop_now(), .code = ERR_CLOSED};
+                         .base = l->entry, .known = kept ? on_record->root : ID_NONE, .began = loop_now(), .code = ERR_CLOSED};
     memcpy(j->path, h->w.path, h->w.len);
     j->w.path = j->path;
     snprintf(j->name, sizeof j->name, "s-%llx-%llx", (unsigned long long)loop_wall(), (unsigned long long)(uintptr_t)j);

@@ -90,6 +90,27 @@ static void test_killed_while_it_is_hidden(void)
     EQ_U(conflicts(), 0);
 }
 
+/* So is a database in use, of which a snapshot is on record: what lies in its place when it makes way is another file. */
+static void test_a_database_killed_while_it_is_hidden(void)
+{
+    char kept[64];
+    struct ix_local l;
+    foo_comes();
+    pull_end();
+    t_must(engine_begin(w.e));
+    t_must(index_local_get(w.ix, path_id("Foo"), &l));
+    l.apart = true;
+    l.stamp.size += 4096;                /* with its log */
+    t_must(index_local_put(w.ix, &l));
+    t_must(engine_commit(w.e, far.wall));
+    snprintf(kept, sizeof kept, ".lanyard/kept/k-%llx-1-1", (unsigned long long)winner("Foo"));
+    OK(rename(full("Foo"), full(kept)));
+    start();
+    EQ_U(authored(), 0);
+    EQ_S(get("foo"), "two");
+    EQ_S(get("Foo"), "one");
+}
+
 static void test_the_earlier_one_is_hidden(void)
 {
     both_begin();
@@ -169,6 +190,7 @@ int main(void)
     t_node_init();
     RUN(test_the_later_one_is_shown);
     RUN(test_killed_while_it_is_hidden);
+    RUN(test_a_database_killed_while_it_is_hidden);
     RUN(test_the_earlier_one_is_hidden);
     RUN(test_news_of_the_hidden_one);
     RUN(test_directories);

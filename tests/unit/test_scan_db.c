@@ -183,6 +183,42 @@ static void test_opened_later(void)
     EQ_U(authored(), 2);
 }
 
+static bool same_content(const char *path, const struct id *is)
+{
+    struct ix_entry row = version(path);
+    return id_eq(&row.root, is);
+}
+
+/* What another device has taken as a snapshot is a file here. Once a program has it open, its row no longer says that the content is at
+ * the path; then it must be somewhere else. */
+static void test_a_snapshot_of_what_is_known_is_kept(void)
+{
+    char x[] = "x.db", file[100], snapshot[65536];
+    fresh();
+    app_start(x);
+    app_do("PRAGMA journal_mode=WAL;" APP_TABLES APP_ADD(5));
+    first_scan();
+    UNTIL(w.loop, is_apart, x);
+    struct ix_entry taken = version(x);
+    snprintf(file, sizeof file, ".lanyard/kept/%s", kept_of(x).name);
+    int fd = open(full(file), O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, snapshot, sizeof snapshot);
+    close(fd);
+    fresh();
+    fd = open(full(x), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    EQ_I(write(fd, snapshot, (size_t)n), n);
+    close(fd);
+    first_scan();
+    UNTIL(w.loop, is_plain, x);
+    CHECK(same_content(x, &taken.root));
+    app_start(x);
+    app_do("PRAGMA user_version=0");                  /* written, though it says nothing new */
+    scan_again();
+    UNTIL(w.loop, is_apart, x);
+    CHECK(same_content(x, &taken.root));
+    EQ_I(sum_of(x), 5);
+}
+
 static void test_left_behind(void)
 {
     char x[] = "x.db";
@@ -308,6 +344,7 @@ int main(int argc, char **argv)
     RUN(test_a_restart_takes_nothing_again);
     RUN(test_at_rest_it_is_a_file);
     RUN(test_opened_later);
+    RUN(test_a_snapshot_of_what_is_known_is_kept);
     RUN(test_left_behind);
     RUN(test_names_alone_mean_nothing);
     RUN(test_what_was_a_file_before);
