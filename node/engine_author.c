@@ -282,11 +282,22 @@ int engine_seen_database(struct engine *e, const char *path, size_t len, const s
 
 /* ---- gone ---- */
 
-/* Own entries have been seen by their author, also those of this transaction, which `known` does not count yet. */
+static int is_told(void *arg, const struct ix_pruned *p)
+{
+    (void)arg;
+    return !p->own;
+}
+
+/* Own entries have been seen by their author, also those of this transaction, which `known` does not count yet. What others say to be
+ * long dead has not: that may be a lie. */
 bool have_seen(void *arg, const struct dot *d)
 {
-    struct sid self = own_sid(arg);
-    return sid_eq(&self, &d->sid) || engine_known_of(arg, &d->sid) >= d->seq;
+    struct engine *e = arg;
+    struct sid self = own_sid(e);
+    const struct stream *s = engine_stream_by_sid(e, &d->sid);
+    if (sid_eq(&self, &d->sid))
+        return true;
+    return s && s->row.known >= d->seq && index_pruned_each(e->c.index, s->row.id, d->seq, d->seq, is_told, NULL) == 0;
 }
 
 static int tombstone(struct look *k, const char *path, size_t len, uint64_t wall_ms)

@@ -89,6 +89,15 @@ void merge_context_edit(struct dots *ctx, struct dots *except, const struct sid 
     add_dots(except, sibling, nsibling);
 }
 
+static bool one_supersedes(const struct version *const *heads, size_t n, const struct dot *d)
+{
+    const struct version v = {.dot = *d};
+    for (size_t i = 0; i < n; i++)
+        if (merge_supersedes(heads[i], &v))
+            return true;
+    return false;
+}
+
 void merge_context_all(struct dots *ctx, struct dots *except, const struct version *const *heads, size_t n,
                        bool (*seen)(void *arg, const struct dot *d), void *arg)
 {
@@ -102,7 +111,7 @@ void merge_context_all(struct dots *ctx, struct dots *except, const struct versi
         ctx_raise(ctx, &heads[i]->dot.sid, heads[i]->dot.seq);
     size_t kept = 0;
     for (size_t i = 0; i < except->n; i++)
-        if (!seen(arg, &except->v[i]))
+        if (!seen(arg, &except->v[i]) && !one_supersedes(heads, n, &except->v[i]))
             except->v[kept++] = except->v[i];
     except->n = kept;
 }

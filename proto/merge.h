@@ -41,7 +41,7 @@ size_t merge_winner(const struct version *const *heads, size_t n);
 void merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self,
                         const struct version *base, const struct version *const *heads, size_t n);
 /* A delete or a resolve: ctx = union over all heads and their dots; except = those of their exceptions which the author has
- * not seen. `seen` says whether the author holds (or held) that dot. */
+ * not seen and none of them supersedes. `seen` says whether the author holds (or held) that dot. */
 void merge_context_all(struct dots *ctx, struct dots *except, const struct version *const *heads, size_t n,
                        bool (*seen)(void *arg, const struct dot *d), void *arg);
 

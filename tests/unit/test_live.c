@@ -233,6 +233,32 @@ static void test_a_part_of_a_run_comes_back(void)
     world_free(w);
 }
 
+/* A conflict of which one was told that a version is dead: whoever deletes what he sees has not seen that one. */
+static void test_a_deletion_spares_what_was_hidden(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    w->wall += 1000;
+    save(w, 2, "a", "two");
+    take_hidden(w, 1, 0, 1);
+    pull_entries(w, 2, 0);
+    install(w, 0);
+    w->wall += 1000;
+    save(w, 0, "a", "three");                   /* an edit of "two"; "one" is of the same stream */
+    pull_entries(w, 2, 1);
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    EQ_S(shows(w, 1, "a"), "three");
+    delete(w, 1, "a");
+    everybody_hears(w);
+    EQ_S(shows(w, 0, "a"), "one");
+    EQ_U(audit(w, 2, 1).restored, 1);
+    install(w, 1);
+    EQ_S(shows(w, 1, "a"), "one");
+    same_fingerprint(w, 0, 1);
+    world_free(w);
+}
+
 /* ---- what went back ---- */
 
 static void copy_index(sqlite3 *from, sqlite3 *to)
@@ -421,6 +447,7 @@ int main(void)
     RUN(test_who_differs);
     RUN(test_what_was_hidden_comes_back);
     RUN(test_a_part_of_a_run_comes_back);
+    RUN(test_a_deletion_spares_what_was_hidden);
     RUN(test_who_has_gone_back_is_told_again);
     RUN(test_what_lives_there_goes_on);
     RUN(test_an_older_one_of_that_stream_goes_on);

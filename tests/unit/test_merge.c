@@ -126,6 +126,10 @@ static void test_context_of_all(void)
     CHECK(ctx_get(&all.ctx, &seen.sid) == 7 && ctx_get(&all.ctx, &unseen.sid) == 8);
     EQ_U(all.except.n, 1);
     CHECK(dots_has(&all.except, &unseen));
+    ctx_raise(&a.ctx, &unseen.sid, 1);
+    dots_clear(&a.except);                      /* now one of them supersedes it, and so what supersedes that */
+    merge_context_all(&all.ctx, &all.except, (const struct version *[]){ &a, &b }, 2, seen_only, &seen);
+    EQ_U(all.except.n, 0);
 }
 
 static void test_first_version(void)
