@@ -156,8 +156,8 @@ int  engine_restore(struct engine *e, int64_t path, int64_t entry, uint64_t wall
 int  engine_copy(struct engine *e, const char *path, size_t len, int64_t entry, uint64_t wall_ms) MUST_CHECK;
 
 /* ---- forgetting (docs/PROTOCOL.md "Forgetting") ---- */
-/* Forgets of up to 1000 paths behind *path what ended before that time and nothing holds any more: versions that others superseded and
- * whose content is not kept, and deletions that every member is known to know. In a transaction in which nothing is authored. *path: 0 at
+/* Forgets of up to 1000 paths behind *path what ended before that time, as every member is known to know, and nothing holds any more:
+ * versions that others superseded and whose content is not kept, and deletions. In a transaction in which nothing is authored. *path: 0 at
  * first, and again when all have been looked at. *entries: how many went. */
 int  engine_forget_old(struct engine *e, uint64_t before_ms, int64_t *path, uint64_t *entries) MUST_CHECK;
 /* Before that time it is not known what there was: when the last of all that was forgotten had ended. 0: nothing has been. */

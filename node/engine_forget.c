@@ -43,8 +43,9 @@ static bool context_known(struct engine *e, const struct dots *ctx)
     return true;
 }
 
-/* Every other member has said so, and signed it. Who has not been heard of since he joined may have been told an older story. */
-static bool everybody_knows(struct engine *e, const struct dot *d)
+/* Whether something is true of the vector of every other member, each signed by it. Who has not been heard of since he joined may have been
+ * told an older story. */
+static bool of_everybody(struct engine *e, bool (*is)(struct engine *e, const struct vec *v, const void *arg), const void *arg)
 {
     const struct group *g = e->c.group;
     for (size_t i = 0; i < g->nmember; i++) {
@@ -52,11 +53,24 @@ static bool everybody_knows(struct engine *e, const struct dot *d)
         if (g->member[i].revoked || id_eq(dev, &e->c.keys->dev))
             continue;
         const struct peer_vec *p = engine_peer_find(e, dev);
-        const struct vec_stream *s = p && p->shown ? vec_find(&p->vec, &d->sid) : NULL;
-        if (!s || s->known < d->seq)
+        if (!p || !p->shown || !is(e, &p->vec, arg))
             return false;
     }
     return true;
+}
+
+static bool knows(struct engine *e, const struct vec *v, const void *dot)
+{
+    (void)e;
+    const struct dot *d = dot;
+    const struct vec_stream *s = vec_find(v, &d->sid);
+    return s && s->known >= d->seq;
+}
+
+static bool is_here(struct engine *e, const struct vec *v, const void *arg)
+{
+    (void)arg;
+    return engine_have_all_in(e, v);
 }
 
 struct holder { int64_t entry; bool holds; };
@@ -108,13 +122,25 @@ static uint64_t ended_at(const struct forgetting *f, const struct choice *c, siz
     return UINT64_MAX;
 }
 
+/* Everybody knows that it has ended: so nobody makes a snapshot any more that needs it, and those that were made before are here. */
+static bool everybody_knows(const struct forgetting *f, const struct choice *c, size_t i)
+{
+    const struct vers *v = c->vs.v;
+    if (c->head[i])
+        return of_everybody(f->e, knows, &v[i].ent.v.dot);
+    for (size_t k = 0; k < c->vs.n; k++)
+        if (k != i && merge_supersedes(&v[k].ent.v, &v[i].ent.v) && of_everybody(f->e, knows, &v[k].ent.v.dot))
+            return true;
+    return false;
+}
+
 static int choose(const struct forgetting *f, struct choice *c)
 {
     for (size_t i = 0; i < c->vs.n; i++) {
         const struct vers *v = &c->vs.v[i];
         if (hlc_ms(v->row.hlc) >= f->before || (c->ended[i] = ended_at(f, c, i)) == UINT64_MAX)
             continue;
-        if (!context_known(f->e, &v->ent.v.ctx) || (c->head[i] && !everybody_knows(f->e, &v->ent.v.dot)))
+        if (!context_known(f->e, &v->ent.v.ctx) || !everybody_knows(f, c, i))
             continue;
         int held = is_held(f->e, v);
         if (held < 0)
@@ -373,6 +399,11 @@ int engine_forget_old(struct engine *e, uint64_t before_ms, int64_t *path, uint6
 {
     assert(index_in_tx(e->c.index) && e->lens.n == 0);
     struct forgetting f = {.e = e, .before = before_ms};
+    *entries = 0;
+    if (!of_everybody(e, is_here, NULL)) {
+        *path = 0;
+        return 0;
+    }
     AUTOFREE struct paths *p = xcalloc(1, sizeof *p);
     int r = index_entry_old_paths(e->c.index, *path, hlc_make(before_ms, 0), take_path, p);
     for (size_t i = 0; r >= 0 && i < p->n; i++)

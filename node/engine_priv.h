@@ -110,6 +110,9 @@ struct peer_vec *engine_peer(struct engine *e, const struct id *dev);
 int  forget_load_vectors(struct engine *e) MUST_CHECK;
 void forget_note_vector(struct peer_vec *p, const struct vec *v, const void *blob, size_t len);   /* before it takes the place of p->vec */
 
+/* engine_sync.c: everything that the vector names is here, as far as it counts and is waited for. */
+bool engine_have_all_in(struct engine *e, const struct vec *v);
+
 /* engine_state.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
 struct versions { struct vers *v; size_t n, cap; struct engine *e; bool all; };

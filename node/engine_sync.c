@@ -95,19 +95,22 @@ bool engine_control_of(struct engine *e, const struct id *dev, uint64_t *ctl_n, 
     return true;
 }
 
-bool engine_have_all_of(struct engine *e, const struct id *dev)
+bool engine_have_all_in(struct engine *e, const struct vec *v)
 {
-    const struct peer_vec *p = engine_peer_find(e, dev);
-    if (!p || !p->have)
-        return false;
-    for (size_t i = 0; i < p->vec.nstream; i++) {
-        const struct vec_stream *theirs = &p->vec.stream[i];
+    for (size_t i = 0; i < v->nstream; i++) {
+        const struct vec_stream *theirs = &v->stream[i];
         const struct stream *s = engine_stream_by_sid(e, &theirs->sid);
         uint64_t end = fork_end(e, &theirs->sid), known = s ? s->row.known : 0;
         if (known < theirs->known && known < end && !(s && !waits_for(e, &s->row.dev)))
             return false;
     }
     return true;
+}
+
+bool engine_have_all_of(struct engine *e, const struct id *dev)
+{
+    const struct peer_vec *p = engine_peer_find(e, dev);
+    return p && p->have && engine_have_all_in(e, &p->vec);
 }
 
 bool engine_has_all_of_us(struct engine *e, const struct id *dev)
