@@ -71,6 +71,10 @@ int engine_seen_database(struct engine *e, const char *path, size_t len, const s
 int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms) MUST_CHECK;
 /* A path that this disk ignores is no longer on it: nobody else hears of that. Should it not be ignored one day, it comes back. */
 int engine_forget(struct engine *e, const char *path, size_t len) MUST_CHECK;
+/* A kept file of that path has a content that no version names, since the index was lost that knew of it. It becomes a version as of its
+ * time, and so does its end: it is in the history, and neither on a disk nor in conflict. 1 and *entry, or 0: nothing may be written. */
+int engine_found(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
+                 int64_t *entry, uint64_t wall_ms) MUST_CHECK;
 /* Something lives beneath `path`, but a file or link has won there: makes a directory that supersedes nothing. It wins everywhere, and the
  * file waits as a conflict. `mode` unless the disk shows a directory. 1 when it authored one, 0 when there is no need. */
 int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode, uint64_t wall_ms) MUST_CHECK;

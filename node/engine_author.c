@@ -189,12 +189,17 @@ static struct vers *placed_unrecorded(struct look *k, const struct entry *ent)
     return NULL;
 }
 
+static uint64_t hlc_of(int64_t mtime_ns)
+{
+    return mtime_ns > 0 ? hlc_make((uint64_t)mtime_ns / 1000000, 1) : 1;
+}
+
 /* Who does not know what was on this disk before cannot tell an old copy from a new edit but by its time. */
 static uint64_t written_at(const struct look *k, const struct entry *ent)
 {
     if (!k->e->doubt || k->have_local || ent->kind == KIND_DIR)
         return 0;
-    return ent->mtime_ns > 0 ? hlc_make((uint64_t)ent->mtime_ns / 1000000, 1) : 1;
+    return hlc_of(ent->mtime_ns);
 }
 
 static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t wall_ms)
@@ -348,6 +353,42 @@ int engine_forget(struct engine *e, const char *path, size_t len)
     if (r == 0)
         r = state_left(e, id);
     return r == ERR_NOTFOUND ? 0 : r;
+}
+
+/* ---- found ---- */
+
+/* The deletion of a version, and of nothing else. Not of now: at a time in between the version would have been there. */
+static int end_found(struct look *k, const struct entry *found, uint64_t wall_ms)
+{
+    AUTO(entry_release) struct entry end = {.kind = KIND_TOMBSTONE, .path = found->path, .v.hlc = found->v.hlc + 1};
+    struct sid self = own_sid(k->e);
+    int64_t id;
+    merge_context_edit(&end.v.ctx, &end.v.except, &self, &found->v, k->heads, k->n);
+    return author(k->e, &end, k->path, wall_ms, &id);
+}
+
+int engine_found(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
+                 int64_t *entry, uint64_t wall_ms)
+{
+    assert(index_in_tx(e->c.index));
+    AUTO(look_release) struct look k;
+    if (!may_write(e))
+        return 0;
+    int r = look_load(e, path, len, true, &k);
+    if (r == 0 && content->refs)
+        r = index_tree_put(e->c.index, &content->root, content->refs, content->nblocks);
+    if (r < 0)
+        return r;
+    AUTO(entry_release) struct entry ent = entry_of(path, len, st, content);
+    struct sid self = own_sid(e);
+    ent.v.hlc = hlc_of(st->mtime_ns);
+    merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads, k.n);
+    r = author(e, &ent, k.path, wall_ms, entry);
+    if (r == 0)
+        r = end_found(&k, &ent, wall_ms);
+    if (r == 0)
+        r = state_update(e, k.path);
+    return r < 0 ? r : 1;
 }
 
 /* ---- shelter ---- */

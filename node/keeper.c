@@ -149,7 +149,9 @@ uint64_t keeper_horizon(const struct keeper *k)
 
 /* ---- files that are not needed any more ---- */
 
-struct remove_job { struct job job; struct keeper *k; char **names; size_t n; uint64_t *packs; size_t npacks; char text[160]; };
+enum { TIDY_AFTER = 4096 };
+
+struct remove_job { struct job job; struct keeper *k; char **names; size_t n; uint64_t *packs; size_t npacks; bool tidy; char text[160]; };
 
 static void remove_run(struct job *job)
 {
@@ -158,6 +160,8 @@ static void remove_run(struct job *job)
     for (size_t i = 0; i < j->n; i++)
         if (folder_kept_remove(f, j->names[i]) < 0)
             snprintf(j->text, sizeof j->text, "%s", err_text());
+    if (j->tidy)
+        folder_kept_tidy(f);
     for (size_t i = 0; i < j->npacks; i++)
         if (packs_remove(folder_packs(f), j->packs[i]) < 0)
             snprintf(j->text, sizeof j->text, "%s", err_text());
@@ -196,7 +200,8 @@ void keeper_remove(struct keeper *k, char **names, size_t n, const uint64_t *pac
     struct remove_job *j = xcalloc(1, sizeof *j);
     n = drop_needed(k, names, n);
     *j = (struct remove_job){.job = {.run = remove_run, .done = remove_done, .slow = true}, .k = k, .names = names, .n = n,
-                             .packs = xcalloc(npacks + 1, sizeof *packs), .npacks = npacks};
+                             .packs = xcalloc(npacks + 1, sizeof *packs), .npacks = npacks, .tidy = k->removed + n >= TIDY_AFTER};
+    k->removed = j->tidy ? 0 : k->removed + n;
     if (npacks)
         memcpy(j->packs, packs, npacks * sizeof *packs);
     k->running = true;

@@ -263,9 +263,27 @@ static void locate(struct keeper *k, struct fold_job *j, struct fold_file *f)
     j->blocks += f->to - f->from;
 }
 
+static int any_entry(void *arg, const struct ix_entry *row) { (void)arg, (void)row; return 1; }
+
+static int any_version(void *arg, const struct ix_kept *row)
+{
+    const struct keeper *k = arg;
+    return index_entry_by_root(k->c.index, &row->root, any_entry, NULL);
+}
+
+/* What no version names stays a file: by its name its path is found, of which it may become a version yet (pull_found.c). */
+static bool nameless(struct keeper *k, const struct ix_kept *row)
+{
+    return row->path == 0 && index_kept_named(k->c.index, row->name, any_version, k) == 0;
+}
+
 static int choose(void *arg, const struct ix_kept *row)
 {
     struct fold_job *j = arg;
+    if (nameless(j->k, row)) {
+        j->k->folded_to = row->id;
+        return 0;
+    }
     struct fold_file *f = &j->v[j->n++];
     *f = (struct fold_file){.id = row->id, .name = xstrdup(row->name), .root = row->root, .size = row->size};
     if (load_list(j->k, f) == 0)

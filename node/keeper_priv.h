@@ -22,6 +22,7 @@ struct keeper {
     struct loop_timer timer;
     size_t step;                         /* 0: no pass is under way */
     bool forced, held, running, freeing;
+    size_t removed;                      /* files of kept/, since what is noted of them was tidied up */
     unsigned idle;                       /* seconds */
     _Atomic bool stop;                   /* for the job under way */
     uint64_t passes, wanted, due;        /* of passes: over, asked for; when the next one begins by itself */

@@ -371,6 +371,7 @@ static void pump(void *arg)
     fetch_pump(p);
     place_pump(p);
     kept_pump(p);
+    found_pump(p);
     tidy(p);
 }
 
@@ -425,6 +426,7 @@ void pull_free(struct pull **pp)
     while (p->all.head)
         destroy(p, p->all.head);
     fetch_release(p);
+    found_release(p);
     pathset_release(&p->entries);
     pathset_release(&p->roots);
     pathset_release(&p->busy);

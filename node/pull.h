@@ -38,6 +38,8 @@ struct pull_config {
 int  pull_new(const struct pull_config *c, struct pull **out) MUST_CHECK;   /* also cleans up what a crash left in tmp/ */
 void pull_free(struct pull **p);
 void pull_kick(struct pull *p);                                          /* wants, peers or their vectors have changed */
+/* All has been looked at and heard of: what is in kept/ and no version names becomes a version of the path that it had. Once a start. */
+void pull_find(struct pull *p);
 void pull_peer_up(struct pull *p, const struct id *dev);                 /* when it goes, its link calls its requests back */
 bool pull_busy(const struct pull *p, const char *path, size_t len);      /* a batch under way touches that path */
 bool pull_idle(const struct pull *p);                                    /* no batch, no fetch under way */

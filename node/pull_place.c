@@ -149,8 +149,10 @@ static int make_ready(const struct pull *p, struct place *v, struct change *c)
 {
     const struct folder *f = p->c.folder;
     int r = stage(f, v);
-    if (r == 0 && v->it->want.role == WANT_KEEP)
+    if (r == 0 && v->it->want.role == WANT_KEEP) {
+        folder_kept_note(f, v->kept, c->path, c->len);
         return folder_kept_adopt(f, v->tmp, v->kept);
+    }
     if (r == 0)
         r = unsettled(f, v, c);
     return r == 0 ? make_way(p, v, c) : r;

@@ -6,7 +6,8 @@
  *   pull_fetch.c   blocks from peers: credit, requests, verified writing
  *   pull_place.c   batches: from READY to the folder and the index
  *   pull_crash.c   at the start: what a node that was killed has left
- *   pull_kept.c    kept files of unknown content: read, so that versions find them */
+ *   pull_kept.c    kept files of unknown content: read, so that versions find them
+ *   pull_found.c   kept files that no version names: versions are made of them */
 #ifndef NODE_PULL_PRIV_H
 #define NODE_PULL_PRIV_H
 
@@ -88,6 +89,8 @@ struct pull {
     bool placing, failed, freeing;
     bool untidy;                         /* there have been items since downloads were tidied up */
     bool nameless, naming; int64_t named;   /* kept files to be read; a job does; the last one that was tried */
+    bool find, finding, looked;          /* pull_find; a job does; *lost are known */
+    struct lost *lost; size_t nlost;     /* kept files that no version names, and their paths */
     struct pathset busy;
     struct loop_timer timer;
     struct pull_figures figures;
@@ -143,5 +146,9 @@ int  place_clean_up(struct pull *p) MUST_CHECK;
 void kept_pump(struct pull *p);
 /* A kept file has that content: what was to be kept is kept, what was to be fetched can be copied. In a transaction. */
 int  kept_found(struct pull *p, const struct id *root) MUST_CHECK;
+/* pull_found.c */
+struct lost { char *name, *path; size_t len; };
+void found_pump(struct pull *p);
+void found_release(struct pull *p);
 
 #endif

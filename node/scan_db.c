@@ -91,9 +91,10 @@ static int make_snapshot(struct db_job *j)
         return r;
     r = hash_copy(j);
     j->kept = r == 0 && !id_eq(&j->content.root, &j->known);
-    if (j->kept)
+    if (j->kept) {
+        folder_kept_note(f, j->name, j->w.path, j->w.len);
         r = folder_kept_adopt(f, j->name, j->name);
-    else if (folder_tmp_remove(f, j->name) < 0 && r == 0)
+    } else if (folder_tmp_remove(f, j->name) < 0 && r == 0)
         r = ERR_IO;
     return r;
 }

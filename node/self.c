@@ -15,7 +15,7 @@ int self_start(struct node *n)
 {
     const char *doubt;
     int r = continuity_check(n->home, n->folder, n->index, n->engine, &doubt);
-    n->sure = false;
+    n->sure = n->sought = false;
     if (r == 0 && doubt)
         log_info("continuity in doubt, a new incarnation begins, and nothing that is missing counts as deleted why=\"%s\"", doubt);
     return r;
@@ -131,6 +131,23 @@ static void tell_distrusted(struct node *n)
     }
 }
 
+/* All entries that whoever is online has are here; and somebody is, unless there is nobody. */
+static bool heard_all(struct node *n)
+{
+    const struct group *g = control_group(n->home->control);
+    bool somebody = false, others = false;
+    for (size_t i = 0; i < g->nmember; i++) {
+        const struct id *dev = &g->member[i].card.dev;
+        others |= !g->member[i].revoked && !id_eq(dev, &n->home->keys->dev);
+        if (!peers_link(n->peers, dev))
+            continue;
+        somebody = true;
+        if (!engine_have_all_of(n->engine, dev))
+            return false;
+    }
+    return somebody || !others;
+}
+
 void self_tick(struct node *n)
 {
     tell_distrusted(n);
@@ -140,5 +157,9 @@ void self_tick(struct node *n)
     if (!n->sure && n->scan && scan_first_done(n->scan) && scan_idle(n->scan)) {
         engine_sure(n->engine);
         n->sure = true;
+    }
+    if (n->sure && !n->sought && n->pull && heard_all(n)) {
+        pull_find(n->pull);
+        n->sought = true;
     }
 }

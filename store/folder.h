@@ -83,6 +83,12 @@ int folder_kept_open(const struct folder *f, const char *name, int *fd) MUST_CHE
 int folder_kept_remove(const struct folder *f, const char *name) MUST_CHECK;            /* absent is fine */
 int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;   /* tmp/ -> kept/, durable; ERR_EXISTS */
 int folder_kept_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
+/* The paths that kept files had, for the day on which the index is lost. folder_apply notes those of what it displaces, and folder_kept_note
+ * another one, durably, before the file comes into kept/. It may fail in silence: nothing depends on it but that. Calls *each for every
+ * note, also of files that are there no more; a non-zero result ends it and is returned. folder_kept_tidy drops those when they are the most. */
+void folder_kept_note(const struct folder *f, const char *kept, const char *path, size_t len);
+int  folder_kept_paths(const struct folder *f, int (*each)(void *arg, const char *name, const char *path, size_t len), void *arg) MUST_CHECK;
+void folder_kept_tidy(const struct folder *f);
 
 /* ---- packs, in .lanyard/packs/ (store/packs.h): made when the folder is opened, if need be ---- */
 const struct packs *folder_packs(const struct folder *f);

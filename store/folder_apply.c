@@ -1,5 +1,6 @@
 /* Applying a batch of changes:
  *   prepare   temp files get mode and time, links are made in tmp/     (nothing of the user's is touched)
+ *   note      which paths the files had that will be displaced         (folder_paths.c)
  *   syncfs
  *   run       each change in order, by renames                         (folder_place.c)
  *   modes     of directories, deepest first, since a directory without write permission takes no files
@@ -373,6 +374,7 @@ static int apply(struct batch *b)
         c->text[0] = '\0';
         finish(c, prepare(b->f, c, &b->item[i]));
     }
+    folder_note_paths(b->f, b->c, b->n);
     int code = flush(b->f);
     if (code < 0) {
         for (size_t i = 0; i < b->n; i++)

@@ -44,6 +44,9 @@ int folder_lease(int fd);
 void folder_close_fd(int *fd);                   /* for AUTO; -1 is fine; keeps errno */
 #define AUTOCLOSE AUTO(folder_close_fd)
 
+/* folder_paths.c: notes the paths of what the changes that have not failed yet will displace. Before the first flush. */
+void folder_note_paths(const struct folder *f, const struct change *c, size_t n);
+
 /* folder_place.c: the renames of one change, once its parent is open. */
 struct spot { int dir; const char *name; };      /* an open directory and a name in it */
 struct timespec folder_time(int64_t mtime_ns);

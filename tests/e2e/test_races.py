@@ -21,6 +21,12 @@ def is_available(n, path, data):
                for v in versions(n, path))
 
 
+def without_index(n):
+    for name in os.listdir(n.home):
+        if name.startswith("index"):
+            os.rename(os.path.join(n.home, name), os.path.join(n.home, "old." + name))
+
+
 @test
 def a_file_that_is_open_for_writing_is_not_displaced():
     a, b = group("a", "b")
@@ -186,15 +192,46 @@ def old_versions_outlive_the_index():
     same_trees(a, b)
     b.settle()
     b.down()
-    for name in os.listdir(b.home):
-        if name.startswith("index"):
-            os.rename(os.path.join(b.home, name), os.path.join(b.home, "old." + name))
+    without_index(b)
     b.up(peers=[a])
     b.wait()
     for path, data in old.items():
         wait_until(lambda path=path, data=data: is_available(b, path, data), 30, f"the old version of {path} on b")
     row = next(v for v in versions(a, "blocks") if v["size"] == 2_000_000)
     assert row["available"] == "peers" and a.cli("cat", "blocks", "--version", row["version"]).raw == old["blocks"]
+
+
+@test
+def what_nobody_had_heard_of_outlives_the_index():
+    a, b = group("a", "b")
+    write(a.folder, "f", big("f"))
+    write(a.folder, "stays", b"")
+    same_trees(a, b)
+    a.down()
+    mine = {"f": b"mine" * 10_000, "d/only here": b"small", "blocks": random.Random(2).randbytes(2_000_000)}
+    os.unlink(path_of(b.folder, "f"))
+    b.settle(peers=0)
+    gone = max(v["time"] for v in versions(b, "f"))
+    for path, data in mine.items():
+        write(b.folder, path, data)
+    b.settle(peers=0)
+    b.cli("restore", "--at", gone)
+    b.settle(peers=0)
+    assert not any(exists(b.folder, path) for path in mine)
+    b.down()
+    without_index(b)
+    a.up()
+    b.up(peers=[a])
+    same_trees(a, b)
+    for path, data in mine.items():
+        wait_until(lambda path=path, data=data: is_available(b, path, data), 30, f"the version of {path} on b")
+        wait_until(lambda path=path, data=data: len(data) in [v["size"] for v in versions(a, path)], 30, f"the version of {path} on a")
+        row = next(v for v in versions(a, path) if v["size"] == len(data))
+        assert a.cli("cat", path, "--version", row["version"]).raw == data
+    same_trees(a, b)
+    assert not any(exists(b.folder, path) for path in list(mine)[1:]) and not a.cli("conflicts", json=True)
+    b.cli("restore", "blocks", "--version", next(v["version"] for v in versions(b, "blocks") if v["size"] == 2_000_000))
+    wait_until(lambda: is_file_with(a.folder, "blocks", mine["blocks"]), 30, "the restored version on a")
 
 
 def short_torture(seed, *kinds, seconds=8):

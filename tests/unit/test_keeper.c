@@ -82,7 +82,7 @@ static struct id keep(const char *name, size_t n, uint64_t seed, size_t change)
     }
     struct content_list c = read_list(kept_path(name));
     struct id id = c.root;
-    struct ix_kept row = {.root = c.root, .size = c.size, .kept_ms = loop_wall() - 1000, .name = name};
+    struct ix_kept row = {.path = 1, .root = c.root, .size = c.size, .kept_ms = loop_wall() - 1000, .name = name};
     t_must(index_begin(w.ix));
     t_must(index_kept_put(w.ix, &row));
     if (c.refs)
@@ -288,6 +288,31 @@ static void test_lost_index(void)
     EQ_I(readable(&bad), ERR_NOTFOUND);
 }
 
+static int row_of(void *arg, const struct ix_kept *row)
+{
+    *(struct ix_kept *)arg = *row;
+    return 1;
+}
+
+/* In a pack its path would be known no more. */
+static void test_what_no_version_names_stays_a_file(void)
+{
+    fresh(30, 90);
+    struct id nameless = keep("k-1", BIG, 1, 0), named = keep("k-2", BIG, 2, 0);
+    struct ix_kept row;
+    EQ_I(index_kept_by_root(w.ix, &nameless, row_of, &row), 1);
+    row.path = 0;
+    row.name = "k-1";
+    t_must(index_begin(w.ix));
+    t_must(index_kept_del(w.ix, row.id));
+    t_must(index_kept_put(w.ix, &row));
+    t_must(index_commit(w.ix));
+    EQ_U(run_pass().kept, 1);
+    CHECK(is_there_as_file("k-1") && !is_there_as_file("k-2"));
+    EQ_I(readable(&named), 0);
+    EQ_U(run_pass().kept, 1);
+}
+
 /* As it was before the last pass: files that are named are gone, packs that nobody names are there. */
 static void test_older_index(void)
 {
@@ -299,7 +324,7 @@ static void test_older_index(void)
     t_must(index_begin(w.ix));
     OK(index_pack_each(w.ix, drop_pack, NULL));
     t_must(index_kept_del(w.ix, row));
-    t_must(index_kept_put(w.ix, &(struct ix_kept){.root = one, .size = BIG, .kept_ms = loop_wall(), .name = "k-1"}));
+    t_must(index_kept_put(w.ix, &(struct ix_kept){.path = 1, .root = one, .size = BIG, .kept_ms = loop_wall(), .name = "k-1"}));
     t_must(index_commit(w.ix));
     keeper_end();
     keeper_start(30, 90);
@@ -384,6 +409,7 @@ int main(void)
     RUN(test_file_of_two_contents);
     RUN(test_disk_fails_at_each_write);
     RUN(test_lost_index);
+    RUN(test_what_no_version_names_stays_a_file);
     RUN(test_older_index);
     RUN(test_compaction);
     RUN(test_conflicts_do_not_expire);

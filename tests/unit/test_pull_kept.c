@@ -171,6 +171,56 @@ static void test_what_cannot_be_read_is_tried_later(void)
     content_list_release(&c);
 }
 
+static int row_of(void *arg, const struct ix_kept *k)
+{
+    *(struct ix_kept *)arg = *k;
+    return 1;
+}
+
+static bool all_found(void *arg)
+{
+    (void)arg;
+    return !far.pull->find;
+}
+
+/* The index is lost: who had heard of a version names it, the others become versions of the paths that are noted. */
+static void test_what_no_version_names_becomes_one(void)
+{
+    both_begin();
+    edit("f", "there");
+    put_big(".lanyard/saved", BIG, 1);
+    put_big(".lanyard/kept/k-1", BIG, 1);
+    put_big(".lanyard/kept/k-2", BIG, 2);
+    edit(".lanyard/kept/k-3", "small");
+    edit(".lanyard/kept/k-4", "without a note");
+    for (int i = 1; i <= 3; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "k-%d", i);
+        folder_kept_note(folder, name, i == 3 ? "d/g" : "f", i == 3 ? 3 : 1);
+    }
+    start();
+    far_copy("elsewhere", ".lanyard/saved");
+    from_far();
+    UNTIL(w.loop, nothing_wanted, NULL);
+    uint64_t before = authored();
+    pull_find(far.pull);
+    UNTIL(w.loop, all_found, NULL);
+    EQ_U(authored(), before + 4);               /* two versions, and their ends */
+    struct content_list big = content_of(".lanyard/kept/k-2", -1);
+    struct ix_kept k;
+    struct ix_entry row;
+    EQ_I(index_kept_by_root(w.ix, &big.root, row_of, &k), 1);
+    OK(index_entry_get(w.ix, k.entry, &row, NULL));
+    CHECK(row.path == k.path && id_eq(&row.root, &big.root) && !row.live);
+    EQ_U(kept_rows(), 4);
+    EQ_S(get("f"), "there");
+    CHECK(is_deleted("d/g"));
+    content_list_release(&big);
+    pull_find(far.pull);
+    UNTIL(w.loop, all_found, NULL);
+    EQ_U(authored(), before + 4);
+}
+
 static void unsettle(const char *path)
 {
     struct ix_local l;
@@ -234,6 +284,7 @@ static void test_unsettled_is_read_before_it_is_put_away(void)
 int main(void)
 {
     t_node_init();
+    RUN(test_what_no_version_names_becomes_one);
     RUN(test_content_that_settles);
     RUN(test_unsettled_is_read_before_it_is_put_away);
     RUN(test_read_and_recorded);

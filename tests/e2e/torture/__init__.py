@@ -54,9 +54,9 @@ def torture(seed, seconds, count=3, kinds=("kill", "pause")):
     quiet(nodes, wrong, kinds, up)
     wrong += [f"TORN {t}" for t in contents.torn]
     stable = lanyard.SLOW * (STABLE_SILENT if {"freeze", *OF_NETWORKS} & set(kinds) else STABLE)
-    old, looked, soft, forgotten = find_lost(nodes, contents, watcher, wrong, random.Random(seed), stable, kinds)
+    old, looked, soft = find_lost(nodes, contents, watcher, wrong, random.Random(seed), stable, kinds)
     happened = ", ".join(f"{n} {kind}" for m in mishaps for kind, n in sorted(m.done.items()))
     lanyard.comment(f"seed {seed}, {count} nodes: {sum(sum(u.done.values()) for u in users)} operations, {happened or 'no mishaps'}, "
-                    f"{len(contents.made)} contents, {old} not live, {looked} of them read, {soft} destroyed young by their user, {forgotten} forgotten with an index; "
+                    f"{len(contents.made)} contents, {old} not live, {looked} of them read, {soft} destroyed young by their user; "
                     f"{len(wrong)} wrong")
     return wrong, users

@@ -75,6 +75,15 @@ def available(d, size, rows):
     return said
 
 
+def found_again(nodes, d, size, timeout=20):
+    """Who has lost the index looks through what is kept when all else is known."""
+    try:
+        lanyard.wait_until(lambda: available(d, size, versions_by_size(nodes)) is True, timeout, "a kept file as a version")
+        return True
+    except lanyard.Failed:
+        return available(d, size, versions_by_size(nodes))
+
+
 def quiet(nodes, wrong, kinds, up, timeout=40):
     """A content that its user destroyed before anybody had fetched it is waited for in vain when its author has forgotten, with its index,
     that it was destroyed. All else must come to rest, and nobody must be in trouble."""
@@ -99,8 +108,7 @@ def quiet(nodes, wrong, kinds, up, timeout=40):
 
 
 def find_lost(nodes, contents, watcher, wrong, rand, stable, kinds):
-    """`stable`: seconds after which a content must have been safe. Who loses the index forgets the versions that nobody else had heard of:
-    of one that had just been displaced the content is kept, and no command lists it."""
+    """`stable`: seconds after which a content must have been safe."""
     live = {digest(data) for n in nodes for _, data in contents_beneath(n.folder)}
     for n in nodes:
         for path, data in contents_beneath(n.folder):
@@ -109,7 +117,7 @@ def find_lost(nodes, contents, watcher, wrong, rand, stable, kinds):
     files, rows = kept(nodes), versions_by_size(nodes)
     old = [d for d in contents.made if d not in live]
     rand.shuffle(old)
-    looked = soft = forgotten = 0
+    looked = soft = 0
     for d in old:
         number, size, name, path, _ = contents.made[d]
         destroyed = contents.destroyed.get(d)
@@ -121,10 +129,10 @@ def find_lost(nodes, contents, watcher, wrong, rand, stable, kinds):
             continue
         looked += 1
         said = available(d, size, rows)
-        if not said and d in files and "index" in kinds:
-            forgotten += 1
-        elif said is not True:
+        if said is not True and d in files and "index" in kinds:
+            said = found_again(nodes, d, size)
+        if said is not True:
             kind = "UNLISTED" if d in files else "LOST"
             wrong.append(f"{kind} content {number} of {size} bytes, made by {name} at {path}; destroyed {destroyed}; stable for "
                          f"{watcher.longest[d]:.1f} s; last at {watcher.seen.get(d)}; kept {files.get(d)}; {said}")
-    return len(old), looked, soft, forgotten
+    return len(old), looked, soft
