@@ -234,6 +234,24 @@ def what_nobody_had_heard_of_outlives_the_index():
     wait_until(lambda: is_file_with(a.folder, "blocks", mine["blocks"]), 30, "the restored version on a")
 
 
+@test
+def who_is_alone_asks_nobody():
+    a, = group("a")
+    write(a.folder, "stays", b"")
+    a.settle(peers=0)
+    then = versions(a, "stays")[0]["time"]
+    write(a.folder, "f", big("f"))
+    a.settle(peers=0)
+    a.cli("restore", "--at", then)
+    a.settle(peers=0)
+    assert not exists(a.folder, "f")
+    a.down()
+    without_index(a)
+    a.up()
+    wait_until(lambda: is_available(a, "f", big("f")), 30, "what was displaced, as a version")
+    assert not exists(a.folder, "f")
+
+
 def short_torture(seed, *kinds, seconds=8):
     wrong, _ = torture(seed, seconds, kinds=kinds)
     assert not wrong, "\n".join(wrong)
