@@ -22,6 +22,7 @@ void device_begin(struct world *w, int i)
 {
     mutant_remember(w, i);
     busy_device = i;
+    w->batch++;
     w->d[i].mark = w->model.n;
     w->d[i].withdrawn_mark = w->nwithdrawn;
     MUST(engine_begin(w->d[i].engine));

@@ -2,6 +2,7 @@
  * all that this one superseded; a delete of what was shown, and a settled conflict, everything their author knew to be there. */
 #include <string.h>
 
+#include "proto/merkle.h"
 #include "tests/sim/sim.h"
 
 static bool has(const uint64_t *set, size_t i) { return set[i / 64] >> (i % 64) & 1; }
@@ -10,26 +11,6 @@ static void add(uint64_t *set, size_t i) { set[i / 64] |= 1ull << (i % 64); }
 static bool dots_equal(const struct dot *a, const struct dot *b) { return a->seq == b->seq && sid_eq(&a->sid, &b->sid); }
 
 static bool same_name(const struct version_of *v, const struct name *n) { return dots_equal(&v->dot, &n->dot) && id_eq(&v->raw, &n->raw); }
-
-struct search { struct sid sid; int64_t stream; };
-static int is_it(void *arg, const struct ix_stream *row)
-{
-    struct search *s = arg;
-    s->stream = sid_eq(&row->sid, &s->sid) ? row->id : 0;
-    return s->stream != 0;
-}
-
-/* Of two versions under one number: the one that this device has. */
-static bool has_this_one(const struct device *d, const struct version_of *v)
-{
-    struct search s = {v->dot.sid, 0};
-    struct ix_entry row;
-    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
-    if (index_stream_each(d->index, is_it, &s) <= 0 || index_entry_at(d->index, s.stream, v->dot.seq, &row, &raw) < 0)
-        return false;
-    struct id h = id_hash(raw.data, raw.len);
-    return id_eq(&h, &v->raw);
-}
 
 size_t model_find(const struct world *w, const struct name *name)
 {
@@ -43,7 +24,7 @@ void model_forget(struct world *w, int device)
 {
     for (size_t i = 0; i < w->model.n; i++) {
         struct version_of *v = &w->model.v[i];
-        if (v->author == device && !has_this_one(&w->d[device], v))
+        if (v->author == device && !model_has(w, device, v, true))
             v->forgotten = true;
     }
 }
@@ -54,7 +35,7 @@ bool model_knows(const struct world *w, int device, const struct version_of *v)
     const struct device *d = &w->d[device];
     if (v->author == device && index_in_tx(d->index) && (size_t)(v - w->model.v) >= d->mark)
         return true;
-    return engine_known_of(d->engine, &v->dot.sid) >= v->dot.seq && (!v->ambiguous || has_this_one(d, v));
+    return engine_known_of(d->engine, &v->dot.sid) >= v->dot.seq && (!v->ambiguous || model_has(w, device, v, true));
 }
 
 static int is_told(void *arg, const struct ix_pruned *p)
@@ -73,10 +54,10 @@ static bool is_hidden(const struct world *w, int device, const struct version_of
 /* Nobody has it any more: the liar, or who believed him, was the last to tell it to those who lost their index. */
 static bool is_nowhere(const struct world *w, const struct version_of *v)
 {
-    if (!w->faults.lies || !(w->faults.index_lost || w->faults.index_restored))
+    if (!w->faults.lies || !(w->faults.index_lost || w->faults.index_restored || w->faults.all_restored || w->faults.twins))
         return false;
     for (int i = 0; i < w->n; i++)
-        if (has_this_one(&w->d[i], v))
+        if (model_has(w, i, v, false))
             return false;
     return true;
 }
@@ -161,8 +142,8 @@ static void describe(struct world *w, int device, int path, struct version_of *v
     MUST(index_path_id(d->index, path_name[path], strlen(path_name[path]), false, &id));
     MUST(index_entry_each_of_path(d->index, id, first_id, &newest));
     MUST(engine_entry(d->engine, newest, &raw, &ent, &row));
-    *v = (struct version_of){.dot = ent.v.dot, .raw = id_hash(raw.data, raw.len), .author = device, .path = path,
-                             .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
+    *v = (struct version_of){.dot = ent.v.dot, .raw = id_hash(raw.data, raw.len), .leaf = merkle_leaf(raw.data, raw.len),
+                             .batch = w->batch, .author = device, .path = path, .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
     if (ent.content.type != CONTENT_NONE)
         v->content = content_by_root(w, &ent.content.root);
 }

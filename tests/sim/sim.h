@@ -16,6 +16,7 @@
  *   place.c    what is wanted and put on the disk, as node/pull does it
  *   net.c      messages under way
  *   model.c    every version ever made, what it truly supersedes, and the last judgement
+ *   which.c    which of the versions under one number a device has
  *   crypto.c   signatures that cost little
  *   mutant.c   deliberate defects, which the simulator must find (--mutants)
  *
@@ -142,7 +143,8 @@ void user_acts(struct world *w, int i);
 /* ---- the model ---- */
 struct name { struct dot dot; struct id raw; };           /* of a version, also where one number was used twice */
 struct version_of {
-    struct dot dot; struct id raw;
+    struct dot dot; struct id raw, leaf;
+    uint64_t batch;                                       /* the transaction, and so the change set, that it came with */
     int author;
     bool forgotten;                                       /* its author has been put back to before it */
     bool ambiguous;                                       /* there is another one of that number */
@@ -156,6 +158,8 @@ enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING, IN_PLACE_OF, DEAD_ALREADY };
  * DEAD_ALREADY, or NULL. */
 void model_add(struct world *w, int device, int path, enum based_on how, const struct name *base);
 size_t model_find(const struct world *w, const struct name *name);                  /* m->n: there is none */
+/* Of several versions under one number: the one that this device has; or has forgotten. */
+bool model_has(const struct world *w, int device, const struct version_of *v, bool forgotten);
 void model_forget(struct world *w, int device);           /* its index is an older one now */
 bool model_beats(const struct version_of *a, const struct version_of *b);
 bool model_ambiguous(const struct world *w, int device, int path);                  /* it knows versions there whose numbers were used twice */
@@ -167,7 +171,7 @@ void judge(struct world *w);                              /* fails the schedule 
 /* ---- a schedule ---- */
 struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget, lies; };   /* per cent; 0 = this schedule has none */
 struct world {
-    uint64_t seed, rand, now, tick;
+    uint64_t seed, rand, now, tick, batch;
     struct group group;
     struct device d[DEVICES_MAX];
     int n;

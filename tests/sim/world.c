@@ -93,14 +93,11 @@ void world_release(struct world *w)
 
 /* ---- faults ---- */
 
-/* Nor which of them is hidden. */
 static void choose_liar(struct world *w)
 {
     bool lies = chance(w, 30);
     w->liar = (int)pick(w, (uint64_t)w->n);
     w->faults.lies = lies && mutant != MUTANT_FORGET_EARLY ? 20 + (unsigned)pick(w, 80) : 0;
-    if (w->faults.lies)
-        w->faults.all_restored = w->faults.twins = 0;
 }
 
 static void choose_faults(struct world *w)
@@ -110,14 +107,9 @@ static void choose_faults(struct world *w)
     static const unsigned most[] = {30, 20, 100, 8, 4, 4, 8, 2, 6, 6, 4, 15};
     for (size_t i = 0; i < sizeof f / sizeof *f; i++)
         *f[i] = chance(w, 60) ? 1 + (unsigned)pick(w, most[i]) : 0;
-    /* Where a number may stand for two versions, the model could not tell which of them was forgotten. */
-    if (chance(w, 60) && mutant != MUTANT_FORGET_EARLY)
-        w->faults.forget = w->faults.all_restored || w->faults.twins ? 0 : w->faults.forget;
-    else if (w->faults.forget)
-        w->faults.all_restored = w->faults.twins = 0;
     choose_liar(w);
     if (mutant == MUTANT_FORGET_EARLY)
-        w->faults.index_lost = w->faults.index_restored = 0;
+        w->faults.index_lost = w->faults.index_restored = w->faults.all_restored = w->faults.twins = 0;
 }
 
 bool crashes_here(struct world *w, int i, const char *where)
@@ -265,7 +257,7 @@ static void set_up(struct world *w, uint64_t seed)
 {
     w->seed = w->rand = seed;
     w->now = START_MS;
-    w->tick = w->contents = 0;
+    w->tick = w->batch = w->contents = 0;
     w->n = chance(w, 60) ? 3 : 2 + (int)pick(w, DEVICES_MAX - 1);
     w->quiet = false;
     w->model.n = 0;
