@@ -208,12 +208,14 @@ def what_was_written_after_yesterday_was_restored_and_what_was_before_are_both_k
     b.down()
     for place in (b.home, b.folder):
         back(place + ".yesterday", place)
+    a.down()
     b.up()                                           # alone: nobody can warn it, and it uses numbers for the second time
     write(b.folder, "of-now", b"by the one restored")
     write(b.folder, "both", b"by the one restored")
     os.unlink(path_of(b.folder, "of-b"))
     b.cli("scan")
     b.down()
+    a.up()
     up_again(b, a)
     wait_until(lambda: exists(a.folder, "of-now") and exists(b.folder, "of-today"), 40, "both histories on both")
     same_trees(a, b)
