@@ -4,6 +4,7 @@
  * with its list only when there is room for it under PULL_LISTS_BYTES; one that could never have it waits until no other such file is
  * under way. Whoever waits is served in turn. Room that is held by a file which nobody can serve is taken from it: lists that were
  * complete are in the index. */
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "node/log.h"
@@ -197,7 +198,7 @@ static void ask(struct pull *p, struct item *it, const struct id *dev)
 
 /* ---- going on ---- */
 
-/* Whom to ask for the next part: whoever sent the others, or somebody else from the beginning. */
+/* Whom to ask for the next part: whoever sent the others, or anybody from the beginning: not always the first, who may be slow. */
 static bool choose(struct pull *p, struct item *it, struct id *dev)
 {
     struct id all[SOURCES_MAX];
@@ -210,7 +211,7 @@ static bool choose(struct pull *p, struct item *it, struct id *dev)
     if (n == 0)
         return false;
     buf_clear(&it->list);
-    *dev = all[0];
+    *dev = all[randombytes_uniform((uint32_t)n)];
     return true;
 }
 
