@@ -104,4 +104,44 @@ static inline void restart(struct world *w, size_t i)
     must(engine_new(&c, &w->d[i].e));
 }
 
+/* Makes or removes one. */
+static inline void snapshot(struct world *w, size_t i, const char *name, int (*what)(struct engine *, const char *, uint64_t))
+{
+    must(engine_begin(w->d[i].e));
+    must(what(w->d[i].e, name, ++w->wall));
+    commit(w, i);
+}
+
+/* The entry that the only snapshot shows at a path, or 0. */
+static inline int64_t at_snapshot(struct world *w, size_t i, const char *path)
+{
+    const struct snapshot *s;
+    size_t n;
+    int64_t id;
+    struct ix_entry row;
+    must(engine_snapshots(w->d[i].e, &s, &n));
+    EQ_U(n, 1);
+    const struct dots *vector = &s->vector;
+    if (index_path_id(w->d[i].ix, path, strlen(path), false, &id) < 0)
+        return 0;
+    must(engine_state_at(w->d[i].e, id, &vector, 1, &row));
+    return row.kind == KIND_TOMBSTONE ? 0 : row.id;
+}
+
+/* A directory at "a" of device i that claims to descend from the first entry of device k. */
+static inline void forge(struct world *w, size_t i, size_t k)
+{
+    struct entry ent = {.kind = KIND_DIR, .path = {(const uint8_t *)"a", 1}, .mode = 0755};
+    struct sid other = sid_make(&w->group.id, &w->d[k].keys->dev, w->d[k].e->inc);
+    int64_t path, id;
+    ctx_raise(&ent.v.ctx, &other, 1);
+    must(engine_begin(w->d[i].e));
+    must(index_path_id(w->d[i].ix, "a", 1, true, &path));
+    must(author(w->d[i].e, &ent, path, w->wall, &id));
+    must(state_update(w->d[i].e, path));
+    commit(w, i);
+    dots_release(&ent.v.ctx);
+    dots_release(&ent.v.except);
+}
+
 #endif
