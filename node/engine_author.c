@@ -189,7 +189,7 @@ static struct vers *placed_unrecorded(struct look *k, const struct entry *ent)
     return NULL;
 }
 
-static uint64_t hlc_of(int64_t mtime_ns)
+uint64_t engine_dated_by_file(int64_t mtime_ns)
 {
     return mtime_ns > 0 ? hlc_make((uint64_t)mtime_ns / 1000000, 1) : 1;
 }
@@ -199,7 +199,7 @@ static uint64_t written_at(const struct look *k, const struct entry *ent)
 {
     if (!k->e->doubt || k->have_local || ent->kind == KIND_DIR)
         return 0;
-    return hlc_of(ent->mtime_ns);
+    return engine_dated_by_file(ent->mtime_ns);
 }
 
 static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t wall_ms)
@@ -381,7 +381,7 @@ int engine_found(struct engine *e, const char *path, size_t len, const struct st
         return r;
     AUTO(entry_release) struct entry ent = entry_of(path, len, st, content);
     struct sid self = own_sid(e);
-    ent.v.hlc = hlc_of(st->mtime_ns);
+    ent.v.hlc = engine_dated_by_file(st->mtime_ns);
     merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads, k.n);
     r = author(e, &ent, k.path, wall_ms, entry);
     if (r == 0)

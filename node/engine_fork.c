@@ -161,16 +161,35 @@ static int any(void *arg, const struct ix_kept *k) { (void)arg, (void)k; return 
 static int any_local(void *arg, const struct ix_local *l) { (void)arg, (void)l; return 1; }
 
 /* 1 = yes: who signs it anew must be able to give it to others. */
-static int have_content(struct engine *e, const struct lost_entry *l)
+static int have_content(struct engine *e, const struct entry *ent)
 {
-    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
-    AUTO(entry_release) struct entry ent = {0};
-    struct ix_entry row;
-    int r = engine_entry(e, l->id, &raw, &ent, &row);
-    if (r < 0 || ent.content.type != CONTENT_BLOCKS)
-        return r < 0 ? r : 1;
-    r = index_kept_by_root(e->c.index, &row.root, any, NULL);
-    return r ? r : index_local_by_root(e->c.index, &row.root, any_local, NULL);
+    if (ent->content.type != CONTENT_BLOCKS)
+        return 1;
+    int r = index_kept_by_root(e->c.index, &ent->content.root, any, NULL);
+    return r ? r : index_local_by_root(e->c.index, &ent->content.root, any_local, NULL);
+}
+
+static bool same_dots(const struct dots *a, const struct dots *b)
+{
+    size_t i = 0;
+    while (i < a->n && i < b->n && dot_cmp(&a->v[i], &b->v[i]) == 0)
+        i++;
+    return i == a->n && i == b->n;
+}
+
+/* No two have the same hlc by chance, but those that are dated by the time of a file. */
+static bool is_again(const struct entry *x, const struct entry *was)
+{
+    bool same = was->kind == KIND_SNAPSHOT ? x->kind == KIND_SNAPSHOT : entry_same(x, was);
+    return same && was->v.hlc != engine_dated_by_file(was->mtime_ns) && x->mtime_ns == was->mtime_ns && x->v.hlc == was->v.hlc && same_dots(&x->v.ctx, &was->v.ctx);
+}
+
+static int64_t find_again(const struct versions *vs, const struct entry *was)
+{
+    for (size_t i = 0; i < vs->n; i++)
+        if (is_again(&vs->v[i].ent, was))
+            return vs->v[i].row.id;
+    return 0;
 }
 
 /* What was on this disk as that entry is there as another one now, or (0) as none: it will be seen again. */
@@ -207,19 +226,40 @@ static int leave_to_history(struct engine *e, const struct lost_entry *l, uint64
     return r == 0 && !id_is_none(&row.root) ? index_kept_renew(e->c.index, &row.root, wall_ms) : r;
 }
 
-/* The greatest whose contents are here; the others of which that is not so are for others to sign. */
-static int choose(struct engine *e, const struct lost_entry *l, size_t n, bool *again, uint64_t wall_ms)
+enum choice { LEFT, AGAIN, DONE };    /* DONE: by somebody else */
+
+/* What somebody else has signed again is not signed twice: if that has been deleted since, a second one would bring it back. */
+static int choose_one(struct engine *e, const struct lost_entry *l, const struct versions *vs, enum choice *choice)
 {
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry row;
+    int r = engine_entry(e, l->id, &raw, &ent, &row);
+    int64_t other = r == 0 ? find_again(vs, &ent) : 0;
+    if (other) {
+        *choice = DONE;
+        return move_local(e, l, other);
+    }
+    if (r == 0)
+        r = have_content(e, &ent);
+    *choice = r > 0 ? AGAIN : LEFT;
+    return r < 0 ? r : 0;
+}
+
+/* The greatest whose contents are here; the others of which that is not so are for others to sign. */
+static int choose(struct engine *e, const struct lost_entry *l, size_t n, enum choice *choice, uint64_t wall_ms)
+{
+    AUTO(versions_release) struct versions vs;
     unsigned chosen = 0;
-    int r = 0;
+    int r = versions_load(e, l->path, &vs);
     for (size_t i = 0; r == 0 && i < n; i++) {
         if (!may_write(e))
             r = move_local(e, &l[i], 0);     /* who may not sign anything forgets that it is on its disk */
         else if (chosen < AGAIN_OF_PATH)
-            r = have_content(e, &l[i]);
-        again[i] = r > 0;
-        chosen += again[i];
-        r = r > 0 ? 0 : r < 0 ? r : leave_to_history(e, &l[i], wall_ms);
+            r = choose_one(e, &l[i], &vs, &choice[i]);
+        chosen += choice[i] != LEFT;
+        if (r == 0 && choice[i] == LEFT)
+            r = leave_to_history(e, &l[i], wall_ms);
     }
     return r;
 }
@@ -228,12 +268,12 @@ static int choose(struct engine *e, const struct lost_entry *l, size_t n, bool *
 static int save_live(struct engine *e, const struct lost_entry *l, size_t n, uint64_t wall_ms)
 {
     AUTO(dots_release) struct dots own = {0};
-    AUTOFREE bool *again = xcalloc(n, sizeof *again);
+    AUTOFREE enum choice *choice = xcalloc(n, sizeof *choice);
     int r = engine_own_heads(e, l->path, &own);
     if (r == 0)
-        r = choose(e, l, n, again, wall_ms);
+        r = choose(e, l, n, choice, wall_ms);
     for (size_t i = n; r == 0 && i > 0; i--)
-        if (again[i - 1])
+        if (choice[i - 1] == AGAIN)
             r = sign_again(e, &l[i - 1], &own, wall_ms);
     return r;
 }
@@ -347,6 +387,19 @@ int engine_fork(struct engine *e, const void *body, size_t len, uint64_t wall_ms
 
 /* ---- telling ---- */
 
+/* So that he finds what we have signed again, and what has become of it since, before he signs it again himself. Whoever has had the time
+ * hears of it all the same: there may be something that he refuses. */
+static bool may_hear(struct engine *e, const struct peer_vec *p)
+{
+    for (size_t i = 0; i < e->nstream && !p->patient; i++) {
+        const struct ix_stream *row = &e->stream[i]->row;
+        const struct vec_stream *s = vec_find(&p->vec, &row->sid);
+        if (row->known > (s ? s->known : 0))
+            return false;
+    }
+    return true;
+}
+
 static bool next_for(struct engine *e, struct peer_vec *p, struct buf *body)
 {
     char key[KEY_LEN];
@@ -367,7 +420,7 @@ bool engine_next_fork(struct engine *e, struct id *dev, struct buf *body)
     for (size_t i = 0; i < e->npeer; i++) {
         struct peer_vec *p = &e->peer[i];
         *dev = p->dev;
-        if (p->online && p->have && next_for(e, p, body))
+        if (p->online && p->have && may_hear(e, p) && next_for(e, p, body))
             return true;
     }
     return false;

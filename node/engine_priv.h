@@ -28,6 +28,7 @@ struct peer_vec {
     struct id dev;
     struct vec vec;
     bool have, online;               /* have: it has shown vec since we have been running */
+    bool patient;                    /* it has been here since before the last engine_forgive */
     bool shown;                      /* it has shown vec, perhaps before: what everybody knows must survive our restarts */
     struct buf unsaved;              /* that vector, when the index has an older one */
     struct sidmap asked;             /* streams that it is being asked for: no other peer is meanwhile */
@@ -143,6 +144,7 @@ int  state_put(struct engine *e, const struct stream *s, const struct entry *ent
 
 /* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
 int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;
+uint64_t engine_dated_by_file(int64_t mtime_ns);       /* the hlc of what is found by somebody who does not know when it was written */
 int  engine_own_heads(struct engine *e, int64_t path, struct dots *own) MUST_CHECK;    /* the heads of the path that are of the own stream */
 /* In the place of a version that no longer counts; `own` are the own heads of its path, of which it is one then. */
 int  engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id) MUST_CHECK;

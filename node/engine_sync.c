@@ -38,6 +38,7 @@ void engine_online(struct engine *e, const struct id *dev, bool online)
         engine_fetch_done(e, dev);
         probe_forget(e, dev);
         sidmap_clear(&engine_peer(e, dev)->told);
+        engine_peer(e, dev)->patient = false;
     }
 }
 
@@ -172,6 +173,7 @@ void engine_forgive(struct engine *e)
     for (size_t i = 0; i < e->npeer; i++) {
         sidmap_clear(&e->peer[i].refused);
         sidmap_clear(&e->peer[i].told);
+        e->peer[i].patient = e->peer[i].online;
     }
 }
 

@@ -94,6 +94,82 @@ static void test_nothing_ends_while_a_twin_is_about(void)
     pen_release(&two);
 }
 
+/* ---- who has been away ---- */
+
+static bool tells(struct world *w, size_t from, size_t to)
+{
+    AUTO(buf_release) struct buf proof = BUF_INIT(LIMIT_HEAD);
+    struct id dev;
+    return engine_next_fork(w->d[from].e, &dev, &proof) && id_eq(&dev, &w->d[to].keys->dev);
+}
+
+static void show_vector(struct world *w, size_t from, size_t to)
+{
+    AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY);
+    must(engine_own_vector(w->d[from].e, w->wall, 1, &vec));
+    must(engine_vector(w->d[to].e, vec.data, vec.len, NULL, NULL));
+}
+
+/* Device 0 hears that a stream has ended, and its user deletes what was signed again. Device 1 hears of that later. */
+static void test_what_was_deleted_since_is_not_signed_again(void)
+{
+    struct world *w = world_new();
+    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
+    pen_file(&one, "a", "one");
+    pen_file(&one, "b", "stays");
+    pen_seal(&one);
+    pen_file(&two, "a", "two");
+    pen_seal(&two);
+    for (size_t i = 0; i < 2; i++) {
+        EQ_I(hear(w, i, 2, (struct pen *[]){&one}, 1), 2);
+        install(w, i);
+    }
+    EQ_I(prove(w, 0, &one, &two), 1);
+    EQ_I(delete(w, 0, "a"), 1);
+    engine_online(w->d[0].e, &w->d[1].keys->dev, true);
+    show_vector(w, 1, 0);
+    CHECK(!tells(w, 0, 1));                /* before it has what was signed again, and what became of that */
+    EQ_I(pull_entries(w, 0, 1), 3);
+    show_vector(w, 1, 0);
+    CHECK(tells(w, 0, 1));
+    EQ_I(prove(w, 1, &one, &two), 1);
+    EQ_U(tally(w, 1, "a").own, 0);
+    EQ_U(tally(w, 1, "b").own, 0);
+    EQ_U(tally(w, 1, "b").live, 1);
+    EQ_U(install(w, 1), 1);
+    EQ_S(shows(w, 1, "a"), "");
+    EQ_S(shows(w, 1, "b"), "stays");
+    EQ_I(pull_entries(w, 1, 0), 0);
+    world_free(w);
+    pen_release(&one);
+    pen_release(&two);
+}
+
+/* Whoever refuses something of ours hears of a proof, too. */
+static void test_who_cannot_have_all_is_told_in_the_end(void)
+{
+    struct world *w = world_new();
+    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
+    pen_file(&one, "a", "one");
+    pen_seal(&one);
+    pen_file(&two, "a", "two");
+    pen_seal(&two);
+    for (size_t i = 0; i < 2; i++)
+        EQ_I(hear(w, i, 2, (struct pen *[]){&one}, 1), 1);
+    EQ_I(prove(w, 0, &one, &two), 1);
+    engine_online(w->d[0].e, &w->d[1].keys->dev, true);
+    show_vector(w, 1, 0);
+    CHECK(!tells(w, 0, 1));
+    engine_forgive(w->d[0].e);
+    CHECK(tells(w, 0, 1));
+    engine_online(w->d[0].e, &w->d[1].keys->dev, false);
+    engine_online(w->d[0].e, &w->d[1].keys->dev, true);
+    CHECK(!tells(w, 0, 1));
+    world_free(w);
+    pen_release(&one);
+    pen_release(&two);
+}
+
 /* ---- what proves nothing ---- */
 
 /* y: signed in a wrong way without its keys */
@@ -408,6 +484,8 @@ int main(void)
     RUN(test_the_greatest_of_a_path_are_signed_again);
     RUN(test_only_what_is_here_is_signed_and_history_begins_now);
     RUN(test_nothing_ends_while_a_twin_is_about);
+    RUN(test_what_was_deleted_since_is_not_signed_again);
+    RUN(test_who_cannot_have_all_is_told_in_the_end);
     RUN(test_proofs_that_prove_nothing);
     RUN(test_the_earliest_end_counts);
     RUN(test_only_so_many_streams_of_a_device_end);

@@ -20,6 +20,7 @@ static void test_the_place_is_found(void)
     EQ_U(engine_known_of(w->d[1].e, &two.sid), 20);
     AUTO(buf_release) struct buf proof = BUF_INIT(LIMIT_HEAD), vec = BUF_INIT(LIMIT_BODY);
     struct id dev;
+    pull_entries(w, 1, 0);                 /* what is signed again comes before the reason */
     must(engine_own_vector(w->d[0].e, w->wall, 1, &vec));
     must(engine_vector(w->d[1].e, vec.data, vec.len, NULL, NULL));
     engine_online(w->d[1].e, &w->d[0].keys->dev, true);
