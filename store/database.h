@@ -4,7 +4,7 @@
  *
  * The copy is made by another process, this same program with DATABASE_HELPER as its argument: SQLite's locks are a process's, and closing
  * any descriptor of the file drops them all; and what is in a user's database may be made to do harm. It gets two descriptors, a directory
- * and tmp/, runs for a limited time, and dies with us.
+ * and tmp/, runs for a limited time, deletes nothing but in tmp/, and dies with us.
  *   in use     (somebody has it open for writing) opened where it is, read only, and copied with sqlite3_backup. A program that uses
  *              rollback journals waits at most for DATABASE_CHUNK, and only when it never pauses long enough for DATABASE_HELD.
  *   left so    (a program died, and its log lies beside) the files are copied, and SQLite makes one of them in the copy.

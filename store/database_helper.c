@@ -14,7 +14,8 @@
 
 #include "store/database_priv.h"
 
-enum { BUSY_MS = 5000, RESTARTS = 3, HEAP_MAX = 256 << 20, COPY_BYTES = 1 << 20, PAGE_SIZE_AT = 16, HEADER_LEN = 100 };
+enum { BUSY_MS = 5000, RESTARTS = 3, HEAP_MAX = 256 << 20, COPY_BYTES = 1 << 20, PAGE_SIZE_AT = 16, HEADER_LEN = 100, GROWTH_MIN = 1 << 30, GROWTH = 4 };
+static const char *const logs[] = {"-wal", "-journal"};
 
 static void close_db(sqlite3 **db) { (void)sqlite3_close(*db); }
 
@@ -53,11 +54,16 @@ static int copy_bytes(int from, int to)
     return n < 0 ? of_errno() : SQLITE_OK;
 }
 
+static bool with_suffix(char out[static NAME_MAX + 1], const char *name, const char *suffix)
+{
+    return snprintf(out, NAME_MAX + 1, "%s%s", name, suffix) <= NAME_MAX;
+}
+
 /* NAME and suffix to TMP and suffix. What is not there need not be. */
 static int copy_file(const char *name, const char *tmp, const char *suffix)
 {
     char from[NAME_MAX + 1], to[NAME_MAX + 1];
-    if (snprintf(from, sizeof from, "%s%s", name, suffix) >= (int)sizeof from || snprintf(to, sizeof to, "%s%s", tmp, suffix) >= (int)sizeof to)
+    if (!with_suffix(from, name, suffix) || !with_suffix(to, tmp, suffix))
         return *suffix ? SQLITE_OK : SQLITE_CANTOPEN;
     int in = openat(HELPER_DIR, from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (in < 0)
@@ -96,6 +102,29 @@ static int begin_anew(const char *tmp)
 }
 
 /* ---- SQLite ---- */
+
+/* A journal of a transaction over several databases names a file that they have in common, at any path, and whoever plays it back deletes
+ * that file. Nothing is deleted but what lies in tmp/; what does not is left to the programs of the user. */
+static int delete_in_tmp(sqlite3_vfs *vfs, const char *path, int sync_dir)
+{
+    char link[32], tmp[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", HELPER_TMP);
+    ssize_t n = readlink(link, tmp, sizeof tmp);
+    bool inside = n > 0 && n < (ssize_t)sizeof tmp && strncmp(path, tmp, (size_t)n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/');
+    return inside ? sqlite3_vfs_find("unix")->xDelete(vfs, path, sync_dir) : SQLITE_OK;
+}
+
+/* *vfs lasts as long as the process. */
+static bool confine_sqlite(sqlite3_vfs *vfs)
+{
+    const sqlite3_vfs *usual = sqlite3_vfs_find("unix");
+    if (!usual)
+        return false;
+    *vfs = *usual;
+    vfs->zName = "confined";
+    vfs->xDelete = delete_in_tmp;
+    return sqlite3_vfs_register(vfs, 1) == SQLITE_OK;
+}
 
 /* The copy has a name in tmp/, which SQLite finds by its descriptor. */
 static int open_copy(const char *tmp, sqlite3 **db)
@@ -163,12 +192,29 @@ static int make_whole(const char *tmp)
     return rc == SQLITE_OK ? sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) : rc;
 }
 
+static uint64_t size_of(const char *name, const char *suffix)
+{
+    char file[NAME_MAX + 1];
+    struct stat st;
+    return with_suffix(file, name, suffix) && fstatat(HELPER_DIR, file, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* A journal says how long the database was before it: up to 2^32 pages, and SQLite makes it so long. One that was being vacuumed may have
+ * been longer by its free pages; but not without any measure. */
+static bool limit_growth(const char *name)
+{
+    uint64_t all = size_of(name, "");
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++)
+        all += size_of(name, logs[i]);
+    const struct rlimit most = {GROWTH_MIN + GROWTH * all, GROWTH_MIN + GROWTH * all};
+    return signal(SIGXFSZ, SIG_IGN) != SIG_ERR && setrlimit(RLIMIT_FSIZE, &most) == 0;
+}
+
 static int copy_left(const char *name, const char *tmp)
 {
-    static const char *const suffix[] = {"", "-wal", "-journal"};
-    int rc = SQLITE_OK;
-    for (size_t i = 0; rc == SQLITE_OK && i < sizeof suffix / sizeof *suffix; i++)
-        rc = copy_file(name, tmp, suffix[i]);
+    int rc = limit_growth(name) ? copy_file(name, tmp, "") : SQLITE_IOERR;
+    for (size_t i = 0; rc == SQLITE_OK && i < sizeof logs / sizeof *logs; i++)
+        rc = copy_file(name, tmp, logs[i]);
     return rc == SQLITE_OK ? make_whole(tmp) : rc;
 }
 
@@ -185,7 +231,8 @@ static bool confine(const char *parent)
 
 int database_helper(int argc, char **argv)
 {
-    if (argc != 6 || !confine(argv[5]))
+    sqlite3_vfs vfs;
+    if (argc != 6 || !confine(argv[5]) || !confine_sqlite(&vfs))
         return SQLITE_MISUSE;
     const char *way = argv[2], *name = argv[3], *tmp = argv[4];
     int rc = strcmp(way, HELPER_LEFT) == 0 ? copy_left(name, tmp) : copy_in_use(name, tmp, strcmp(way, HELPER_WAL) == 0);
