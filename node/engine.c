@@ -137,6 +137,8 @@ static int load(struct engine *e)
     if (r == 0)
         r = engine_load_value(e, "hlc", &e->now.hlc, sizeof e->now.hlc);
     if (r == 0)
+        r = engine_load_value(e, "aged", &e->now.aged, sizeof e->now.aged);
+    if (r == 0)
         r = engine_reload(e);
     if (r == 0)
         r = load_fp(e);
@@ -265,6 +267,8 @@ static int write_figures(struct engine *e)
         r = index_kv_put(e->c.index, "fp", &e->now.fp, sizeof e->now.fp);
     if (r == 0 && e->now.hlc != e->saved.hlc)
         r = index_kv_put(e->c.index, "hlc", &e->now.hlc, sizeof e->now.hlc);
+    if (r == 0 && e->now.aged != e->saved.aged)
+        r = index_kv_put(e->c.index, "aged", &e->now.aged, sizeof e->now.aged);
     if (r == 0 && e->inc_unsaved)
         r = index_kv_put(e->c.index, "inc", e->inc, sizeof e->inc);
     return r;

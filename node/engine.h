@@ -104,6 +104,11 @@ bool engine_next_distrusted(struct engine *e, struct id *dev);
 int  engine_clock(struct engine *e, uint64_t wall_ms) MUST_CHECK;
 /* By how many milliseconds our clock differs from those of most peers online, if by more than 10 minutes; else 0. */
 uint64_t engine_clock_off(const struct engine *e, uint64_t wall_ms);
+/* The time by which the age of what is kept is told, in ms since 1970; 0: not known yet. One wrong look at a clock is to make nothing old, so
+ * it follows the clock at once only while most peers online have our time, not at all while they have another one, and at most RUN_AGES
+ * times as fast as this device runs while nobody is there. run_ms: how long it has run since the last call. In a transaction. */
+void engine_age(struct engine *e, uint64_t wall_ms, uint64_t run_ms);
+uint64_t engine_aged(const struct engine *e);
 /* What to ask of whom next: false when nothing. A stream is asked of one peer at a time: engine_fetch_done ends that. */
 struct fetch { struct id dev; uint32_t n; struct msg_range range[MSG_RANGES]; };
 bool engine_next_fetch(struct engine *e, struct fetch *out);

@@ -1,4 +1,4 @@
-/* Clocks that are years wrong: ours against those of the others, and what we must take back because of it. */
+/* Clocks that are years wrong: ours against those of the others, what we must take back because of it, and how old things are all the same. */
 #include <assert.h>
 
 #include "node/engine_priv.h"
@@ -60,6 +60,21 @@ uint64_t engine_clock_off(const struct engine *e, uint64_t wall_ms)
             off = e->peer[i].vec.wall_ms > wall_ms ? e->peer[i].vec.wall_ms - wall_ms : wall_ms - e->peer[i].vec.wall_ms;
     return off;
 }
+
+enum { RUN_AGES = 24 };              /* an hour counts for a day: so a device that was off for a month catches up in a day or so */
+
+void engine_age(struct engine *e, uint64_t wall_ms, uint64_t run_ms)
+{
+    assert(index_in_tx(e->c.index));
+    int agree = votes(e, wall_ms);
+    uint64_t *aged = &e->now.aged, most = *aged ? *aged + run_ms * RUN_AGES : wall_ms;
+    if (agree > 0)
+        *aged = wall_ms;
+    else if (agree == 0 && wall_ms > *aged)
+        *aged = wall_ms < most ? wall_ms : most;
+}
+
+uint64_t engine_aged(const struct engine *e) { return e->now.aged; }
 
 static bool somebody_lacks(const struct engine *e, const struct ix_stream *row, uint64_t wall_ms)
 {

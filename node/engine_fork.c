@@ -223,7 +223,7 @@ static int leave_to_history(struct engine *e, const struct lost_entry *l, uint64
 {
     struct ix_entry row;
     int r = index_entry_get(e->c.index, l->id, &row, NULL);
-    return r == 0 && !id_is_none(&row.root) ? index_kept_renew(e->c.index, &row.root, wall_ms) : r;
+    return r == 0 && !id_is_none(&row.root) ? index_kept_renew(e->c.index, &row.root, clock_at_least_aged(e, wall_ms)) : r;
 }
 
 enum choice { LEFT, AGAIN, DONE };    /* DONE: by somebody else */

@@ -37,7 +37,7 @@ struct peer_vec {
 };
 
 /* What a rollback brings back. */
-struct figures { struct id fp; uint64_t files, bytes, hlc; };
+struct figures { struct id fp; uint64_t files, bytes, hlc, aged; };
 
 /* The live snapshots, read when somebody asks; and which entries of one path they need. */
 struct snapshots { struct snapshot *v; size_t n; bool known; };
@@ -102,6 +102,9 @@ void probe_suspect(struct engine *e, const struct vec *v);           /* the same
 /* A change set against what we have of its stream: 0 = no contradiction; 1 = there was one, and it has been proved or is being looked
  * for; 2 = it is looked for already, and this one says no more. */
 int  probe_compare(struct engine *e, const struct id *from, const struct cs *cs, const struct header *h, uint64_t wall_ms) MUST_CHECK;
+
+/* What is put away while our clock is behind is not old once it is right. */
+static inline uint64_t clock_at_least_aged(const struct engine *e, uint64_t wall_ms) { return wall_ms > e->now.aged ? wall_ms : e->now.aged; }
 
 /* engine_sync.c; valid until the next one is added */
 struct peer_vec *engine_peer_find(struct engine *e, const struct id *dev);

@@ -370,7 +370,7 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
 
 int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *root, uint64_t size, const char *name, uint64_t wall_ms)
 {
-    struct ix_kept k = {.path = path, .entry = entry, .root = *root, .size = size, .kept_ms = wall_ms, .name = name};
+    struct ix_kept k = {.path = path, .entry = entry, .root = *root, .size = size, .kept_ms = clock_at_least_aged(e, wall_ms), .name = name};
     struct ix_want w;
     int r = index_kept_put(e->c.index, &k);
     if (r < 0 || !entry)

@@ -11,7 +11,7 @@ enum { IDLE_S = 10, STEP_MS = 1 };
 
 typedef enum step_result step_fn(struct keeper *k);
 /* Marking comes before the share is looked at: it says how much is still referred to. */
-static step_fn *const steps[] = {NULL, keeper_adopt, keeper_expire_old, keeper_fold, keeper_mark, keeper_expire_share, keeper_compact, keeper_forget};
+static step_fn *const steps[] = {NULL, keeper_age, keeper_adopt, keeper_expire_old, keeper_fold, keeper_mark, keeper_expire_share, keeper_compact, keeper_forget};
 enum { NSTEPS = sizeof steps / sizeof *steps };
 
 /* ---- passes ---- */
@@ -143,8 +143,22 @@ const char *keeper_failure(const struct keeper *k) { return k->failure[0] ? k->f
 #define DAY_MS (24ull * 60 * 60 * 1000)
 uint64_t keeper_horizon(const struct keeper *k)
 {
-    uint64_t age = k->c.days * DAY_MS, now = loop_wall();
-    return now < age ? 0 : now - age;    /* a clock that says 1970 */
+    uint64_t age = k->c.days * DAY_MS, now = engine_aged(k->c.engine);
+    return now < age ? 0 : now - age;
+}
+
+enum step_result keeper_age(struct keeper *k)
+{
+    uint64_t now = loop_now();
+    int r = engine_begin(k->c.engine);
+    if (r == 0) {
+        engine_age(k->c.engine, loop_wall(), now - k->aged_at);
+        r = keeper_commit(k, 0);
+    }
+    if (r < 0)
+        return keeper_fail(k, err_text());
+    k->aged_at = now;
+    return STEP_OVER;
 }
 
 /* ---- files that are not needed any more ---- */
@@ -244,6 +258,7 @@ int keeper_new(const struct keeper_config *c, struct keeper **out)
     struct keeper *k = xcalloc(1, sizeof *k);
     k->c = *c;
     k->dirty = true;
+    k->aged_at = loop_now();
     k->refs = (struct buf)BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
     *out = k;
     return 0;

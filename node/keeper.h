@@ -1,5 +1,6 @@
 /* keeper: looks after what was replaced. When the node has been idle for a while, and one small job at a time:
  *
+ *   age       how old things are, for what follows (engine_age)
  *   adopt     packs of which the index knows nothing (it was lost, or older than they are) are read and taken in; once a start
  *   fold      kept files become blocks in packs, each block once; a file goes when all of it can be read from packs
  *   expire    what is older than `days`, then the oldest until all takes no more than `share` percent of the disk, is forgotten: never a

@@ -130,7 +130,7 @@ enum step_result keeper_expire_share(struct keeper *k)
         k->step--;
         return STEP_AGAIN;
     }
-    enum step_result r = expire(k, loop_wall(), takes - most);
+    enum step_result r = expire(k, UINT64_MAX, takes - most);
     if (r == STEP_LATER)
         k->step--;                      /* to marking */
     return r;

@@ -1,12 +1,11 @@
 /* Forgetting what the index knows of versions that have ended, when their contents have gone. */
 #include "node/keeper_priv.h"
 
-/* While our clock differs from those of most others nothing goes: it may be years ahead. */
 enum step_result keeper_forget(struct keeper *k)
 {
     uint64_t before = keeper_horizon(k), n = 0;
     struct engine *e = k->c.engine;
-    if (!before || engine_clock_off(e, loop_wall()))
+    if (!before)
         return STEP_OVER;
     int r = engine_begin(e);
     if (r == 0 && engine_vectors_unsaved(e))

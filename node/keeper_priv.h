@@ -25,6 +25,7 @@ struct keeper {
     size_t removed;                      /* files of kept/, since what is noted of them was tidied up */
     unsigned idle;                       /* seconds */
     _Atomic bool stop;                   /* for the job under way */
+    uint64_t aged_at;                    /* when the age of things was told last */
     uint64_t passes, wanted, due;        /* of passes: over, asked for; when the next one begins by itself */
     char failure[200];
     struct keeper_figures figures;
@@ -54,6 +55,7 @@ enum step_result keeper_fail(struct keeper *k, const char *text);
 int  keeper_commit(struct keeper *k, int r) MUST_CHECK;                  /* ends the transaction: commit, or rollback when r < 0 */
 /* Removes files of kept/ that no row names any more, then packs, in a worker. Takes over the names. */
 void keeper_remove(struct keeper *k, char **names, size_t n, const uint64_t *packs, size_t npacks);
+enum step_result keeper_age(struct keeper *k);
 uint64_t keeper_horizon(const struct keeper *k);                         /* what is older than that may go; 0: nothing */
 /* keeper_adopt.c */
 enum step_result keeper_adopt(struct keeper *k);

@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 
-from lanyard import (Node, exists, fixture, group, is_file_with, make_tree, path_of, read, same_trees, tap, temp_dir, test, tree_digest,
-                     wait_until, write)
+from lanyard import (Node, exists, fixture, group, is_file_with, make_tree, path_of, random_bytes, read, same_trees, tap,
+                     temp_dir, test, tree_digest, wait_until, write)
 
 
 def copy(source, target):
@@ -299,6 +299,32 @@ def a_clock_that_was_ten_years_behind():
     wait_until(lambda: is_file_with(b.folder, "of-a", b"y"), 60, "a's file on b once its clock is right")
     same_trees(a, b)
     no_conflicts(a, b)
+
+
+@test
+def old_versions_outlive_a_clock_that_is_ten_years_off():
+    a, b = pair()
+    clock = with_clock(b)
+    b.up(peers=[a])
+    first, second = random_bytes(1, 5000), random_bytes(2, 5000)
+    for data in (first, second):
+        write(a.folder, "f", data)
+        wait_until(lambda data=data: is_file_with(b.folder, "f", data), 20, "a's file on b")
+    b.wait(60)
+    b.cli("gc")
+    a.down()
+    now, before = [v["version"] for v in b.cli("log", "f", json=True)]
+
+    clock(TEN_YEARS)                                 # nobody is there to know better
+    b.cli("gc")
+    assert b.cli("cat", "f", "--version", before).raw == first
+
+    clock(-TEN_YEARS)                                # what is put away now is not ten years old then
+    b.cli("restore", "f", "--version", before)
+    wait_until(lambda: is_file_with(b.folder, "f", first), 20, "the first version on b")
+    clock(0)
+    b.cli("gc")
+    assert b.cli("cat", "f", "--version", now).raw == second
 
 
 tap.main()

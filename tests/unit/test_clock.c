@@ -53,10 +53,46 @@ static void test_who_is_wrong_now_takes_nothing_back(void)
     world_free(w);
 }
 
+static uint64_t age(struct world *w, size_t i, uint64_t run_ms)
+{
+    must(engine_begin(w->d[i].e));
+    engine_age(w->d[i].e, w->wall, run_ms);
+    commit(w, i);
+    return engine_aged(w->d[i].e);
+}
+
+/* What is kept does not become old because a clock is wrong once. */
+static void test_things_age_by_more_than_one_look_at_a_clock(void)
+{
+    struct world *w = world_new();
+    uint64_t now = w->wall;
+    EQ_U(engine_aged(w->d[0].e), 0);
+    EQ_U(age(w, 0, 5000), now);            /* nothing is known yet */
+    w->wall += 1000;
+    EQ_U(age(w, 0, 1000), now + 1000);
+    w->wall += 10 * YEAR_MS;
+    EQ_U(age(w, 0, 1000), now + 25000);    /* nobody is there */
+    must(engine_begin(w->d[0].e));
+    engine_age(w->d[0].e, w->wall, 1000);
+    engine_rollback(w->d[0].e);
+    EQ_U(engine_aged(w->d[0].e), now + 25000);
+    w->wall = now + 2000;
+    EQ_U(age(w, 0, 1000), now + 25000);    /* it stands still until the clock is there */
+    meet_clock(w, 1, 0);
+    EQ_U(age(w, 0, 0), w->wall);
+    w->wall += 10 * YEAR_MS;
+    EQ_U(age(w, 0, 1000), now + 2000);     /* the others have another time */
+    meet_clock(w, 1, 0);
+    EQ_U(age(w, 0, 0), w->wall);
+    EQ_U(age(w, 1, 0), w->wall);
+    world_free(w);
+}
+
 int main(void)
 {
     must(keys_init());
     RUN(test_what_was_dated_in_the_future_is_signed_again);
     RUN(test_who_is_wrong_now_takes_nothing_back);
+    RUN(test_things_age_by_more_than_one_look_at_a_clock);
     return t_done();
 }
