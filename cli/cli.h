@@ -59,6 +59,8 @@ int cmd_cat(struct cli *c, const struct args *a);
 int cmd_restore(struct cli *c, const struct args *a);
 int cmd_conflicts(struct cli *c, const struct args *a);
 int cmd_resolve(struct cli *c, const struct args *a);
+int cmd_require(struct cli *c, const struct args *a);
+int cmd_gate(struct cli *c, const struct args *a);
 int cmd_snapshot(struct cli *c, const struct args *a);
 int cmd_check(struct cli *c, const struct args *a);
 int cmd_gc(struct cli *c, const struct args *a);

@@ -69,6 +69,17 @@ static const struct cli_option snapshot_options[] = {
     { "device", "DEVICE", "restore, export: which one, where several devices made one of that name" },
     { 0 },
 };
+static const struct cli_option require_options[] = {
+    { "message", "TEXT", "what the users of the devices are told" },
+    { "until", "WHEN", "until when: 2h, or 2026-01-31T13:45:00Z (default: until it is cancelled)" },
+    { "mode", "MODE", "auto (default): devices get it at once; prompt: when their user accepts; strict: as auto, and files are read-only meanwhile" },
+    { "to", "NAME", "only this device; may be given several times" },
+    { 0 },
+};
+static const struct cli_option gate_options[] = {
+    { "timeout", "DURATION", "wait: give up after this time, with exit code 6 (default: never)" },
+    { 0 },
+};
 static const struct cli_option check_options[] = {
     { "repair", NULL, "repair what can be repaired (the default)" },
     { "no-repair", NULL, "only look" },
@@ -126,6 +137,18 @@ static const struct command commands[] = {
       restore_options, 0, 1, false, cmd_restore },
     { "conflicts", "", "list the versions that lost against one made at the same time",
       "They are kept and wait for a look. Nothing is lost by ignoring them.", NULL, 0, 0, false, cmd_conflicts },
+    { "require", "[--message TEXT] [--until WHEN] [--mode MODE] [--to NAME]... | status [ID] | cancel [ID]",
+      "make every device reach the version that this one has now, and lock it until it has",
+      "Only owners and admins can. Devices that are online are locked at once, others when they return; a device is unlocked when it has\n"
+      "all of it, or the requirement is cancelled or over, and it is never locked while no device online could help it.\n"
+      "status    how far each device is\n"
+      "cancel    ends it for all",
+      require_options, 0, 2, false, cmd_require },
+    { "gate", "[status | accept | wait [--timeout DURATION]]", "the required version, seen from the device that has to reach it",
+      "status    whether this device is locked, by whom, and how far it is\n"
+      "accept    begin to get it, where the admin left that to the user (mode prompt)\n"
+      "wait      return when this device is not locked",
+      gate_options, 0, 1, false, cmd_gate },
     { "resolve", "--keep ID PATH", "settle a conflict", "The other versions can still be had with `lanyard restore`.",
       resolve_options, 1, 1, false, cmd_resolve },
     { "snapshot", "[list | create NAME | restore NAME [PATH] | export NAME FILE | remove NAME]", "named states of the whole folder",

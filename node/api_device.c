@@ -60,13 +60,13 @@ static int put_cuts(struct node *n, const struct id *dev, struct buf *out)
 
 /* ---- who ---- */
 
-static int need_admin(struct node *n)
+int need_admin(struct node *n)
 {
     const struct member *self = group_find(group_of(n), &n->home->keys->dev);
     int r = need_member(n);
     if (r < 0 || (self && role_may_admin(self->role)))
         return r;
-    return err_set(ERR_DENIED, "only an owner or admin can change devices, and this one is %s", self ? role_name(self->role) : "none");
+    return err_set(ERR_DENIED, "only an owner or admin can do this, and this device is %s", self ? role_name(self->role) : "none");
 }
 
 /* A member; group_apply says the rest of what may be done to it. */

@@ -9,6 +9,7 @@
  *   api_tree.c     a former state of the folder, or of a directory: restore --at
  *   api_check.c    check, gc
  *   api_device.c   device: roles, names, revocation
+ *   api_require.c  require; api_gate.c gate: the same from the other side
  *   api_snapshot.h snapshot, in files of its own
  *
  * A session is one connection, which is one request. Its life:
@@ -79,6 +80,7 @@ int need_folder(struct node *n) MUST_CHECK;
 
 /* ERR_DENIED when this device does not belong to the group any more, with what is the matter. */
 int need_member(const struct node *n) MUST_CHECK;
+int need_admin(struct node *n) MUST_CHECK;         /* ERR_DENIED also when it is neither owner nor admin */
 
 /* Values. */
 void put_time(struct buf *b, const char *key, uint64_t ms);    /* 0: nil */
@@ -87,6 +89,7 @@ void put_u64(struct buf *b, const char *key, uint64_t v);
 void put_bool(struct buf *b, const char *key, bool v);
 void put_id(struct buf *b, const char *key, const struct id *v);
 void put_device(struct buf *b, struct node *n, const struct member *m);    /* a map of the contract */
+void put_required(struct buf *b, struct node *n);              /* "required" of the status (api_require.c) */
 void put_path(struct buf *b, const char *key, const void *path, size_t len);
 
 /* ---- versions (api_history.c) ---- */
@@ -186,5 +189,7 @@ int run_gc(struct session *s, const struct bytes *args);
 int run_cat(struct session *s, const struct bytes *args);
 int run_restore(struct session *s, const struct bytes *args);
 int run_snapshot(struct session *s, const struct bytes *args);
+int run_require(struct session *s, const struct bytes *args);
+int run_gate(struct session *s, const struct bytes *args);
 
 #endif

@@ -140,7 +140,7 @@ int run_status(struct session *s, const struct bytes *args)
     put_u64(&b, "conflicts", conflicts);
     put_u64(&b, "ignored_errors", n->scan ? scan_errors(n->scan) : 0);
     put_peers(&b, n);
-    put_text(&b, "required", NULL);
+    put_required(&b, n);
     put_more(&b, n);
     session_reply(s, false, &b);
     return 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/chain.h"
+#include "node/lock.h"
 #include "node/log.h"
 #include "node/lost.h"
 #include "node/node_priv.h"
@@ -117,6 +118,18 @@ static bool somebody_left(const struct node *n, const struct before *b)
     return false;
 }
 
+/* The latest requirement decides who wins where several versions are live. */
+static void choose_winners(struct node *n)
+{
+    int r = engine_begin(n->engine);
+    if (r == 0 && (r = engine_requirement_changed(n->engine)) < 0)
+        engine_rollback(n->engine);
+    else if (r == 0)
+        r = engine_commit(n->engine, loop_wall());
+    if (r < 0)
+        log_error("required version: %s", err_text());
+}
+
 static void follow(struct node *n, struct before *b)
 {
     const struct group *g = group_of(n);
@@ -129,6 +142,8 @@ static void follow(struct node *n, struct before *b)
             net_shake_off(n->net);
         }
         control_look_at_self(n);
+        choose_winners(n);
+        lock_now(n);
         if (n->scan && self && self->role != b->role)
             scan_all(n->scan);           /* who may write now has not recorded what changed here before */
         greet_retry(n);
@@ -221,6 +236,7 @@ void control_start(struct node *n)
     issue_again(n);
     follow(n, &b);
     control_look_at_self(n);
+    choose_winners(n);
 }
 
 /* ---- asking ---- */

@@ -101,7 +101,7 @@ int engine_reload(struct engine *e)
 
 int engine_load_value(struct engine *e, const char *key, void *out, size_t len)
 {
-    AUTO(buf_release) struct buf b = BUF_INIT(256);
+    AUTO(buf_release) struct buf b = BUF_INIT(1024);
     int r = index_kv_get(e->c.index, key, &b);
     if (r == ERR_NOTFOUND)
         return 0;
@@ -144,6 +144,8 @@ static int load(struct engine *e)
         r = load_fp(e);
     if (r == 0)
         r = forget_load_vectors(e);
+    if (r == 0)
+        r = lock_load(e);
     if (r == 0)
         r = index_totals(e->c.index, &e->now.files, &e->now.bytes);
     return r;
@@ -299,11 +301,11 @@ static int by_sid(const void *a, const void *b)
 
 static int vector_stream(struct engine *e, const struct stream *s, struct vec_stream *out)
 {
-    *out = (struct vec_stream){.sid = s->row.sid, .known = s->row.known, .content = s->row.known};
-    memcpy(out->tip8, s->row.tip.b, sizeof out->tip8);
-    uint64_t lowest;
+    uint64_t shown = lock_shown(e, &s->row), lowest;
+    *out = (struct vec_stream){.sid = s->row.sid, .known = shown, .content = shown};
+    memcpy(out->tip8, lock_shown_tip(e, &s->row)->b, sizeof out->tip8);
     int r = index_want_min(e->c.index, s->row.id, &lowest);
-    if (r == 0)
+    if (r == 0 && lowest <= shown)
         out->content = lowest - 1;
     return r == ERR_NOTFOUND ? 0 : r;
 }
@@ -312,10 +314,13 @@ int engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct 
 {
     AUTO(vec_release) struct vec v = {.group = e->c.group->id, .dev = e->c.keys->dev, .ctr = ++e->ctr, .wall_ms = wall_ms,
                                       .ctl_n = e->c.group->ctl_n, .ctl_hash = e->c.group->ctl_hash, .port = port, .fp = e->now.fp};
+    AUTO(buf_release) struct buf reqs = BUF_INIT(LIMIT_HEAD);
+    v.nreqs = lock_reqs(e, &reqs);
+    v.reqs = (struct bytes){reqs.data, reqs.len};
     memcpy(v.inst, e->c.inst, sizeof v.inst);
     v.stream = xcalloc(e->nstream + 1, sizeof *v.stream);
     for (size_t i = 0; i < e->nstream; i++) {
-        if (e->stream[i]->row.known == 0)
+        if (lock_shown(e, &e->stream[i]->row) == 0)
             continue;
         int r = vector_stream(e, e->stream[i], &v.stream[v.nstream++]);
         if (r < 0)

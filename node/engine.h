@@ -189,6 +189,37 @@ int  engine_serve_live(struct engine *e, const struct bytes *from, const struct 
 struct live_found { uint64_t items, restored, deleted; };
 int  engine_take_live(struct engine *e, const void *body, size_t len, uint64_t wall_ms, struct live_found *found) MUST_CHECK;
 
+/* ---- a required version (docs/PROTOCOL.md "A required version") ---- */
+/* Where a device is with what is required of it. LOCKED and WAITS: its user must not work on. The numbers go over the wire. */
+enum lock_state {
+    LOCK_NONE,          /* nothing is required, or no more */
+    LOCK_REACHED,       /* it has had all of it, once */
+    LOCK_LOCKED,        /* it is getting what it lacks */
+    LOCK_WAITS,         /* as LOCKED, but it gets nothing before its user has accepted */
+    LOCK_BEHIND,        /* it lacks something, and no device online has it: not locked */
+    LOCK_OVERRIDDEN,    /* its user went on without */
+};
+struct engine_lock {
+    enum lock_state state; uint64_t since_ms;
+    const struct requirement *what;      /* the latest for this device, be it over; NULL: none */
+    uint64_t done, total;                /* entries, while locked */
+};
+int  engine_lock(struct engine *e, struct engine_lock *out) MUST_CHECK;
+/* Finds the state anew: to be asked after the control log has grown, when vectors, peers or contents have come or gone, and now and then. now: a
+ * clock that never jumps, in ms. 1: it is another one. While it is LOCKED or WAITS, what this device writes is not shown to others. */
+int  engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now) MUST_CHECK;
+int  engine_lock_accept(struct engine *e, uint64_t wall_ms) MUST_CHECK;       /* ERR_NOTFOUND: it does not wait; engine_lock_look is the caller's */
+int  engine_lock_override(struct engine *e, uint64_t wall_ms) MUST_CHECK;     /* ERR_NOTFOUND: it is not locked */
+/* What this device has now, as cuts: what a REQUIRE of it names. ERR_FULL: in too many streams for a record. */
+int  engine_required_min(struct engine *e, struct buf *cuts) MUST_CHECK;
+bool engine_holds_back(const struct engine *e);
+bool engine_is_required(struct engine *e, int64_t stream, uint64_t seq);      /* of this device, by the latest */
+/* The latest requirement of all decides who wins. In a transaction: when the control log has changed, and at the start. */
+int  engine_requirement_changed(struct engine *e) MUST_CHECK;
+/* The same of any device, as its last vector says. false: it has shown none yet. */
+struct peer_lock { enum lock_state state; uint64_t since_ms; };
+bool engine_lock_of(struct engine *e, const struct required *q, const struct id *dev, struct peer_lock *out);
+
 /* ---- questions ---- */
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
 /* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */

@@ -444,6 +444,7 @@ static int load_vector(struct engine *e, const struct id *dev)
         return 0;                    /* damaged: as if it had never been heard of */
     }
     struct peer_vec *p = engine_peer(e, dev);
+    (void)lock_note_reqs(p, &v);
     p->vec = v;
     p->shown = true;
     return 0;
@@ -460,7 +461,7 @@ int forget_load_vectors(struct engine *e)
 
 void forget_note_vector(struct peer_vec *p, const struct vec *v, const void *blob, size_t len)
 {
-    bool same = p->shown && p->vec.nstream == v->nstream;
+    bool same = !lock_note_reqs(p, v) && p->shown && p->vec.nstream == v->nstream;
     for (size_t i = 0; same && i < v->nstream; i++)
         same = p->vec.stream[i].known == v->stream[i].known && sid_eq(&p->vec.stream[i].sid, &v->stream[i].sid);
     p->shown = true;

@@ -310,7 +310,7 @@ int engine_take_live(struct engine *e, const void *body, size_t len, uint64_t wa
 static bool differs(const struct engine *e, const struct peer_vec *p)
 {
     size_t n = 0;
-    if (!p->online || !p->have || id_eq(&p->vec.fp, &e->now.fp))
+    if (!p->online || !p->have || lock_peer_holds(p) || id_eq(&p->vec.fp, &e->now.fp))
         return false;
     for (size_t i = 0; i < e->nstream; i++) {
         const struct ix_stream *row = &e->stream[i]->row;

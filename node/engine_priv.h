@@ -10,7 +10,8 @@
  *   engine_clock.c   clocks that are years wrong
  *   engine_snapshot.c names for vectors, and what was there at one
  *   engine_forget.c  what is dead and old goes
- *   engine_live.c    the live state with its proofs, served and taken */
+ *   engine_live.c    the live state with its proofs, served and taken
+ *   engine_lock.c    what is required of this device, and how far it is */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
 
@@ -29,6 +30,7 @@ struct peer_vec {
     struct vec vec;
     bool have, online;               /* have: it has shown vec since we have been running */
     bool patient;                    /* it has been here since before the last engine_forgive */
+    struct vec_req req[LIMIT_REQUIRED]; size_t nreq;     /* where it is with what is required of it */
     bool shown;                      /* it has shown vec, perhaps before: what everybody knows must survive our restarts */
     struct buf unsaved;              /* that vector, when the index has an older one */
     struct sidmap asked;             /* streams that it is being asked for: no other peer is meanwhile */
@@ -42,6 +44,11 @@ struct figures { struct id fp; uint64_t files, bytes, hlc, aged; };
 /* The live snapshots, read when somebody asks; and which entries of one path they need. */
 struct snapshots { struct snapshot *v; size_t n; bool known; };
 struct pins { int64_t path; int64_t *entry; size_t n, cap; };      /* path 0: none */
+
+/* What the index remembers of requirements. held: what this device writes is not shown from `hold` on, nor are streams of its own that
+ * are newer than `newest`. */
+struct lock_of { uint8_t id[16]; uint32_t state, unused; uint64_t since_ms; };
+struct lock_saved { struct lock_of of[LIMIT_REQUIRED]; uint64_t n; uint8_t accepted[16]; uint64_t held; int64_t newest; struct cut hold; };
 
 struct engine {
     struct engine_config c;
@@ -57,6 +64,9 @@ struct engine {
     uint64_t ctr;
     struct snapshots snapshots;
     struct pins pins;
+    struct lock_saved lock;
+    uint64_t unserved;               /* since when nobody can serve what this device is locked for; 0: somebody can */
+    uint8_t most_of[16]; uint64_t most;  /* of that requirement: the most entries that were left */
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
     struct end { struct sid sid; struct id dev; uint64_t end; } *end; size_t nend;   /* streams with two histories; the last number that counts */
@@ -113,6 +123,14 @@ struct peer_vec *engine_peer(struct engine *e, const struct id *dev);
 /* engine_forget.c */
 int  forget_load_vectors(struct engine *e) MUST_CHECK;
 void forget_note_vector(struct peer_vec *p, const struct vec *v, const void *blob, size_t len);   /* before it takes the place of p->vec */
+
+/* engine_lock.c */
+int  lock_load(struct engine *e) MUST_CHECK;
+uint64_t lock_shown(const struct engine *e, const struct ix_stream *row);             /* up to where a stream is shown to others */
+const struct id *lock_shown_tip(const struct engine *e, const struct ix_stream *row); /* the hash of its last header that is */
+uint32_t lock_reqs(const struct engine *e, struct buf *out);                          /* for the own vector; their number */
+bool lock_note_reqs(struct peer_vec *p, const struct vec *v);                         /* whether they are others than before */
+bool lock_peer_holds(const struct peer_vec *p);      /* so its fingerprint is that of more than it shows */
 
 /* engine_sync.c: everything that the vector names is here, as far as it counts and is waited for. */
 bool engine_have_all_in(struct engine *e, const struct vec *v);

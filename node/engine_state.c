@@ -36,6 +36,7 @@ static int take_row(void *arg, const struct ix_entry *row)
     if (r < 0)
         return err_prefix(ERR_CORRUPT, "index: entry %lld", (long long)row->id);
     v->ent.v.dot = (struct dot){.sid = s->row.sid, .seq = row->seq};
+    v->ent.v.required = group_requires(vs->e->c.group, &v->ent.v.dot);
     return 0;
 }
 

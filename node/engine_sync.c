@@ -488,7 +488,7 @@ int engine_serve_cs(struct engine *e, const struct msg_range *range, uint32_t n,
         const struct stream *st = engine_stream_by_sid(e, &range[i].sid);
         if (!st)
             continue;
-        uint64_t to = range[i].to < st->row.known ? range[i].to : st->row.known;
+        uint64_t shown = lock_shown(e, &st->row), to = range[i].to < shown ? range[i].to : shown;
         int r = index_header_each(e->c.index, st->row.id, range[i].from, to, put_header, &s);
         if (r < 0)
             return r;

@@ -6,6 +6,7 @@
 
 #include "node/api.h"
 #include "node/hist.h"
+#include "node/lock.h"
 #include "node/log.h"
 #include "node/node_priv.h"
 
@@ -156,6 +157,7 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
         control_heard(n, l, ctl_n, &tip);
     if (r <= 0)
         return;
+    lock_now(n);
     fetch_change_sets(n);
     self_tell_forks(n);
     audit_poll(n);

@@ -3,14 +3,13 @@
 #include <malloc.h>
 #include <poll.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "node/api.h"
+#include "node/lock.h"
 #include "node/log.h"
 #include "node/node_priv.h"
 #include "proto/path.h"
@@ -45,6 +44,7 @@ void node_committed(struct node *n)
         pull_kick(n->pull);
     if (n->keeper)
         keeper_busy(n->keeper);
+    lock_poll(n);
     if (n->api)
         api_poll(n->api);
 }
@@ -75,6 +75,8 @@ enum node_state node_state(struct node *n, const char **error)
     if (!n->scan || !scan_first_done(n->scan))
         return n->scan ? NODE_SCANNING : NODE_STARTING;
     uint64_t files = 0, bytes;
+    if (lock_holds(n))
+        return NODE_LOCKED;
     bool idle = index_want_totals(n->index, &files, &bytes) == 0 && !files && scan_idle(n->scan) && pull_idle(n->pull);
     return idle ? NODE_IDLE : NODE_SYNCING;
 }
@@ -108,41 +110,6 @@ void node_pause(struct node *n, bool paused)
 }
 
 void node_stop(struct node *n) { loop_stop(n->loop); }
-
-void node_event(struct node *n, const char *event, ...)
-{
-    if (!n->api)
-        return;
-    AUTO(buf_release) struct buf map = BUF_INIT(64 * 1024);
-    const char *kv[16];
-    size_t k = 0;
-    va_list ap;
-    va_start(ap, event);
-    while (k < 16 && (kv[k] = va_arg(ap, const char *)))
-        k++;
-    va_end(ap);
-    char now[40];
-    node_time(now, loop_wall());
-    mp_put_map(&map, 2 + k / 2);
-    mp_put_str(&map, "time");
-    mp_put_str(&map, now);
-    mp_put_str(&map, "event");
-    mp_put_str(&map, event);
-    for (size_t i = 0; i + 1 < k; i += 2) {
-        mp_put_str(&map, kv[i]);
-        mp_put_bin(&map, kv[i + 1], strlen(kv[i + 1]));
-    }
-    api_event(n->api, &map);
-}
-
-void node_time(char out[static 40], uint64_t ms)
-{
-    time_t t = (time_t)(ms / 1000);
-    struct tm tm;
-    gmtime_r(&t, &tm);
-    size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, 40 - n, ".%03uZ", (unsigned)(ms % 1000));
-}
 
 /* ---- the folder's parts ---- */
 
@@ -211,6 +178,8 @@ static bool is_ignored(void *arg, const char *path, size_t len, bool dir)
     return n->scan && scan_ignored(n->scan, path, len, dir);
 }
 
+static bool is_allowed(void *arg, int64_t stream, uint64_t seq) { return lock_allows(arg, stream, seq); }
+
 static int start_parts_of_folder(struct node *n)
 {
     const struct group *g = control_group(n->home->control);
@@ -220,7 +189,7 @@ static int start_parts_of_folder(struct node *n)
         return r;
     struct pull_config pc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .peers = n->peers, .gear = &n->gear,
-        .ops = {.committed = on_committed, .look = look, .ignored = is_ignored, .failed = on_pull_failed, .arg = n}};
+        .ops = {.committed = on_committed, .look = look, .ignored = is_ignored, .allowed = is_allowed, .failed = on_pull_failed, .arg = n}};
     if ((r = pull_new(&pc, &n->pull)) < 0)
         return r;
     struct scan_config sc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
@@ -300,6 +269,7 @@ static void on_tick(void *arg)
     if (idle && n->was_busy)
         malloc_trim(0);
     n->was_busy = !idle;
+    lock_poll(n);
     node_keeper_tick(n, idle);
     make_snapshots(n);
     if (++n->ticks % RETRY_TICKS == 0)
@@ -407,6 +377,7 @@ static int start_parts(struct node *n, const struct node_options *o)
         r = greet_start(n, o->listen ? o->listen : n->config.listen);
     if (r < 0)
         return r;
+    lock_start(n);
     if (start_folder(n) < 0)
         snprintf(n->start_error, sizeof n->start_error, "%s", err_text());
     r = api_clean_up(n);

@@ -250,10 +250,15 @@ static struct item *item_new(struct pull *p, const struct ix_want *w)
     return it;
 }
 
-struct wants { struct ix_want v[512]; size_t n; };
+struct wants { struct pull *p; struct ix_want v[512]; size_t n; };
+
+static bool allowed(const struct pull *p, const struct ix_want *w) { return p->c.ops.allowed(p->c.ops.arg, w->stream, w->seq); }
+
 static int collect(void *arg, const struct ix_want *w)
 {
     struct wants *ws = arg;
+    if (!allowed(ws->p, w))
+        return 0;
     ws->v[ws->n++] = *w;
     return ws->n == sizeof ws->v / sizeof *ws->v;
 }
@@ -277,7 +282,7 @@ static void start_items(struct pull *p, const struct wants *ws)
 static void fill(struct pull *p)
 {
     while (p->more && p->all.n < ITEMS_MAX) {
-        struct wants ws = {.n = 0};
+        struct wants ws = {.p = p};
         if (index_want_each(p->c.index, p->cursor, collect, &ws) < 0) {
             log_warn("index: %s", err_text());
             return;
@@ -386,6 +391,21 @@ void pull_kick(struct pull *p)
     p->again = p->more;
     p->more = p->seek = true;
     pull_wake(p, 0);
+}
+
+/* What is under way is finished; the rest gives up its place, and keeps what it has. */
+void pull_choose_anew(struct pull *p)
+{
+    for (struct item *it = p->all.head, *next; it; it = next) {
+        next = it->next_item;
+        if (it->refs || it->cancelled || allowed(p, &it->want))
+            continue;
+        item_state(p, it, ITEM_DELAYED);
+        it->tmp[0] = '\0';               /* its download stays */
+        destroy(p, it);
+    }
+    p->cursor = 0;
+    pull_kick(p);
 }
 
 void pull_set_failed(struct pull *p, const char *text)

@@ -28,6 +28,7 @@ struct pull_ops {
     void (*committed)(void *arg);                                       /* wants were fulfilled */
     void (*look)(void *arg, const char *path, size_t len);              /* that path is not as we believed */
     bool (*ignored)(void *arg, const char *path, size_t len, bool dir); /* local rules: not to be put on disk */
+    bool (*allowed)(void *arg, int64_t stream, uint64_t seq);           /* what a version brings may be put on disk now */
     void (*failed)(void *arg, const char *text);                        /* disk full and the like; NULL = it works again */
     void *arg;
 };
@@ -38,6 +39,7 @@ struct pull_config {
 int  pull_new(const struct pull_config *c, struct pull **out) MUST_CHECK;   /* also cleans up what a crash left in tmp/ */
 void pull_free(struct pull **p);
 void pull_kick(struct pull *p);                                          /* wants, peers or their vectors have changed */
+void pull_choose_anew(struct pull *p);                                   /* `allowed` answers otherwise than before */
 /* All has been looked at and heard of: what is in kept/ and no version names becomes a version of the path that it had. Once a start. */
 void pull_find(struct pull *p);
 void pull_peer_up(struct pull *p, const struct id *dev);                 /* when it goes, its link calls its requests back */

@@ -15,6 +15,8 @@ enum exit_code ctl_exit_code(int err)
     if (err >= 0)
         return EXIT_DONE;
     switch (err) {
+    case ERR_LOCKED:
+        return EXIT_LOCKED;
     case ERR_USAGE:
         return EXIT_USAGE;
     case ERR_TIMEOUT:

@@ -53,11 +53,11 @@ const char *err_name(int code)
     static const char *const names[] = {
         [-ERR_BAD] = "bad",         [-ERR_DENIED] = "denied",   [-ERR_NOTFOUND] = "notfound", [-ERR_EXISTS] = "exists",
         [-ERR_AGAIN] = "again",     [-ERR_CHANGED] = "changed", [-ERR_FULL] = "full",         [-ERR_IO] = "io",
-        [-ERR_CORRUPT] = "corrupt", [-ERR_TIMEOUT] = "timeout", [-ERR_CLOSED] = "closed",     [-ERR_USAGE] = "usage",
+        [-ERR_CORRUPT] = "corrupt", [-ERR_TIMEOUT] = "timeout", [-ERR_CLOSED] = "closed",     [-ERR_USAGE] = "usage",     [-ERR_LOCKED] = "locked",
     };
     if (code >= 0)
         return "ok";
-    if (code < ERR_USAGE)
+    if (code < ERR_LOCKED)
         return "unknown";
     return names[-code];
 }

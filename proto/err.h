@@ -24,6 +24,7 @@ enum err {
     ERR_TIMEOUT  = -10, /* the time that was given is over */
     ERR_CLOSED   = -11, /* the other side, or the thing itself, is gone */
     ERR_USAGE    = -12, /* the user asked in a wrong way */
+    ERR_LOCKED   = -13, /* a version that is required must be reached first */
 };
 
 #define MUST_CHECK __attribute__((warn_unused_result))

@@ -1,4 +1,4 @@
-#include "proto/group.h"
+#include "proto/group_priv.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -76,6 +76,7 @@ int group_init(struct group *g, const void *genesis, size_t len)
 
 void group_release(struct group *g)
 {
+    requirements_drop(g);
     free(g->member);
     *g = (struct group){0};
 }
@@ -85,6 +86,7 @@ void group_copy(struct group *to, const struct group *from)
     *to = *from;
     to->member = xcalloc(from->nmember, sizeof *to->member);
     memcpy(to->member, from->member, from->nmember * sizeof *to->member);
+    requirements_share(to);
 }
 
 bool group_by_recovery(const struct group *g, const struct id *signer)
@@ -236,9 +238,22 @@ static int apply_nothing(struct group *g, const struct ctl *c, const struct ctl_
     return 0;
 }
 
+static int apply_require(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
+{
+    (void)signer;
+    return requirement_add(g, c, op);
+}
+
+static int apply_cancel(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
+{
+    (void)signer;
+    requirement_cancel(g, c, op->require_id);
+    return 0;
+}
+
 static apply_op *const operations[] = {
     [OP_ADD] = apply_add,         [OP_REVOKE] = apply_revoke,   [OP_ROLE] = apply_role,
-    [OP_EPOCH] = apply_nothing,   [OP_REQUIRE] = apply_nothing, [OP_CANCEL] = apply_nothing,
+    [OP_EPOCH] = apply_nothing,   [OP_REQUIRE] = apply_require, [OP_CANCEL] = apply_cancel,
     [OP_DORMANT] = apply_nothing, [OP_RELAY] = apply_nothing,   [OP_POLICY] = apply_nothing,
     [OP_NAME] = apply_name,       [OP_RECOVERY] = apply_recovery,
 };
@@ -287,6 +302,7 @@ int group_apply(struct group *g, const struct ctl *c)
     struct group next = *g; /* a copy with room for what the record may add: dropped when an operation fails */
     next.member = xcalloc(g->nmember + c->nops, sizeof *next.member);
     memcpy(next.member, g->member, g->nmember * sizeof *next.member);
+    requirements_share(&next);
     next.ctl_n = c->n;
     next.ctl_hash = c->hash;
     r = apply_ops(&next, c);

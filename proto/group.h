@@ -10,7 +10,8 @@
  * NAME gives a member another shown name, by the rules of who may change whom, and of names.
  * RECOVERY, by an owner, names a key whose signature counts like an owner's, or none; it takes the place of the one before. It is no
  * device: it stands for the owner whose machine is gone, and outranks all.
- * EPOCH, REQUIRE, CANCEL, DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
+ * REQUIRE names a version that devices are to reach, CANCEL ends that: the latest LIMIT_REQUIRED are held.
+ * EPOCH, DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H
 #define PROTO_GROUP_H
 
@@ -20,10 +21,26 @@
 
 /* card.name is the shown name. Pointers to members are valid until the next group_apply. */
 struct member { struct card card; enum role role; bool revoked; struct id revoked_by; uint64_t added_ms; uint64_t added_n; };
+
+/* A version that is required: every device of `to`, all if there is none in it, is to have what `min` names. It does not change. */
+struct required {
+    uint8_t id[16];
+    uint64_t n, ts_ms;       /* of its record */
+    struct id by;
+    enum require_mode mode;
+    uint64_t until_ms;       /* 0: no end */
+    char message[LIMIT_TEXT + 1];
+    struct cut *min; size_t nmin;       /* by sid */
+    struct id *to; size_t nto;          /* by id */
+    unsigned refs;           /* groups that hold it */
+};
+struct requirement { struct required *what; uint64_t cancelled_ms; struct id cancelled_by; };      /* 0: not cancelled */
+
 struct group {
     struct id id;
     struct member *member; size_t nmember;
     uint64_t ctl_n;          /* last record applied; 0 = only the genesis */
+    struct requirement requirement[LIMIT_REQUIRED]; size_t nrequirement;      /* the latest, by number */
     struct id recovery;      /* the key that stands for an owner; none: there is none */
     struct id ctl_hash;      /* its hash; the group id when ctl_n = 0 */
 };
@@ -62,6 +79,17 @@ const struct member *group_by_name(const struct group *g, const char *name);
 /* An owner without whom there would be none: nobody can revoke him or change his role. */
 bool group_is_last_owner(const struct group *g, const struct member *m);
 bool group_by_recovery(const struct group *g, const struct id *signer);     /* it is the recovery key */
+/* ---- required versions (group_require.c) ---- */
+/* What a device has to reach: the latest that is for it, also when it is cancelled. Earlier ones have lost their meaning for it.
+ * NULL: none. */
+const struct requirement *group_required_of(const struct group *g, const struct id *dev);
+const struct requirement *group_requirement(const struct group *g, const uint8_t id[static 16]);   /* NULL: unknown, or long past */
+bool required_is_for(const struct required *q, const struct id *dev);
+bool required_is_over(const struct requirement *q, uint64_t now_ms);      /* cancelled, or its time is up */
+/* The latest of all, whoever it is for, decides which of concurrent versions wins: whether it covers this one. To be cancelled, or over,
+ * does not change that: what everybody agreed on while it was in force stays. */
+bool group_requires(const struct group *g, const struct dot *d);
+
 bool role_may_admin(enum role r);
 bool role_may_write(enum role r);
 

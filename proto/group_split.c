@@ -74,7 +74,12 @@ enum op_now group_op_now(const struct group *g, const struct ctl_op *op)
         return strlen(m->card.name) == op->text.len && memcmp(m->card.name, op->text.p, op->text.len) == 0 ? OP_IS_SO : OP_IS_OPEN;
     case OP_RECOVERY: return id_eq(&g->recovery, &op->recovery) ? OP_IS_SO : OP_IS_OVER;   /* perhaps nobody has its phrase any more */
     case OP_EPOCH: return OP_IS_OVER;    /* its keys are sealed to the members of then */
-    case OP_REQUIRE: case OP_CANCEL: case OP_DORMANT: case OP_RELAY: case OP_POLICY: break;
+    case OP_REQUIRE: return group_requirement(g, op->require_id) ? OP_IS_SO : OP_IS_OPEN;
+    case OP_CANCEL: {
+        const struct requirement *q = group_requirement(g, op->require_id);
+        return q && !q->cancelled_ms ? OP_IS_OPEN : OP_IS_SO;
+    }
+    case OP_DORMANT: case OP_RELAY: case OP_POLICY: break;
     }
     return OP_IS_OPEN;
 }

@@ -79,6 +79,8 @@ struct ctl_op {
     struct bytes text;            /* REQUIRE message, RELAY url, NAME the new shown name (device_name_check) */
     enum require_mode mode;       /* REQUIRE */
     uint64_t until_ms;            /* REQUIRE; 0 = no end */
+    struct bytes to;              /* REQUIRE: raw [dev...] sorted, with its array header; empty bytes or list: all devices. Read with to_next */
+    uint32_t nto;
     uint8_t relay_pk[32];         /* RELAY */
     struct id recovery;           /* RECOVERY: an Ed25519 key (proto/phrase.h), or none */
     struct bytes policy;          /* POLICY: raw map of str -> anything, sorted by key */
@@ -92,7 +94,7 @@ struct ctl {
 };
 /* Fields 1..7 above in order; an op is [type, ...] with these:
  *   ADD card(bin), role, sealed        REVOKE dev, cuts             ROLE dev, role, cuts         EPOCH epoch, keys
- *   REQUIRE id, min, text, mode, until CANCEL id                    DORMANT dev                  RELAY url, pk     POLICY map
+ *   REQUIRE id, min, text, mode, until, to  CANCEL id                    DORMANT dev                  RELAY url, pk     POLICY map
  *   NAME dev, text                    RECOVERY pk
  * ctl_encode reads group, n, prev, ts_ms and signer of *c. */
 int ctl_encode(struct buf *out, const struct ctl *c, const struct ctl_op *ops, size_t nops, const struct device_keys *k) MUST_CHECK;
@@ -102,6 +104,8 @@ void ctl_op_next(struct mp *m, struct ctl_op *op);
 struct mp cuts_reader(const struct bytes *cuts);
 void cut_next(struct mp *m, struct cut *c);
 void cut_put(struct buf *b, const struct cut *c);                           /* [sid, seq, hdr_hash] */
+struct mp to_reader(const struct bytes *to);
+void to_next(struct mp *m, struct id *dev);
 struct mp epoch_keys_reader(const struct bytes *keys);
 void epoch_key_next(struct mp *m, struct id *dev, struct bytes *sealed);
 void epoch_key_put(struct buf *b, const struct id *dev, const uint8_t sealed[static SEALED_KEYS]);

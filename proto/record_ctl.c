@@ -76,6 +76,19 @@ static void epoch_keys_read(struct field *f, struct ctl_op *op)
     op->nkeys = n;
 }
 
+static void to_read(struct field *f, struct ctl_op *op)
+{
+    const uint8_t *start = f->m.p;
+    struct id before = ID_NONE, dev;
+    op->nto = field_list(f, "REQUIRE to", 0, LIMIT_MEMBERS);
+    for (uint32_t i = 0; i < op->nto && !f->code; i++) {
+        field_id(f, "REQUIRE to", &dev);
+        field_rule(f, id_cmp(&before, &dev) < 0, "REQUIRE to", "not sorted, or a device twice");
+        before = dev;
+    }
+    op->to = (struct bytes){ start, (size_t)(f->m.p - start) };
+}
+
 static bool bytes_less(const struct bytes *a, const struct bytes *b)
 {
     int c = memcmp(a->p, b->p, a->len < b->len ? a->len : b->len);
@@ -129,6 +142,7 @@ static void require_read(struct field *f, struct ctl_op *op)
     op->text = field_text(f, "REQUIRE message", 0, LIMIT_TEXT);
     op->mode = (enum require_mode)field_u64(f, "REQUIRE mode", REQUIRE_PROMPT, REQUIRE_STRICT);
     op->until_ms = field_u64(f, "REQUIRE until", 0, RECORD_MS_MAX);
+    to_read(f, op);
 }
 static void cancel_read(struct field *f, struct ctl_op *op)
 {
@@ -193,6 +207,7 @@ static void require_put(struct buf *b, const struct ctl_op *op)
     mp_put_strn(b, (const char *)op->text.p, op->text.len);
     mp_put_u64(b, op->mode);
     mp_put_u64(b, op->until_ms);
+    raw_put(b, &op->to);
 }
 static void cancel_put(struct buf *b, const struct ctl_op *op)
 {
@@ -234,7 +249,7 @@ static const struct {
     [OP_REVOKE]  = { 3, revoke_read, revoke_put },
     [OP_ROLE]    = { 4, role_read, role_put },
     [OP_EPOCH]   = { 3, epoch_read, epoch_put },
-    [OP_REQUIRE] = { 6, require_read, require_put },
+    [OP_REQUIRE] = { 7, require_read, require_put },
     [OP_CANCEL]  = { 2, cancel_read, cancel_put },
     [OP_DORMANT] = { 2, dormant_read, dormant_put },
     [OP_RELAY]   = { 3, relay_read, relay_put },
@@ -361,6 +376,18 @@ void cut_put(struct buf *b, const struct cut *c)
     mp_put_bin(b, c->sid.b, SID_LEN);
     mp_put_u64(b, c->seq);
     mp_put_bin(b, c->hdr_hash.b, ID_LEN);
+}
+
+struct mp to_reader(const struct bytes *to)
+{
+    return list_reader(to, LIMIT_MEMBERS);
+}
+
+void to_next(struct mp *m, struct id *dev)
+{
+    struct field f = { .m = *m, .rec = "control record" };
+    field_id(&f, "REQUIRE to", dev);
+    *m = f.m;
 }
 
 struct mp epoch_keys_reader(const struct bytes *keys)

@@ -95,6 +95,7 @@ int index_entry_at(struct index *ix, int64_t stream, uint64_t seq, struct ix_ent
 int index_entry_set_live(struct index *ix, int64_t id, bool live) MUST_CHECK;
 int index_entry_del(struct index *ix, int64_t id) MUST_CHECK;
 int index_entry_live_after(struct index *ix, int64_t id, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;  /* live ones, by id */
+int index_entry_contested(struct index *ix, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;   /* paths of which several entries are live */
 /* Paths behind one, by id, that have an entry that is dead or a tombstone and older than hlc: the only ones of which something can be
  * forgotten. */
 int index_entry_old_paths(struct index *ix, int64_t after_path, uint64_t hlc, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;

@@ -227,18 +227,29 @@ int index_entry_live_after(struct index *ix, int64_t id, int (*row)(void *, cons
     return entry_each(&q, row, arg);
 }
 
+static int path_each(struct query *q, int (*row)(void *, int64_t path), void *arg)
+{
+    int rc;
+    while ((rc = q_step(q)) == 1) {
+        int64_t path = q_int(q);
+        if ((rc = q->rc) != 0 || (rc = row(arg, path)) != 0)
+            return rc;
+    }
+    return rc;
+}
+
 int index_entry_old_paths(struct index *ix, int64_t after_path, uint64_t hlc, int (*row)(void *, int64_t path), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_OLD_PATHS);
     q_put_int(&q, after_path);
     q_put_bound(&q, hlc);
-    int rc;
-    while ((rc = q_step(&q)) == 1) {
-        int64_t path = q_int(&q);
-        if ((rc = q.rc) != 0 || (rc = row(arg, path)) != 0)
-            return rc;
-    }
-    return rc;
+    return path_each(&q, row, arg);
+}
+
+int index_entry_contested(struct index *ix, int (*row)(void *, int64_t path), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_CONTESTED);
+    return path_each(&q, row, arg);
 }
 
 int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg)

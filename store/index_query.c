@@ -42,6 +42,7 @@ static const char *const sql[Q_COUNT] = {
                         " WHERE e.kind = 4 AND " OF_FOLDER "ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
     [Q_ENTRY_DEL] = "DELETE FROM entry WHERE id = ?",
     [Q_ENTRY_LIVE_AFTER] = "SELECT " ENTRY "WHERE id > ? AND live = 1 ORDER BY id",
+    [Q_ENTRY_CONTESTED] = "SELECT path FROM entry WHERE live = 1 GROUP BY path HAVING COUNT(*) > 1",
     [Q_ENTRY_OLD_PATHS] = "SELECT DISTINCT path FROM entry WHERE (live = 0 OR kind = 4) AND path > ? AND hlc < ? ORDER BY path",
     [Q_PATH_FIND] = "SELECT id FROM path WHERE name = ?",
     [Q_PATH_ADD] = "INSERT INTO path VALUES (NULL, 0, ?)",

@@ -50,6 +50,15 @@ static void epoch_make(struct shape *s)
     mp_put_u64(shape_add(s), 1);
     keys_raw(shape_add(s));
 }
+/* Two devices, in this order; 0: none. */
+static void to_raw(struct buf *b, uint8_t first, uint8_t second)
+{
+    mp_put_array(b, (first ? 1u : 0u) + (second ? 1u : 0u));
+    if (first)
+        mp_put_bin(b, t_id(first).b, ID_LEN);
+    if (second)
+        mp_put_bin(b, t_id(second).b, ID_LEN);
+}
 static void require_make(struct shape *s)
 {
     mp_put_bin(shape_add(s), t_id(3).b, 16);
@@ -57,6 +66,7 @@ static void require_make(struct shape *s)
     mp_put_str(shape_add(s), "take the plan of Monday");
     mp_put_u64(shape_add(s), REQUIRE_AUTO);
     mp_put_u64(shape_add(s), 0);
+    to_raw(shape_add(s), 1, 2);
 }
 static void cancel_make(struct shape *s)
 {
@@ -243,6 +253,10 @@ static void test_other_op_rules(void)
     BAD(require, 3, mp_put_u64(b, 0), "REQUIRE mode");
     BAD(require, 3, mp_put_u64(b, 4), "REQUIRE mode");
     BAD(require, 4, mp_put_u64(b, RECORD_MS_MAX + 1), "REQUIRE until");
+    BAD(require, 5, to_raw(b, 2, 1), "REQUIRE to");
+    BAD(require, 5, to_raw(b, 2, 2), "REQUIRE to");
+    BAD(require, 5, (mp_put_array(b, 1), mp_put_bin(b, "short", 5)), "REQUIRE to");
+    GOOD(require, 5, to_raw(b, 0, 0));
     BAD(cancel, 0, mp_put_bin(b, text, 17), "CANCEL id");
     BAD(dormant, 0, mp_put_bin(b, ID_NONE.b, 32), "DORMANT dev");
     BAD(recovery, 0, mp_put_bin(b, text, 31), "RECOVERY pk");
@@ -275,15 +289,16 @@ static struct bytes bytes_of(const struct buf *b)
 {
     return (struct bytes){ b->data, b->len };
 }
-static struct buf cuts_buf, keys_buf, policy_buf;
+static struct buf cuts_buf, keys_buf, policy_buf, to_buf;
 
 /* One op of every type. */
 static void sample_ops(struct ctl_op op[OPS])
 {
     struct shape s = { 0 };
-    buf_clear(&cuts_buf), buf_clear(&keys_buf), buf_clear(&policy_buf);
+    buf_clear(&cuts_buf), buf_clear(&keys_buf), buf_clear(&policy_buf), buf_clear(&to_buf);
     cuts_raw(&cuts_buf);
     keys_raw(&keys_buf);
+    to_raw(&to_buf, 4, 9);
     policy_make(&s);
     buf_add(&policy_buf, s.field[0].data, s.field[0].len);
     shape_release(&s);
@@ -291,7 +306,8 @@ static void sample_ops(struct ctl_op op[OPS])
     op[1] = (struct ctl_op){ .type = OP_REVOKE, .dev = t_id(3), .cuts = bytes_of(&cuts_buf) };
     op[2] = (struct ctl_op){ .type = OP_ROLE, .dev = t_id(4), .role = ROLE_OWNER, .cuts = { 0 } };
     op[3] = (struct ctl_op){ .type = OP_EPOCH, .epoch = 12, .keys = bytes_of(&keys_buf) };
-    op[4] = (struct ctl_op){ .type = OP_REQUIRE, .cuts = bytes_of(&cuts_buf), .text = t_str("why"), .mode = REQUIRE_STRICT, .until_ms = 5 };
+    op[4] = (struct ctl_op){ .type = OP_REQUIRE, .cuts = bytes_of(&cuts_buf), .text = t_str("why"), .mode = REQUIRE_STRICT, .until_ms = 5,
+                             .to = bytes_of(&to_buf) };
     op[5] = (struct ctl_op){ .type = OP_CANCEL };
     memset(op[4].require_id, 6, 16);
     memset(op[5].require_id, 7, 16);
@@ -314,6 +330,7 @@ static void same_op(const struct ctl_op *a, const struct ctl_op *b)
     static const uint8_t empty[] = { 0x90 };     /* an empty list is written for no bytes */
     bool no_cuts = a->cuts.len == 0 && b->cuts.len > 0;
     struct bytes cuts = no_cuts ? (struct bytes){ empty, 1 } : a->cuts;
+    struct bytes to = a->to.len == 0 && b->to.len > 0 ? (struct bytes){ empty, 1 } : a->to;
     EQ_U(b->type, a->type);
     same_bytes(&a->card, &b->card);
     same_bytes(&a->sealed, &b->sealed);
@@ -321,6 +338,7 @@ static void same_op(const struct ctl_op *a, const struct ctl_op *b)
     same_bytes(&a->keys, &b->keys);
     same_bytes(&a->text, &b->text);
     same_bytes(&a->policy, &b->policy);
+    same_bytes(&to, &b->to);
     CHECK(a->role == b->role && a->epoch == b->epoch && a->mode == b->mode && a->until_ms == b->until_ms);
     CHECK(id_eq(&a->dev, &b->dev) && id_eq(&a->recovery, &b->recovery));
     EQ_MEM(a->require_id, b->require_id, 16);

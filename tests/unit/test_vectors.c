@@ -119,7 +119,7 @@ static void ctl_vector_ops(struct ctl_op op[OPS])
     op[2] = (struct ctl_op){ .type = OP_ROLE, .dev = bob->dev, .role = ROLE_READER };
     op[3] = (struct ctl_op){ .type = OP_EPOCH, .epoch = 2, .keys = hex("ctl.keys") };
     op[4] = (struct ctl_op){ .type = OP_REQUIRE, .cuts = cuts, .text = t_str(message), .mode = REQUIRE_AUTO,
-                             .until_ms = num("ctl.ts_ms") - 1 };
+                             .until_ms = num("ctl.ts_ms") - 1, .to = hex("ctl.to") };
     op[5] = (struct ctl_op){ .type = OP_CANCEL };
     memset(op[4].require_id, 5, 16);
     memset(op[5].require_id, 5, 16);

@@ -236,14 +236,14 @@ def control(f, card, group, hdr_hash):
     box = bytes(range(88))
     ops = [
         [1, card, 3, box], [2, BOB.dev, cuts], [3, BOB.dev, 4, []], [4, 2, sorted([[ALICE.dev, box], [BOB.dev, box]])],
-        [5, fill(5, 16), cuts, "take this", 2, MS + 1], [6, fill(5, 16)], [7, BOB.dev], [8, "tcp://relay.example.org:7447", fill(8)],
+        [5, fill(5, 16), cuts, "take this", 2, MS + 1, [BOB.dev]], [6, fill(5, 16)], [7, BOB.dev], [8, "tcp://relay.example.org:7447", fill(8)],
         [9, {"keep_days": 30, "share": None}], [10, BOB.dev, "shed"], [11, fill(11)],
     ]
     f.note("CTL with one operation of each type; the ops as raw msgpack")
     f.put("ctl.n", 1), f.put("ctl.prev", group), f.put("ctl.ts_ms", MS + 2)
     for i, op in enumerate(ops):
         f.put(f"ctl.op.{i}", pack(op))
-    f.put("ctl.cuts", pack(cuts)), f.put("ctl.keys", pack(ops[3][2])), f.put("ctl.policy", pack(ops[8][1])), f.put("ctl.box", box)
+    f.put("ctl.cuts", pack(cuts)), f.put("ctl.keys", pack(ops[3][2])), f.put("ctl.to", pack(ops[4][6])), f.put("ctl.policy", pack(ops[8][1])), f.put("ctl.box", box)
     rec = pack([1, group, 1, group, MS + 2, ALICE.dev, ops])
     f.put("ctl.hash", blake(rec))
     return record(f, "ctl", "lanyard-ctl-1", ALICE, rec)

@@ -1,0 +1,424 @@
+/* What is required of this device (docs/PROTOCOL.md "A required version"): how far it is, what it tells others of that, and what of its own
+ * it keeps to itself meanwhile. What is remembered over restarts is a list of states, one a requirement, and from where on the own
+ * stream is held back. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_priv.h"
+
+#define KEY_LOCK "lock"               /* struct lock_saved as in the memory of this machine */
+#define KEY_MERGED "required"         /* id of the requirement by which the winners were last chosen */
+#define GRACE_MS 30000                /* so long a lock outlives the last device that could end it */
+
+static const struct group *group_of(const struct engine *e) { return e->c.group; }
+
+/* ---- how far this device is ---- */
+
+static uint64_t content_here(struct engine *e, const struct sid *sid)
+{
+    struct stream *s = engine_stream_by_sid(e, sid);
+    uint64_t lowest;
+    if (!s || index_want_min(e->c.index, s->row.id, &lowest) < 0)
+        return s ? s->row.known : 0;
+    return lowest - 1;
+}
+
+static bool somebody_has(struct engine *e, const struct cut *c)
+{
+    for (size_t i = 0; i < e->npeer; i++) {
+        const struct peer_vec *p = &e->peer[i];
+        const struct vec_stream *v = p->online && p->have ? vec_find(&p->vec, &c->sid) : NULL;
+        if (v && v->content >= c->seq)
+            return true;
+    }
+    return false;
+}
+
+/* The change set that ends there is the one that was required: else the stream has two histories, and ours is the other one. */
+static bool is_same_history(struct engine *e, const struct cut *c)
+{
+    AUTO(tip_release) struct tip t = {.rec = BUF_INIT(1024)};
+    const struct stream *s = engine_stream_by_sid(e, &c->sid);
+    return s && fork_header_at(e, s, c->seq, &t) == 0 && t.found && id_eq(&t.hash, &c->hdr_hash);
+}
+
+struct standing { bool reached, served; };
+static struct standing standing(struct engine *e, const struct required *q)
+{
+    struct standing st = {true, true};
+    for (size_t i = 0; i < q->nmin && (st.reached || st.served); i++) {
+        const struct cut *c = &q->min[i];
+        if (!c->seq)
+            continue;
+        if (content_here(e, &c->sid) < c->seq) {
+            st.reached = false;
+            st.served &= somebody_has(e, c);
+        } else if (!is_same_history(e, c)) {
+            st.reached = st.served = false;
+        }
+    }
+    return st;
+}
+
+/* ---- the state that follows ---- */
+
+static const struct lock_of *find(const struct lock_saved *s, const uint8_t id[static 16])
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (memcmp(s->of[i].id, id, sizeof s->of[i].id) == 0)
+            return &s->of[i];
+    return NULL;
+}
+
+static bool holds(enum lock_state s) { return s == LOCK_LOCKED || s == LOCK_WAITS; }
+
+/* Somebody who goes away for a moment does not unlock all others. */
+static bool within_grace(struct engine *e, bool served, uint64_t now)
+{
+    if (served)
+        e->unserved = 0;
+    else if (!e->unserved)
+        e->unserved = now + 1;
+    return served || now < e->unserved + GRACE_MS;
+}
+
+static enum lock_state next_state(struct engine *e, const struct requirement *q, const struct lock_of *was, bool latest, uint64_t wall_ms, uint64_t now)
+{
+    enum lock_state state = was ? was->state : LOCK_NONE;
+    if (state == LOCK_REACHED || required_is_over(q, wall_ms))
+        return state == LOCK_REACHED ? LOCK_REACHED : LOCK_NONE;
+    struct standing st = standing(e, q->what);
+    if (st.reached)
+        return LOCK_REACHED;
+    if (state == LOCK_OVERRIDDEN || !latest)
+        return state == LOCK_OVERRIDDEN ? LOCK_OVERRIDDEN : LOCK_BEHIND;
+    if (holds(state) ? !within_grace(e, st.served, now) : !st.served)
+        return LOCK_BEHIND;
+    bool accepted = q->what->mode != REQUIRE_PROMPT || memcmp(e->lock.accepted, q->what->id, sizeof e->lock.accepted) == 0;
+    return accepted ? LOCK_LOCKED : LOCK_WAITS;
+}
+
+static void look(struct engine *e, uint64_t wall_ms, uint64_t now, struct lock_saved *next)
+{
+    const struct group *g = group_of(e);
+    const struct id *self = &e->c.keys->dev;
+    const struct requirement *latest = group_required_of(g, self);
+    *next = e->lock;
+    next->n = 0;
+    for (size_t i = 0; i < g->nrequirement; i++) {
+        const struct requirement *q = &g->requirement[i];
+        if (!required_is_for(q->what, self))
+            continue;
+        struct lock_of *to = &next->of[next->n++];
+        const struct lock_of *was = find(&e->lock, q->what->id);
+        struct lock_of now_is = {.state = next_state(e, q, was, q == latest, wall_ms, now), .since_ms = wall_ms};
+        memcpy(now_is.id, q->what->id, sizeof now_is.id);
+        *to = was && was->state == now_is.state ? *was : now_is;
+    }
+}
+
+static enum lock_state state_of(const struct engine *e, const struct lock_saved *s)
+{
+    const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
+    const struct lock_of *l = q ? find(s, q->what->id) : NULL;
+    return l ? l->state : LOCK_NONE;
+}
+
+/* ---- what is held back ---- */
+
+/* From the last change set on that others may have. */
+static void hold(struct engine *e, struct lock_saved *s)
+{
+    const struct stream *own = e->own ? engine_stream(e, e->own) : NULL;
+    s->held = true;
+    s->newest = e->nstream ? e->stream[e->nstream - 1]->row.id : 0;
+    s->hold = own ? (struct cut){own->row.sid, own->row.known, own->row.tip} : (struct cut){.seq = 0};
+}
+
+uint64_t lock_shown(const struct engine *e, const struct ix_stream *row)
+{
+    if (!e->lock.held || !id_eq(&row->dev, &e->c.keys->dev))
+        return row->known;
+    if (sid_eq(&row->sid, &e->lock.hold.sid))
+        return row->known < e->lock.hold.seq ? row->known : e->lock.hold.seq;
+    return row->id > e->lock.newest ? 0 : row->known;
+}
+
+const struct id *lock_shown_tip(const struct engine *e, const struct ix_stream *row)
+{
+    return lock_shown(e, row) == row->known ? &row->tip : &e->lock.hold.hdr_hash;
+}
+
+bool engine_holds_back(const struct engine *e)
+{
+    return e->lock.held;
+}
+
+/* ---- changing it ---- */
+
+static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_ms)
+{
+    int r = engine_begin(e);
+    if (r < 0)
+        return r;
+    if ((r = index_kv_put(e->c.index, KEY_LOCK, next, sizeof *next)) < 0) {
+        engine_rollback(e);
+        return r;
+    }
+    r = engine_commit(e, wall_ms);
+    if (r == 0)
+        e->lock = *next;
+    return r;
+}
+
+int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
+{
+    struct lock_saved next;
+    if (!group_of(e)->nrequirement && !e->lock.n)
+        return 0;
+    look(e, wall_ms, now, &next);
+    bool locked = holds(state_of(e, &next));
+    if (locked && !next.held)
+        hold(e, &next);
+    else if (!locked)
+        next.held = false;
+    if (!locked)
+        e->unserved = 0;
+    if (memcmp(&next, &e->lock, sizeof next) == 0)
+        return 0;
+    int r = keep(e, &next, wall_ms);
+    return r < 0 ? r : 1;
+}
+
+int engine_lock_accept(struct engine *e, uint64_t wall_ms)
+{
+    const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
+    if (!q || state_of(e, &e->lock) != LOCK_WAITS)
+        return err_set(ERR_NOTFOUND, "nothing waits to be accepted");
+    struct lock_saved next = e->lock;
+    memcpy(next.accepted, q->what->id, sizeof next.accepted);
+    return keep(e, &next, wall_ms);
+}
+
+int engine_lock_override(struct engine *e, uint64_t wall_ms)
+{
+    const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
+    if (!q || !holds(state_of(e, &e->lock)))
+        return err_set(ERR_NOTFOUND, "this device is not locked");
+    struct lock_saved next = e->lock;
+    struct lock_of *l = (struct lock_of *)(uintptr_t)find(&next, q->what->id);
+    l->state = LOCK_OVERRIDDEN;
+    l->since_ms = wall_ms;
+    next.held = false;
+    return keep(e, &next, wall_ms);
+}
+
+int lock_load(struct engine *e)
+{
+    memset(&e->lock, 0, sizeof e->lock);
+    int r = engine_load_value(e, KEY_LOCK, &e->lock, sizeof e->lock);
+    if (r == 0 && (e->lock.n > LIMIT_REQUIRED))
+        return err_set(ERR_CORRUPT, "index: value %s: move the index away and start again", KEY_LOCK);
+    return r;
+}
+
+/* ---- what comes first, and how much of it is left ---- */
+
+bool engine_is_required(struct engine *e, int64_t stream, uint64_t seq)
+{
+    const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
+    const struct sid *sid = engine_stream_sid(e, stream);
+    for (size_t i = 0; q && i < q->what->nmin; i++)
+        if (sid_eq(&q->what->min[i].sid, sid))
+            return seq <= q->what->min[i].seq;
+    return false;
+}
+
+struct left { struct engine *e; uint64_t n; };
+static int count_left(void *arg, const struct ix_want *w)
+{
+    struct left *l = arg;
+    l->n += engine_is_required(l->e, w->stream, w->seq);
+    return 0;
+}
+
+/* Entries that are not known yet, and those whose content is not here. */
+static int count_all_left(struct engine *e, const struct required *q, uint64_t *left)
+{
+    struct left l = {.e = e};
+    for (size_t i = 0; i < q->nmin; i++) {
+        uint64_t known = engine_known_of(e, &q->min[i].sid);
+        l.n += q->min[i].seq > known ? q->min[i].seq - known : 0;
+    }
+    int r = index_want_each(e->c.index, 0, count_left, &l);
+    *left = l.n;
+    return r;
+}
+
+int engine_lock(struct engine *e, struct engine_lock *out)
+{
+    const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
+    const struct lock_of *l = q ? find(&e->lock, q->what->id) : NULL;
+    *out = (struct engine_lock){.state = l ? l->state : LOCK_NONE, .since_ms = l ? l->since_ms : 0, .what = q};
+    if (!holds(out->state))
+        return 0;
+    uint64_t left;
+    int r = count_all_left(e, q->what, &left);
+    if (memcmp(e->most_of, q->what->id, sizeof e->most_of) != 0 || left > e->most) {
+        memcpy(e->most_of, q->what->id, sizeof e->most_of);
+        e->most = left;
+    }
+    out->total = e->most;
+    out->done = e->most - left;
+    return r;
+}
+
+/* ---- what others are told, and tell ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    return memcmp(((const struct lock_of *)a)->id, ((const struct lock_of *)b)->id, 16);
+}
+
+uint32_t lock_reqs(const struct engine *e, struct buf *out)
+{
+    struct lock_saved s = e->lock;
+    uint32_t n = 0;
+    qsort(s.of, s.n, sizeof *s.of, by_id);
+    for (size_t i = 0; i < s.n; i++)
+        n += s.of[i].state != LOCK_NONE;
+    mp_put_array(out, n);
+    for (size_t i = 0; i < s.n; i++) {
+        struct vec_req r = {.state = s.of[i].state, .since_ms = s.of[i].since_ms};
+        memcpy(r.id, s.of[i].id, sizeof r.id);
+        if (r.state != LOCK_NONE)
+            vec_req_put(out, &r);
+    }
+    return n;
+}
+
+bool lock_note_reqs(struct peer_vec *p, const struct vec *v)
+{
+    struct vec_req req[LIMIT_REQUIRED] = {0};
+    struct mp m = vec_reqs(v);
+    size_t n = v->nreqs < LIMIT_REQUIRED ? v->nreqs : LIMIT_REQUIRED;
+    for (size_t i = 0; i < n; i++)
+        vec_req_next(&m, &req[i]);
+    bool same = n == p->nreq && memcmp(req, p->req, sizeof req) == 0;
+    memcpy(p->req, req, sizeof req);
+    p->nreq = n;
+    return !same;
+}
+
+bool lock_peer_holds(const struct peer_vec *p)
+{
+    for (size_t i = 0; i < p->nreq; i++)
+        if (holds((enum lock_state)p->req[i].state))
+            return true;
+    return false;
+}
+
+static bool vector_reaches(const struct vec *v, const struct required *q)
+{
+    for (size_t i = 0; i < q->nmin; i++) {
+        const struct vec_stream *s = vec_find(v, &q->min[i].sid);
+        if (q->min[i].seq && (!s || s->content < q->min[i].seq))
+            return false;
+    }
+    return true;
+}
+
+bool engine_lock_of(struct engine *e, const struct required *q, const struct id *dev, struct peer_lock *out)
+{
+    *out = (struct peer_lock){.state = LOCK_NONE};
+    if (id_eq(dev, &e->c.keys->dev)) {
+        const struct lock_of *l = find(&e->lock, q->id);
+        if (l)
+            *out = (struct peer_lock){.state = l->state, .since_ms = l->since_ms};
+        return true;
+    }
+    const struct peer_vec *p = engine_peer_find(e, dev);
+    if (!p || !p->shown)
+        return false;
+    for (size_t i = 0; i < p->nreq; i++)
+        if (memcmp(p->req[i].id, q->id, sizeof q->id) == 0)
+            *out = (struct peer_lock){.state = (enum lock_state)p->req[i].state, .since_ms = p->req[i].since_ms};
+    /* It says so, and its vector shows it: the one without the other is no proof. */
+    if (out->state == LOCK_REACHED && !vector_reaches(&p->vec, q))
+        out->state = LOCK_BEHIND;
+    return true;
+}
+
+/* ---- winners ---- */
+
+struct contested { int64_t *path; size_t n, cap; };
+static int note(void *arg, int64_t path)
+{
+    struct contested *c = arg;
+    if (c->n == c->cap) {
+        c->cap = c->cap ? 2 * c->cap : 64;
+        c->path = xrealloc(c->path, c->cap, sizeof *c->path);
+    }
+    c->path[c->n++] = path;
+    return 0;
+}
+
+int engine_requirement_changed(struct engine *e)
+{
+    const struct group *g = group_of(e);
+    uint8_t was[16] = {0}, is[16] = {0};
+    if (g->nrequirement)
+        memcpy(is, g->requirement[g->nrequirement - 1].what->id, sizeof is);
+    int r = engine_load_value(e, KEY_MERGED, was, sizeof was);
+    if (r < 0 || memcmp(was, is, sizeof is) == 0)
+        return r;
+    struct contested c = {0};
+    r = index_entry_contested(e->c.index, note, &c);
+    for (size_t i = 0; r == 0 && i < c.n; i++)
+        r = state_update(e, c.path[i]);
+    free(c.path);
+    return r < 0 ? r : index_kv_put(e->c.index, KEY_MERGED, is, sizeof is);
+}
+
+/* ---- declaring one ---- */
+
+static int by_sid(const void *a, const void *b)
+{
+    return sid_cmp(&((const struct cut *)a)->sid, &((const struct cut *)b)->sid);
+}
+
+/* The last change set that is here whole. */
+static int whole_until(struct engine *e, const struct stream *s, struct cut *c)
+{
+    AUTO(tip_release) struct tip t = {.rec = BUF_INIT(1024)};
+    uint64_t content = content_here(e, &s->row.sid);
+    *c = (struct cut){s->row.sid, content, s->row.tip};
+    if (content == 0 || content == s->row.known)
+        return 0;
+    int r = fork_header_at(e, s, content + 1, &t);
+    if (r < 0 || !t.found)
+        return r < 0 ? r : err_set(ERR_CORRUPT, "index: an entry is in no change set");
+    struct header h;
+    r = header_decode(t.rec.data, t.rec.len, t.sig, &h);
+    c->seq = h.first - 1;
+    c->hdr_hash = h.prev;
+    return r;
+}
+
+int engine_required_min(struct engine *e, struct buf *out)
+{
+    AUTOFREE struct cut *cut = xcalloc(e->nstream + 1, sizeof *cut);
+    size_t n = 0;
+    for (size_t i = 0; i < e->nstream; i++) {
+        int r = whole_until(e, e->stream[i], &cut[n]);
+        if (r < 0)
+            return r;
+        n += cut[n].seq > 0;
+    }
+    qsort(cut, n, sizeof *cut, by_sid);
+    mp_put_array(out, n);
+    for (size_t i = 0; i < n; i++)
+        cut_put(out, &cut[i]);
+    return buf_ok(out) ? 0 : err_set(ERR_FULL, "what this device has is in too many streams for one record");
+}

@@ -1,0 +1,19 @@
+/* lock: what the node does about a version that is required of this device: it asks the engine where it is with that (engine.h), and
+ * makes the consequences real. While the device is locked, only what is required is pulled, in mode prompt nothing before the user
+ * has accepted, and others are not shown what is written here (that is the engine's). Events: `locked`, `unlocked`. */
+#ifndef NODE_LOCK_H
+#define NODE_LOCK_H
+
+#include "node/node.h"
+
+void lock_start(struct node *n);          /* the engine is there, nothing of the folder yet */
+void lock_now(struct node *n);            /* the control log or a vector is news: before anything is done about what it brings */
+void lock_poll(struct node *n);           /* something else may have changed: is looked at soon */
+bool lock_holds(const struct node *n);    /* the user must not work on */
+/* 0 unless this device is locked: ERR_LOCKED, with who wants what. */
+int  need_unlocked(struct node *n) MUST_CHECK;
+/* For pull: whether that content may be put on this disk now. */
+bool lock_allows(struct node *n, int64_t stream, uint64_t seq);
+int  lock_accept(struct node *n) MUST_CHECK;       /* as engine_lock_accept */
+
+#endif
