@@ -287,9 +287,20 @@ static int save_path(struct engine *e, const struct lost_entry *l, size_t n, uin
     return r == 0 ? state_update(e, l->path) : r;
 }
 
-static int save_all(struct engine *e, struct lost *lost, uint64_t wall_ms)
+/* Of a device only so many snapshots are read: those of another one must not take the room of its own. */
+static int leave_room(struct engine *e, const struct id *dev, struct lost *lost)
 {
-    int r = 0;
+    size_t room, snapshots = 0;
+    int r = snapshots_room(e, dev, &room);
+    for (size_t i = 0; r == 0 && i < lost->n; i++)
+        if (lost->v[i].live && lost->v[i].kind == KIND_SNAPSHOT)
+            lost->v[i].live = snapshots++ < room;
+    return r;
+}
+
+static int save_all(struct engine *e, const struct id *dev, struct lost *lost, uint64_t wall_ms)
+{
+    int r = leave_room(e, dev, lost);
     if (lost->n)
         qsort(lost->v, lost->n, sizeof *lost->v, by_path_and_rank);
     for (size_t i = 0, next; r == 0 && i < lost->n; i = next) {
@@ -359,7 +370,7 @@ int fork_end_stream(struct engine *e, const struct header *h, const struct buf *
     if (r == 0 && s && s->row.known > t.end)
         r = cut_off(e, s, t.end, &lost);
     if (r == 0)
-        r = save_all(e, &lost, wall_ms);
+        r = save_all(e, &t.dev, &lost, wall_ms);
     free(lost.v);
     return r < 0 ? r : 1;
 }

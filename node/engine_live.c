@@ -9,7 +9,7 @@
 #include "proto/limits.h"
 #include "proto/merkle.h"
 
-enum { REPLY_BYTES = 256 << 10, ROWS_MAX = 20000, TREES_MAX = 64 };
+enum { REPLY_BYTES = 256 << 10, ROWS_MAX = 8192, TREES_MAX = 64 };  /* rows: also those that make a tree */
 
 /* ---- serving ---- */
 
@@ -112,6 +112,7 @@ static int put_live(struct server *s, const struct ix_entry *row)
         int r = load_tree(t, row->stream, row->seq);
         if (r < 0)
             return r;
+        s->rows += t->count;
     }
     it.hdr = (struct bytes){t->rec.data, t->rec.len};
     it.sig = t->sig;
@@ -129,7 +130,7 @@ static int put_live(struct server *s, const struct ix_entry *row)
 static int serve_row(void *arg, const struct ix_entry *row)
 {
     struct server *s = arg;
-    s->full = s->rows++ == ROWS_MAX;
+    s->full = s->rows++ >= ROWS_MAX;
     int r = s->full ? 0 : asked_for(s, row);
     if (r > 0)
         r = put_live(s, row);

@@ -175,6 +175,8 @@ bool may_write(const struct engine *e);                /* engine_self.c: this de
 /* engine_snapshot.c: an entry was put at that path, or all may be different after a rollback (path NULL). */
 void snapshots_changed(struct engine *e, const struct bytes *path);
 void snapshots_release(struct engine *e);
+/* How many of a device's snapshots we may sign again as our own. */
+int  snapshots_room(struct engine *e, const struct id *dev, size_t *room) MUST_CHECK;
 /* The versions that the vector covers, heads first; the number of heads. Those that supersede each other in a circle are all heads. */
 size_t snapshot_heads(struct versions *vs, const struct dots *vector, const struct version **out);
 

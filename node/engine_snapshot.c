@@ -152,6 +152,16 @@ static int room_for_one(struct engine *e)
     return r;
 }
 
+int snapshots_room(struct engine *e, const struct id *dev, size_t *room)
+{
+    const struct snapshot *all;
+    size_t n, most = engine_is_own(e, dev) ? LIMIT_SNAPSHOTS : LIMIT_SNAPSHOTS / 2;
+    int r = engine_snapshots(e, &all, &n);
+    size_t own = r == 0 ? made_by(e, &e->c.keys->dev) : 0;
+    *room = most > own ? most - own : 0;
+    return r;
+}
+
 /* Entries of one transaction cannot be told apart from those before by a number that is not committed yet. */
 int engine_snapshot_create(struct engine *e, const char *name, uint64_t wall_ms)
 {

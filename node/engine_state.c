@@ -226,13 +226,13 @@ static int update_wants(struct engine *e, struct versions *vs, struct vers **hea
 
 static int update_live(struct engine *e, struct versions *vs, struct vers **head, size_t n)
 {
+    AUTOFREE bool *live = xcalloc(vs->n + 1, sizeof *live);
+    for (size_t k = 0; k < n; k++)
+        live[head[k] - vs->v] = true;
     for (size_t i = 0; i < vs->n; i++) {
-        bool live = false;
-        for (size_t k = 0; k < n && !live; k++)
-            live = head[k] == &vs->v[i];
-        if (live == vs->v[i].row.live)
+        if (live[i] == vs->v[i].row.live)
             continue;
-        int r = index_entry_set_live(e->c.index, vs->v[i].row.id, live);
+        int r = index_entry_set_live(e->c.index, vs->v[i].row.id, live[i]);
         if (r < 0)
             return r;
         engine_fp_toggle(e, vs->v[i].row.kind, &vs->v[i].ent.v.dot);

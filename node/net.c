@@ -199,20 +199,23 @@ static bool serve_one(struct net *n, void *socket, void (*handler)(void *, const
     return got;
 }
 
-/* Bounded, so that one busy peer cannot keep the loop from everything else; what is left wakes the next poll. */
-enum { MESSAGES_A_TURN = 64 };
+/* Bounded in number and in time, so that one busy peer cannot keep the loop from everything else: of some requests 64 take seconds. What
+ * is left wakes the next poll. */
+enum { MESSAGES_A_TURN = 64, TURN_MS = 20 };
 
 static void on_router(void *arg)
 {
     struct net *n = arg;
-    for (int i = 0; i < MESSAGES_A_TURN && serve_one(n, n->router, n->c.ops.request); i++)
+    uint64_t end = loop_now() + TURN_MS;
+    for (int i = 0; i < MESSAGES_A_TURN && loop_now() < end && serve_one(n, n->router, n->c.ops.request); i++)
         ;
 }
 
 static void on_join(void *arg)
 {
     struct net *n = arg;
-    for (int i = 0; i < MESSAGES_A_TURN && n->join && serve_one(n, n->join, n->c.ops.join); i++)
+    uint64_t end = loop_now() + TURN_MS;
+    for (int i = 0; i < MESSAGES_A_TURN && loop_now() < end && n->join && serve_one(n, n->join, n->c.ops.join); i++)
         ;
 }
 

@@ -2,15 +2,20 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool merge_supersedes(const struct version *a, const struct version *b)
 {
     return ctx_covers(&a->ctx, &b->dot) && !dots_has(&a->except, &b->dot);
 }
 
-size_t merge_heads(const struct version **v, size_t n)
+/* ---- heads ---- */
+
+enum { FEW = 8 };                    /* so many are compared each with each */
+
+/* Superseding is not transitive because of the exceptions, so the dead go to the back but are still asked. */
+static size_t heads_of_few(const struct version **v, size_t n)
 {
-    /* Superseding is not transitive because of the exceptions, so the dead go to the back but are still asked. */
     size_t heads = n;
     for (size_t i = 0; i < heads;) {
         bool dead = false;
@@ -26,6 +31,87 @@ size_t merge_heads(const struct version **v, size_t n)
     }
     return heads;
 }
+
+/* A pair of a context, of a stream of which there is a version. */
+struct cover { const struct dot *pair; const struct version *by; };
+struct covers { struct cover *v; size_t n, cap; };
+
+static int by_version_dot(const void *a, const void *b)
+{
+    return dot_cmp(&(*(const struct version *const *)a)->dot, &(*(const struct version *const *)b)->dot);
+}
+
+static int by_stream(const void *key, const void *v)
+{
+    return sid_cmp(key, &(*(const struct version *const *)v)->dot.sid);
+}
+
+/* By stream, the greatest number first. */
+static int by_reach(const void *a, const void *b)
+{
+    const struct dot *x = ((const struct cover *)a)->pair, *y = ((const struct cover *)b)->pair;
+    int c = sid_cmp(&x->sid, &y->sid);
+    return c ? c : (x->seq < y->seq) - (x->seq > y->seq);
+}
+
+static void add_covers(struct covers *c, const struct version *by, const struct version *const *sorted, size_t n)
+{
+    for (size_t i = 0; i < by->ctx.n; i++) {
+        if (!bsearch(&by->ctx.v[i].sid, sorted, n, sizeof *sorted, by_stream))
+            continue;
+        if (c->n == c->cap) {
+            c->cap = c->cap ? 2 * c->cap : 64;
+            c->v = xrealloc(c->v, c->cap, sizeof *c->v);
+        }
+        c->v[c->n++] = (struct cover){&by->ctx.v[i], by};
+    }
+}
+
+/* The first pair of the stream. */
+static size_t first_of(const struct covers *c, const struct sid *sid)
+{
+    size_t low = 0, high = c->n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (sid_cmp(&c->v[mid].pair->sid, sid) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* Whoever reaches it and makes no exception kills it: so each step that does not decide has an exception of its own. */
+static bool is_dead(const struct covers *c, const struct version *v)
+{
+    for (size_t i = first_of(c, &v->dot.sid); i < c->n && sid_eq(&c->v[i].pair->sid, &v->dot.sid) && c->v[i].pair->seq >= v->dot.seq; i++)
+        if (c->v[i].by != v && !dots_has(&c->v[i].by->except, &v->dot))
+            return true;
+    return false;
+}
+
+size_t merge_heads(const struct version **v, size_t n)
+{
+    if (n <= FEW)
+        return heads_of_few(v, n);
+    struct covers c = {0};
+    AUTOFREE const struct version **sorted = xcalloc(n, sizeof *sorted);
+    memcpy(sorted, v, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_version_dot);
+    for (size_t i = 0; i < n; i++)
+        add_covers(&c, v[i], sorted, n);
+    if (c.n)
+        qsort(c.v, c.n, sizeof *c.v, by_reach);
+    size_t heads = 0, dead = n;
+    for (size_t i = 0; i < n; i++) {
+        bool gone = is_dead(&c, sorted[i]);
+        v[gone ? --dead : heads++] = sorted[i];
+    }
+    free(c.v);
+    return heads;
+}
+
+/* ---- the winner ---- */
 
 static bool beats(const struct version *a, const struct version *b)
 {

@@ -1,5 +1,6 @@
 /* Snapshots among three engines: made, heard of, removed, what they pin, and what is brought back from them. */
-#include "tests/unit/t_engine.h"
+#include "proto/path.h"
+#include "tests/unit/t_forge.h"
 
 static int change(struct world *w, size_t i, int (*what)(struct engine *, const char *, uint64_t), const char *name)
 {
@@ -306,6 +307,47 @@ static void test_many_streams(void)
     world_free(w);
 }
 
+/* What a device has written that signs two histories is signed again by the others: so they could be made to have more than are read. */
+static void test_those_of_a_split_stream_leave_room(void)
+{
+    struct world *w = world_new();
+    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
+    for (unsigned i = 0; i < LIMIT_SNAPSHOTS + 8; i++) {
+        char path[64];
+        int len = snprintf(path, sizeof path, PATH_SNAPSHOTS "/a%03u", i);
+        struct entry ent = {.kind = KIND_SNAPSHOT, .path = {(const uint8_t *)path, (size_t)len}, .mtime_ns = 1, .v.hlc = hlc_make(w->wall, 0)};
+        pen_entry(&one, &ent);
+        if (one.n == 52)
+            pen_seal(&one);
+        if (i == 0)
+            pen_entry(&two, &ent);
+    }
+    pen_file(&two, "b", "other");
+    pen_seal(&two);
+    EQ_I(make(w, 0, "mine"), 0);
+    EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), LIMIT_SNAPSHOTS + 8);
+    EQ_U(count(w, 0), LIMIT_SNAPSHOTS + 1);
+    EQ_I(hear(w, 1, 2, (struct pen *[]){&two}, 1), 2);
+    AUTO(buf_release) struct buf proof = BUF_INIT(LIMIT_HEAD);
+    struct header h[2];
+    struct mp m = mp_reader(one.sets.data, one.sets.len);
+    struct cs cs;
+    must(cs_next(&m, &cs));
+    struct signed_header a = {cs.hdr, cs.sig}, b = {{two.rec.data, two.rec.len}, two.sig};
+    fork_put(&proof, &a, &b);
+    must(fork_verify(proof.data, proof.len, h));
+    must(engine_begin(w->d[0].e));
+    EQ_I(engine_fork(w->d[0].e, proof.data, proof.len, w->wall), 1);
+    commit(w, 0);
+    EQ_U(count(w, 0), LIMIT_SNAPSHOTS / 2);
+    CHECK(get(w, 0, "mine") && get(w, 0, "a000"));
+    EQ_I(make(w, 0, "more"), 0);
+    CHECK(get(w, 0, "more"));
+    world_free(w);
+    pen_release(&one);
+    pen_release(&two);
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -321,5 +363,6 @@ int main(void)
     RUN(test_known_only_in_part);
     RUN(test_restore);
     RUN(test_many_streams);
+    RUN(test_those_of_a_split_stream_leave_room);
     return t_done();
 }

@@ -114,6 +114,28 @@ static void test_pages(void)
     world_free(w);
 }
 
+/* A request that is answered with an entry of each change set has all of them read: but of great ones not many. */
+static void test_a_page_reads_only_so_much(void)
+{
+    struct world *w = world_new();
+    struct served s;
+    struct content_list c = {.type = CONTENT_INLINE, .size = 1, .inline_len = 1, .root = id_hash("x", 1), .inline_bytes = {'x'}};
+    for (int set = 0; set < 3; set++) {
+        must(engine_begin(w->d[0].e));
+        for (int k = 0; k < (int)LIMIT_CS_COUNT; k++) {
+            char path[16];
+            int len = snprintf(path, sizeof path, "%c%05d", k ? 'd' : 's', k + set * 10000);
+            struct stamp st = {.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++w->wall, .size = 1, .mtime_ns = (int64_t)w->wall};
+            must(engine_seen(w->d[0].e, path, (size_t)len, &st, &c, true, w->wall));
+        }
+        commit(w, 0);
+    }
+    serve(w, 0, "s", "", &s);
+    EQ_S(s.names, "s00000 s10000 s20000 ");
+    CHECK(s.pages >= 3);
+    world_free(w);
+}
+
 /* ---- who differs ---- */
 
 static void test_who_differs(void)
@@ -444,6 +466,7 @@ int main(void)
         return 1;
     RUN(test_served_with_proofs);
     RUN(test_pages);
+    RUN(test_a_page_reads_only_so_much);
     RUN(test_who_differs);
     RUN(test_what_was_hidden_comes_back);
     RUN(test_a_part_of_a_run_comes_back);

@@ -343,6 +343,72 @@ static void test_large_contexts(void)
     EQ_U(next.except.n, 2000);
 }
 
+/* ---- what nobody honest writes ---- */
+
+static bool is_superseded(const struct version *all, size_t n, size_t i)
+{
+    for (size_t k = 0; k < n; k++)
+        if (k != i && merge_supersedes(&all[k], &all[i]))
+            return true;
+    return false;
+}
+
+/* Any contexts and exceptions: the heads are what the rule says, one by one. */
+static void test_heads_by_the_letter(void)
+{
+    struct version all[STEPS];
+    const struct version *v[STEPS];
+    struct history h = { .seed = 3 };
+    for (int round = 0; round < 500; round++) {
+        size_t n = 1 + below(&h, STEPS), expected = 0;
+        for (size_t i = 0; i < n; i++) {
+            all[i] = (struct version){ .dot = { sid_of((unsigned)below(&h, 3)), 1 + i } };
+            v[i] = &all[i];
+            for (uint64_t k = below(&h, 3); k > 0; k--) {
+                struct sid sid = sid_of((unsigned)below(&h, 4));
+                uint64_t seq = 1 + below(&h, STEPS);
+                ctx_raise(&all[i].ctx, &sid, sid_eq(&sid, &all[i].dot.sid) && seq > i ? i : seq);
+            }
+            for (uint64_t k = below(&h, 8); k > 0; k--)
+                dots_add(&all[i].except, &(struct dot){ sid_of((unsigned)below(&h, 3)), 1 + below(&h, STEPS) });
+        }
+        for (size_t i = 0; i < n; i++)
+            expected += !is_superseded(all, n, i);
+        EQ_U(merge_heads(v, n), expected);
+        for (size_t i = 0; i < n; i++)
+            CHECK(is_superseded(all, n, (size_t)(v[i] - all)) == (i >= expected));
+        for (size_t i = 0; i < n; i++) {
+            dots_release(&all[i].ctx);
+            dots_release(&all[i].except);
+        }
+    }
+}
+
+/* Compared each with each they would take most of a minute. */
+static void test_a_flood_of_versions(void)
+{
+    enum { MANY = 40000, PAIRS = 8 };
+    struct version *all = xcalloc(MANY, sizeof *all);
+    const struct version **v = xcalloc(MANY, sizeof *v);
+    for (size_t i = 0; i < MANY; i++) {
+        all[i].dot = (struct dot){ sid_of(0), 1 + i };
+        v[i] = &all[i];
+        for (unsigned k = 1; k <= PAIRS; k++) {
+            struct sid sid = sid_of(k);
+            ctx_raise(&all[i].ctx, &sid, 1);
+        }
+    }
+    EQ_U(merge_heads(v, MANY), MANY);
+    struct sid self = sid_of(0);
+    ctx_raise(&all[MANY - 1].ctx, &self, MANY - 1);
+    EQ_U(merge_heads(v, MANY), 1);
+    CHECK(v[0] == &all[MANY - 1]);
+    for (size_t i = 0; i < MANY; i++)
+        dots_release(&all[i].ctx);
+    free(v);
+    free(all);
+}
+
 int main(void)
 {
     RUN(test_supersedes);
@@ -356,5 +422,7 @@ int main(void)
     RUN(test_histories_with_stale_disk);
     RUN(test_histories_without_except);
     RUN(test_large_contexts);
+    RUN(test_heads_by_the_letter);
+    RUN(test_a_flood_of_versions);
     return t_done();
 }
