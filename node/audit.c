@@ -140,8 +140,6 @@ void audit_serve(struct node *n, const struct net_from *from, const struct msg *
         reply.live.next = 0;
     }
     zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(&body, &len);
-    net_body_take(&z, data, len);
+    net_body_of(&z, &body);
     net_reply(n->net, from, &reply, &z);
 }

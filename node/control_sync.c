@@ -350,9 +350,7 @@ void control_serve(struct node *n, const struct net_from *from, const struct msg
     mp_put_array(&body, count);
     buf_add(&body, list.data, list.len);
     zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(&body, &len);
-    net_body_take(&z, data, len);
+    net_body_of(&z, &body);
     net_reply(n->net, from, &(struct msg){.type = MSG_CTL, .req = m->req}, &z);
 }
 

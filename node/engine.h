@@ -102,6 +102,7 @@ bool engine_next_distrusted(struct engine *e, struct id *dev);
 /* Our clock may have been years ahead: what we dated later than 10 minutes from now is accepted by nobody. It is taken back, and signed
  * again with the time of now, once most peers online have our time, one of whom lacks it (else it may be now that our clock is wrong). The number of streams that end so: usually 0. In a transaction. ERR_AGAIN: roll back, and ask again. */
 int  engine_clock(struct engine *e, uint64_t wall_ms) MUST_CHECK;
+bool engine_is_ahead(const struct engine *e, uint64_t wall_ms);      /* whether engine_clock would look: no need to begin one else */
 /* By how many milliseconds our clock differs from those of most peers online, if by more than 10 minutes; else 0. */
 uint64_t engine_clock_off(const struct engine *e, uint64_t wall_ms);
 /* The time by which the age of what is kept is told, in ms since 1970; 0: not known yet. One wrong look at a clock is to make nothing old, so

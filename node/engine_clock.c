@@ -102,13 +102,18 @@ static int check_stream(struct engine *e, const struct stream *s, uint64_t wall_
     return r;
 }
 
+bool engine_is_ahead(const struct engine *e, uint64_t wall_ms)
+{
+    return !e->muted && hlc_ms(e->now.hlc) > wall_ms + CLOCK_TOLERANCE_MS && votes(e, wall_ms) > 0;
+}
+
 int engine_clock(struct engine *e, uint64_t wall_ms)
 {
     assert(index_in_tx(e->c.index));
     uint64_t before = e->now.hlc;
     bool stays = false;
     int ended = 0;
-    if (e->muted || hlc_ms(before) <= wall_ms + CLOCK_TOLERANCE_MS || votes(e, wall_ms) <= 0)
+    if (!engine_is_ahead(e, wall_ms))
         return 0;
     e->now.hlc = hlc_make(wall_ms, 0);
     for (size_t i = 0; i < e->nstream; i++) {

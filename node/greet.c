@@ -112,9 +112,7 @@ void greet_retry(struct node *n)
 static void reply_with(struct node *n, const struct net_from *from, const struct msg *to, enum msg_type type, struct buf *body)
 {
     zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(body, &len);
-    net_body_take(&z, data, len);
+    net_body_of(&z, body);
     net_reply(n->net, from, &(struct msg){.type = type, .req = to->req}, &z);
 }
 
@@ -185,9 +183,7 @@ static void serve_vector(struct node *n, const struct net_from *from, const stru
     if (engine_own_vector(n->engine, loop_wall(), net_port(n->net), &blob) < 0)
         return;
     zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(&blob, &len);
-    net_body_take(&z, data, len);
+    net_body_of(&z, &blob);
     net_reply(n->net, from, &(struct msg){.type = MSG_VEC, .req = m->req}, &z);
 }
 

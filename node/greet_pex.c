@@ -109,9 +109,7 @@ void greet_pex_serve(struct node *n, const struct net_from *from, const struct m
     else
         mp_put_array(&reply, 0);
     zmq_msg_t z;
-    size_t len;
-    uint8_t *data = buf_steal(&reply, &len);
-    net_body_take(&z, data, len);
+    net_body_of(&z, &reply);
     net_reply(n->net, from, &(struct msg){.type = MSG_PEX, .req = m->req}, &z);
 }
 

@@ -383,9 +383,7 @@ static int send_membership(struct inviter *i, const struct net_from *from, const
         return r;
     struct msg reply = {.type = MSG_JOIN4, .req = m->req};
     zmq_msg_t body;
-    size_t len;
-    void *data = buf_steal(&box, &len);
-    net_body_take(&body, data, len);
+    net_body_of(&body, &box);
     net_reply_join(i->c.net, from, &reply, &body);
     return 0;
 }

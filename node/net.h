@@ -78,5 +78,6 @@ int  net_receive(void *socket, zmq_msg_t *route, zmq_msg_t *head, zmq_msg_t *bod
 int  net_check_body(const struct msg *m, zmq_msg_t *body, bool has_body) MUST_CHECK;
 /* A body that takes over memory from malloc without a copy. */
 void net_body_take(zmq_msg_t *body, void *data, size_t len);
+void net_body_of(zmq_msg_t *body, struct buf *from);            /* the same with what is in `from`, which is empty then */
 
 #endif

@@ -19,6 +19,13 @@ void net_body_take(zmq_msg_t *body, void *data, size_t len)
     assert(r == 0);
 }
 
+void net_body_of(zmq_msg_t *body, struct buf *from)
+{
+    size_t len;
+    uint8_t *data = buf_steal(from, &len);
+    net_body_take(body, data, len);
+}
+
 /* libzmq counts messages, and for each connection. What must be bounded is bytes, and for each device. */
 struct parcel { zmq_msg_t body; struct debt *debt; };
 

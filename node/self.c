@@ -103,7 +103,7 @@ void self_serve_fork(struct node *n, const struct net_from *from, const struct m
 
 /* ---- clocks ---- */
 
-static void watch_clock(struct node *n)
+static void take_back(struct node *n)
 {
     int r = engine_begin(n->engine), ends = 0;
     if (r == 0)
@@ -111,6 +111,12 @@ static void watch_clock(struct node *n)
     if (r >= 0)
         r = engine_commit(n->engine, loop_wall());
     ended(n, r < 0 ? r : ends, "the clock of this device was ahead");
+}
+
+static void watch_clock(struct node *n)
+{
+    if (engine_is_ahead(n->engine, loop_wall()))
+        take_back(n);
     uint64_t off = engine_clock_off(n->engine, loop_wall());
     if (off && !n->clock_off) {
         log_warn("clock differs from that of most devices minutes=%llu remedy=\"set the clocks\"", (unsigned long long)off / 60000);
