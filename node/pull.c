@@ -252,7 +252,10 @@ static struct item *item_new(struct pull *p, const struct ix_want *w)
 
 struct wants { struct pull *p; struct ix_want v[512]; size_t n; };
 
-static bool allowed(const struct pull *p, const struct ix_want *w) { return p->c.ops.allowed(p->c.ops.arg, w->stream, w->seq); }
+static bool allowed(const struct pull *p, const struct ix_want *w)
+{
+    return !p->c.ops.allowed || p->c.ops.allowed(p->c.ops.arg, w->stream, w->seq);
+}
 
 static int collect(void *arg, const struct ix_want *w)
 {
