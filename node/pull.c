@@ -53,6 +53,15 @@ void item_state(struct pull *p, struct item *it, enum item_state s)
     p->ready += s == ITEM_READY;
 }
 
+void item_release_root(struct pull *p, struct item *it)
+{
+    struct root_key key = root_key(it);
+    if (it->way != WAY_FETCH)
+        return;
+    pathset_del(&p->roots, (const char *)&key, sizeof key);
+    it->way = WAY_PLAIN;
+}
+
 /* Back to nothing known about where its content is. The download on disk stays. */
 static void reset(struct pull *p, struct item *it)
 {
@@ -76,9 +85,7 @@ static void reset(struct pull *p, struct item *it)
             pull_kick(p);                /* the removal was passed over when the wants were gone through */
     }
     it->from_entry = 0;
-    struct root_key key = root_key(it);
-    if (it->way == WAY_FETCH)
-        pathset_del(&p->roots, (const char *)&key, sizeof key);
+    item_release_root(p, it);
     it->way = WAY_PLAIN;
 }
 

@@ -308,6 +308,7 @@ static void next_step(struct pull *p, const struct place *v, const struct change
     log_debug("not placed path=%s why=\"%s\"", path_show(it->path, it->len), c->text);
     if (it->way == WAY_MOVE)
         it->tried_move = true;
+    item_release_root(p, it);
     switch (v->code) {
     case ERR_EXISTS:
         item_fail(p, it, NOT_EMPTY_MS);

@@ -45,6 +45,22 @@ def a_file_that_is_open_for_writing_is_not_displaced():
 
 
 @test
+def a_file_that_waits_holds_up_none_of_the_same_content():
+    a, b = group("a", "b")
+    write(a.folder, "f", big("o"))
+    same_trees(a, b)
+    with open(path_of(b.folder, "f"), "r+b", buffering=0):
+        write(a.folder, "f", big("n"))
+        a.cli("scan")
+        wait_until(lambda: len(versions(b, "f")) == 2, 20, "the news on b")
+        wait_until(lambda: os.listdir(path_of(b.folder, ".lanyard/tmp")), 20, "b to fetch it")
+        write(a.folder, "g", big("n"))
+        wait_until(lambda: is_file_with(b.folder, "g", big("n")), 20, "another file of that content on b")
+        assert is_file_with(b.folder, "f", big("o"))
+    same_trees(a, b)
+
+
+@test
 def a_file_that_is_open_for_writing_is_not_removed():
     a, b = group("a", "b")
     write(a.folder, "f", big("o"))
