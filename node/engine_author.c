@@ -231,7 +231,7 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
     if (!v)
         v = placed_unrecorded(&k, &ent);
     if (!v)
-        return may_write(e) ? new_version(&k, &ent, st, settled, wall_ms) : 0;
+        return may_write(e) ? new_version(&k, &ent, st, settled, wall_ms) : self_yield(e, k.path, st, settled);
     bool adopted = !k.have_local || k.local.entry != v->row.id;
     r = put_local(&k, v->row.id, st, settled);
     return r == 0 && adopted ? state_update(e, k.path) : r;
@@ -330,7 +330,7 @@ int engine_gone(struct engine *e, const char *path, size_t len, uint64_t wall_ms
     const struct vers *on_disk = versions_find(&k.vs, k.local.entry);
     bool news = on_disk && on_disk->row.kind != KIND_TOMBSTONE && !(k.winner && k.winner->row.kind == KIND_TOMBSTONE);
     if (news && !may_write(e))
-        return 0;
+        return self_yield(e, k.path, &(struct stamp){0}, true);
     if (news)
         r = tombstone(&k, path, len, wall_ms);
     if (r == 0)

@@ -171,6 +171,9 @@ int  engine_own_heads(struct engine *e, int64_t path, struct dots *own) MUST_CHE
 int  engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id) MUST_CHECK;
 bool have_seen(void *engine, const struct dot *d);     /* for merge_context_all */
 bool may_write(const struct engine *e);                /* engine_self.c: this device, by its role and while it has no twin */
+/* What a reader has done to its copy is no version. It stays until another one is to come: then what is there now (or nothing) is put on
+ * record, of no known content, so that it is displaced, and kept; else the reader would never get that path's versions again. */
+int  self_yield(struct engine *e, int64_t path, const struct stamp *st, bool settled) MUST_CHECK;
 
 /* engine_snapshot.c: an entry was put at that path, or all may be different after a rollback (path NULL). */
 void snapshots_changed(struct engine *e, const struct bytes *path);

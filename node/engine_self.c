@@ -71,6 +71,25 @@ void engine_unmute(struct engine *e)
     engine_begin_incarnation(e);
 }
 
+int self_yield(struct engine *e, int64_t path, const struct stamp *st, bool settled)
+{
+    struct ix_local l = {.path = path};
+    int64_t winner;
+    int r = index_local_get(e->c.index, path, &l);
+    if (r == 0 || r == ERR_NOTFOUND)
+        r = index_path_get(e->c.index, path, NULL, &winner);
+    if (r < 0 || e->muted || winner == l.entry || st->kind == STAMP_DIR)
+        return r;
+    if (st->kind == STAMP_ABSENT) {
+        r = index_local_del(e->c.index, path);
+        return r == 0 ? state_update(e, path) : r;
+    }
+    l.stamp = *st;
+    l.settled = settled;
+    l.apart = true;
+    return index_local_put(e->c.index, &l);
+}
+
 /* What a reader does to its copy stays on its disk: nobody would accept it. */
 bool may_write(const struct engine *e)
 {

@@ -1,7 +1,7 @@
 """Roles, names and revocation: what an admin says counts at once, for all, and nobody says more than he may."""
 import os
 
-from lanyard import exists, failed, group, is_file_with, node, read, same_trees, tap, test, wait_until, write
+from lanyard import exists, failed, group, is_file_with, node, path_of, read, same_trees, tap, test, wait_until, write
 
 
 def device(n, name):
@@ -32,6 +32,32 @@ def a_role_counts_at_once_and_everywhere():
     a.cli("device", "role", "b", "member")           # and what was changed meanwhile is recorded
     wait_until(lambda: is_file_with(c.folder, "by-reader", b"stays on b"), 30, "c to receive what b wrote")
     same_trees(a, b, c)
+
+
+@test
+def a_reader_gets_what_comes_though_he_has_changed_it():
+    a, b = group("a", "b")
+    paths = ["edited", "deleted", "linked"]
+    for path in paths:
+        write(a.folder, path, b"first " + path.encode())
+    same_trees(a, b)
+    a.cli("device", "role", "b", "reader")
+    known([a, b], "b", "role", "reader")
+    write(b.folder, "edited", b"by the reader")
+    write(b.folder, "made", b"by the reader, too")
+    for path in ("deleted", "linked"):
+        os.unlink(path_of(b.folder, path))
+    os.symlink("edited", path_of(b.folder, "linked"))
+    b.cli("scan")
+    assert is_file_with(b.folder, "edited", b"by the reader") and not exists(b.folder, "deleted")   # until another version comes
+    for path in paths + ["made"]:
+        write(a.folder, path, b"second " + path.encode())
+    a.cli("scan")
+    same_trees(a, b)
+    b.settle()
+    kept = os.path.join(b.folder, ".lanyard", "kept")
+    assert {b"by the reader", b"by the reader, too"} <= {read(kept, name) for name in os.listdir(kept) if os.path.isfile(os.path.join(kept, name))}
+    assert all(read(a.folder, path).startswith(b"second") for path in paths)
 
 
 @test
