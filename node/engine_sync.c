@@ -83,7 +83,7 @@ bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n
 /* What another device writes of which so many streams have two histories that others may have what we refuse: nobody waits for that. */
 static bool waits_for(const struct engine *e, const struct id *author)
 {
-    return !fork_distrusts(e, author) || id_eq(author, &e->c.keys->dev);
+    return !fork_distrusts(e, author);
 }
 
 bool engine_control_of(struct engine *e, const struct id *dev, uint64_t *ctl_n, struct id *ctl_hash)

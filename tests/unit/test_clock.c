@@ -41,6 +41,29 @@ static void test_what_was_dated_in_the_future_is_signed_again(void)
     world_free(w);
 }
 
+/* A machine that is ahead at every start (its clock has the time of another zone) until it is told better. */
+static void test_a_clock_that_is_ahead_again_and_again(void)
+{
+    struct world *w = world_new();
+    char text[16];
+    for (int i = 0; i < 40; i++) {
+        uint64_t now = w->wall;
+        w->wall += 7200000;
+        snprintf(text, sizeof text, "start %d", i);
+        EQ_I(save(w, 0, "a", text), 1);
+        w->wall = now + 1000;
+        meet_clock(w, 1, 0);
+        EQ_I(look_at_clock(w, 0), 1);
+        CHECK(pull_entries(w, 0, 1) > 0);
+        install(w, 1);
+        EQ_S(shows(w, 1, "a"), text);
+        engine_online(w->d[0].e, &w->d[1].keys->dev, false);
+    }
+    struct id dev;
+    CHECK(!engine_next_distrusted(w->d[0].e, &dev) && !engine_next_distrusted(w->d[1].e, &dev));
+    world_free(w);
+}
+
 /* It is our clock that is behind: what we have written is taken by the others. */
 static void test_who_is_wrong_now_takes_nothing_back(void)
 {
@@ -92,6 +115,7 @@ int main(void)
 {
     must(keys_init());
     RUN(test_what_was_dated_in_the_future_is_signed_again);
+    RUN(test_a_clock_that_is_ahead_again_and_again);
     RUN(test_who_is_wrong_now_takes_nothing_back);
     RUN(test_things_age_by_more_than_one_look_at_a_clock);
     return t_done();
