@@ -11,6 +11,7 @@
 
 #define REQUEST_MS 20000
 #define TELL_MS 2000
+#define FALSE_MS 60000
 #define OVERLAP 8
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
@@ -246,17 +247,18 @@ struct ctl_request { struct node *n; struct link *link; bool stranger; struct id
 static bool is_judged(const struct node *n, const struct id *dev, const struct id *tip)
 {
     for (size_t i = 0; i < sizeof n->judged / sizeof *n->judged; i++)
-        if (id_eq(&n->judged[i].dev, dev) && id_eq(&n->judged[i].tip, tip))
+        if (id_eq(&n->judged[i].dev, dev) && (id_eq(&n->judged[i].tip, tip) || loop_now() < n->judged[i].until))
             return true;
     return false;
 }
 
-/* It is not asked for this chain again: ours weighs more, or it is not valid. In the first case it hears so, as it may be unable to dial us. */
+/* It is not asked for this chain again: ours weighs more, or it is not valid. In the first case it hears so, as it may be unable to dial us.
+ * In the second it is asked for none for a while: signatures without end can be made and named, and each costs us more than it. */
 static void judged(struct node *n, const struct ctl_request *q, bool valid)
 {
     if (id_is_none(&q->dev))
         return;
-    n->judged[n->njudged++ % (sizeof n->judged / sizeof *n->judged)] = (struct judged){q->dev, q->tip};
+    n->judged[n->njudged++ % (sizeof n->judged / sizeof *n->judged)] = (struct judged){q->dev, q->tip, valid ? 0 : loop_now() + FALSE_MS};
     if (valid && link_state(q->link) == LINK_UP)
         tell(n, q->link, on_answer, NULL);
 }

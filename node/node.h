@@ -65,7 +65,7 @@ struct node {
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */
     enum lock_state lock_state;         /* as lock.c saw it last */
     struct loop_timer lock_timer;
-    struct judged { struct id dev, tip; } judged[64]; unsigned njudged;   /* chains of control records that have lost: the newest */
+    struct judged { struct id dev, tip; uint64_t until; } judged[64]; unsigned njudged;   /* chains of control records that have lost: the newest */
 };
 
 /* For api: what the status shows. */

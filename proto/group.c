@@ -180,6 +180,8 @@ static int apply_add(struct group *g, const struct ctl *c, const struct ctl_op *
         return err_set(ERR_BAD, "%s has the transport key of %s", fresh.card.name, twin->card.name);
     if (!m && g->nmember >= LIMIT_MEMBERS)
         return err_set(ERR_FULL, "the group has %u members, which is the most it can have", LIMIT_MEMBERS);
+    if (!m && signer->role != ROLE_OWNER && g->nmember >= LIMIT_MEMBERS / 2)
+        return err_set(ERR_DENIED, "the group has %zu members: an owner must add the next", g->nmember);
     if (!m)
         m = &g->member[g->nmember++];
     *m = fresh;
@@ -294,6 +296,17 @@ static int apply_ops(struct group *g, const struct ctl *c)
     return 0;
 }
 
+/* An admin must not be able to leave no room for the record that revokes him, or for those who join. */
+static int count_bytes(struct group *g, const struct ctl *c, const struct member *signer)
+{
+    if (group_by_recovery(g, &c->signer) || (signer && signer->role == ROLE_OWNER))
+        return 0;
+    g->admin_bytes += c->len;
+    if (g->admin_bytes > LIMIT_CTL_ADMINS)
+        return err_set(ERR_DENIED, "the records of admins may have %u bytes together: an owner must sign this one", LIMIT_CTL_ADMINS);
+    return 0;
+}
+
 int group_apply(struct group *g, const struct ctl *c)
 {
     int r = chain_check(g, c);
@@ -305,7 +318,9 @@ int group_apply(struct group *g, const struct ctl *c)
     requirements_share(&next);
     next.ctl_n = c->n;
     next.ctl_hash = c->hash;
-    r = apply_ops(&next, c);
+    r = count_bytes(&next, c, find(g, &c->signer));
+    if (r == 0)
+        r = apply_ops(&next, c);
     if (r < 0) {
         group_release(&next);
         return err_prefix(r, "control record %" PRIu64, c->n);

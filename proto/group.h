@@ -40,6 +40,7 @@ struct group {
     struct id id;
     struct member *member; size_t nmember;
     uint64_t ctl_n;          /* last record applied; 0 = only the genesis */
+    uint64_t admin_bytes;    /* of the records so far that no owner has signed */
     struct requirement requirement[LIMIT_REQUIRED]; size_t nrequirement;      /* the latest, by number */
     struct id recovery;      /* the key that stands for an owner; none: there is none */
     struct id ctl_hash;      /* its hash; the group id when ctl_n = 0 */

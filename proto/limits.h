@@ -26,6 +26,7 @@
 #define LIMIT_STREAMS       65536u               /* streams of a group: devices x incarnations */
 #define LIMIT_MEMBERS       4096u                /* devices of a group */
 #define LIMIT_CTL_BYTES     (256u * 1024)        /* one record of the control log */
+#define LIMIT_CTL_ADMINS    (2u * 1024 * 1024)   /* all records together that no owner has signed: one who fills the log could never be revoked */
 #define LIMIT_CTL_OPS       64u                  /* operations in it */
 #define LIMIT_BLOCK         LIMIT_BODY           /* the chunker's largest block */
 #define LIMIT_BLOCKS        (1u << 24)           /* blocks of a file: 64 TiB at the largest block */

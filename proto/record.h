@@ -91,6 +91,7 @@ struct ctl {
     struct bytes ops;             /* raw array, checked; read with ctl_op_next */
     uint32_t nops;
     struct id hash;               /* BLAKE2b-256 of the record's bytes */
+    size_t len;                   /* how many these are */
 };
 /* Fields 1..7 above in order; an op is [type, ...] with these:
  *   ADD card(bin), role, sealed        REVOKE dev, cuts             ROLE dev, role, cuts         EPOCH epoch, keys

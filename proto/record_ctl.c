@@ -334,6 +334,7 @@ int ctl_decode(const void *blob, size_t len, struct ctl *out)
     if (code < 0)
         return code;
     out->hash = id_hash(rec.p, rec.len);
+    out->len = rec.len;
     return record_verify("control record", CTL_CONTEXT, &rec, sig, &out->signer);
 }
 

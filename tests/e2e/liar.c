@@ -204,6 +204,7 @@ static void silent_blocks(struct scene *c)
 static void silent_lists(struct scene *c) { claim_all(c, 1000); c->s.silent_tree = true; }
 static void silent_sets(struct scene *c) { c->s.silent_cs = true; claim_all(c, LIMIT_SEQ); }
 static void empty_sets(struct scene *c) { claim_all(c, LIMIT_SEQ); c->b.known = 0; }
+static void false_control(struct scene *c) { c->s.false_ctl = true; }
 static void silent_control(struct scene *c) { c->s.silent_ctl = true; c->s.say_ctl_n = LIMIT_SEQ; }
 
 /* arg: a file that will hold the address of the node that has the right blocks */
@@ -296,7 +297,7 @@ static const struct { const char *name; void (*prepare)(struct scene *); } STAND
     { "sizes-lie", sizes_lie }, { "inline-lies", inline_lies }, { "twisted-list", twisted_list }, { "covers-future", covers_future },
     { "full-context", full_context }, { "two-histories", two_histories }, { "one-path", one_path }, { "real-streams", real_streams }, { "silent-blocks", silent_blocks },
     { "silent-lists", silent_lists }, { "silent-sets", silent_sets }, { "borrowed-roots", borrowed_roots }, { "huge-lists", huge_lists },
-    { "empty-sets", empty_sets }, { "silent-control", silent_control }, { "wrong-blocks", wrong_blocks },
+    { "empty-sets", empty_sets }, { "silent-control", silent_control }, { "false-control", false_control }, { "wrong-blocks", wrong_blocks },
     { "hello-as-other", hello_as_other }, { "many-streams", many_streams }, { "flood-vectors", flood_vectors },
     { "flood-replies", flood_replies }, { "malformed", malformed }, { "replay", replay }, { "forged-vector", forged_vector }, { "hidden", hidden },
 };

@@ -282,6 +282,19 @@ def an_old_vector_of_another_start_is_refused():
         check()
 
 
+# ---- control log ----
+
+@test
+def control_logs_that_it_has_signed_itself():
+    w = world()
+    with Stand("false-control", w.a) as stand:
+        stand.wait(ctl=1)
+        logs(w.a, "control records refused")
+        stand.wait(published=stand.asked["published"] + 15)
+    assert stand.asked["ctl"] < 10, stand.asked
+    check()
+
+
 # ---- change sets ----
 
 def refused_set(scenario, *args, words="change sets refused"):

@@ -348,6 +348,33 @@ static void test_random_records(void)
     CHECK(w.g.ctl_n > 100);
 }
 
+/* Whoever is to be revoked must not be able to fill what that has to be written to. */
+static void test_admins_leave_room(void)
+{
+    AUTO(world_release) struct world w;
+    AUTO(buf_release) struct buf much = BUF_INIT(LIMIT_CTL_BYTES);
+    AUTOFREE uint8_t *zero = xcalloc(200000, 1);
+    world_of_four(&w);
+    mp_put_map(&much, 1);
+    mp_put_str(&much, "x");
+    mp_put_bin(&much, zero, 200000);
+    struct ctl_op policy = { .type = OP_POLICY, .policy = bytes_of(&much) };
+    for (int i = 0; i < 10; i++) {
+        OK(apply(&w, ADMIN, &policy, 1));
+        OK(apply(&w, OWNER, &policy, 1));        /* counts for nobody */
+    }
+    FAILS(apply(&w, ADMIN, &policy, 1), ERR_DENIED, "records of admins");
+    OK(add(&w, ADMIN, NEW, ROLE_ADMIN));
+    FAILS(apply(&w, NEW, &policy, 1), ERR_DENIED, "records of admins");
+    OK(revoke(&w, OWNER, ADMIN));
+    size_t n = w.g.nmember;
+    w.g.member = xrealloc(w.g.member, LIMIT_MEMBERS / 2, sizeof *w.g.member);
+    w.g.nmember = LIMIT_MEMBERS / 2;
+    memset(w.g.member + n, 0, (w.g.nmember - n) * sizeof *w.g.member);
+    FAILS(add(&w, NEW, OTHER, ROLE_MEMBER), ERR_DENIED, "an owner must");
+    OK(add(&w, OWNER, OTHER, ROLE_MEMBER));
+}
+
 int main(void)
 {
     if (keys_init() < 0)
@@ -367,5 +394,6 @@ int main(void)
     RUN(test_long_names);
     RUN(test_names_by_id);
     RUN(test_random_records);
+    RUN(test_admins_leave_room);
     return t_done();
 }

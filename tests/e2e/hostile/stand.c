@@ -140,6 +140,8 @@ static void make_vector(struct stand *s, struct buf *out)
     if (s->nclaim)
         memcpy(v.stream, s->claim, s->nclaim * sizeof *v.stream);
     v.nstream = s->nclaim;
+    if (s->false_ctl)
+        randombytes_buf(&v.ctl_hash, sizeof v.ctl_hash);
     if (s->book && s->book->known)
         v.stream[v.nstream++] = (struct vec_stream){ .sid = s->book->sid, .known = s->book->known, .content = s->book->known };
     qsort(v.stream, v.nstream, sizeof *v.stream, by_sid);
@@ -175,6 +177,28 @@ static void answer_generated(struct stand *s, struct asked *q)
     mp_put_array(&body, n);
     buf_add(&body, sets.data, sets.len);
     answer(s, q, &(struct msg){ .type = MSG_CS, .req = q->m.req }, &body);
+}
+
+/* Records that nobody who may has signed, from the first on. */
+static void answer_false_ctl(struct stand *s, struct asked *q)
+{
+    enum { MANY = 500 };
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY), rec = BUF_INIT(LIMIT_CTL_BYTES);
+    const struct id *group = &s->l->group->id;
+    struct ctl c = { .group = *group, .signer = s->l->keys->dev, .n = q->m.get_ctl.from, .prev = *group };
+    struct ctl_op op = { .type = OP_REVOKE, .dev = s->first };
+    struct ctl last;
+    if (c.n > 1)
+        randombytes_buf(&c.prev, sizeof c.prev);
+    mp_put_array(&body, MANY);
+    for (int i = 0; i < MANY; i++, c.n++) {
+        buf_clear(&rec);
+        must(ctl_encode(&rec, &c, &op, 1, s->l->keys));
+        must(ctl_decode(rec.data, rec.len, &last));
+        buf_add(&body, rec.data, rec.len);
+        c.prev = last.hash;
+    }
+    answer(s, q, &(struct msg){ .type = MSG_CTL, .req = q->m.req }, &body);
 }
 
 static void answer_cs(struct stand *s, struct asked *q)
@@ -295,7 +319,9 @@ static void obey(struct stand *s, struct asked *q)
     case MSG_GET_BLK: answer_blocks(s, q); break;
     case MSG_GET_CTL:
         s->asked_ctl++;
-        if (!s->silent_ctl)
+        if (s->false_ctl)
+            answer_false_ctl(s, q);
+        else if (!s->silent_ctl)
             answer(s, q, &(struct msg){ .type = MSG_CTL, .req = q->m.req }, &empty);
         break;
     default: break;
@@ -370,7 +396,7 @@ void stand_run(struct stand *s)
             flood_reply(s);
         if (now_ms() >= due || (s->flood_vectors && s->hellos)) {
             publish(s);
-            due = now_ms() + PUBLISH_MS;
+            due = s->false_ctl ? 0 : now_ms() + PUBLISH_MS;
         }
     }
     report(s);

@@ -12,6 +12,7 @@ struct stand {
     struct book *book, *second;          /* second: what everybody but the first caller is shown */
     struct id hello_as;                  /* none = truly */
     bool silent_cs, silent_ctl, silent_tree, malformed;   /* malformed: each answer behind the greeting, each in another way */
+    bool false_ctl;                      /* names another control log with each vector, and shows one that it has signed itself */
     bool noise_tree;                     /* lists of any length, of nothing */
     enum blocks_way blocks;
     bool flood_vectors, flood_replies;
