@@ -72,7 +72,7 @@ static int load(struct history *h)
         r = index_path_get(h->n->index, h->path, NULL, &h->winner);
     if (r == 0)
         r = index_entry_each_of_path(h->n->index, h->path, add_past, h);
-    if (r == ERR_NOTFOUND || (r == 0 && (!h->nv || !h->winner)))
+    if (r == ERR_NOTFOUND || (r == 0 && !h->nv))
         return err_set(ERR_NOTFOUND, "%s: no version of it is known: look at lanyard log for what is", path_show(h->name, h->len));
     return r;
 }

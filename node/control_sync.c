@@ -131,6 +131,24 @@ static void choose_winners(struct node *n)
         log_error("required version: %s", err_text());
 }
 
+void control_cuts(struct node *n)
+{
+    int r = engine_begin(n->engine), streams = 0;
+    if (r == 0)
+        r = streams = engine_cuts(n->engine, loop_wall());
+    if (r >= 0)
+        r = engine_commit(n->engine, loop_wall());
+    else if (index_in_tx(n->index))
+        engine_rollback(n->engine);
+    n->cuts_due = r < 0;
+    if (r < 0)
+        log_seldom(LOG_WARN, "what a device wrote that may write no more is not withdrawn yet why=\"%s\"", err_text());
+    else if (streams)
+        log_info("what counts of the streams of devices that may write no more is another part now streams=%d", streams);
+    if (streams > 0)
+        node_committed(n);
+}
+
 static void follow(struct node *n, struct before *b)
 {
     const struct group *g = group_of(n);
@@ -143,6 +161,7 @@ static void follow(struct node *n, struct before *b)
             net_shake_off(n->net);
         }
         control_look_at_self(n);
+        control_cuts(n);
         choose_winners(n);
         lock_now(n);
         if (n->scan && self && self->role != b->role)
@@ -237,6 +256,7 @@ void control_start(struct node *n)
     issue_again(n);
     follow(n, &b);
     control_look_at_self(n);
+    control_cuts(n);                     /* the node may have been killed between the record and this */
     choose_winners(n);
 }
 

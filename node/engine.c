@@ -34,6 +34,7 @@ static struct stream *remember(struct engine *e, const struct ix_stream *row)
     assert(e->nstream == 0 || e->stream[e->nstream - 1]->row.id < row->id);
     struct stream *s = xcalloc(1, sizeof *s);
     s->row = *row;
+    s->end = UINT64_MAX;
     e->stream[e->nstream++] = s;
     sidmap_put(&e->by_sid, &row->sid, s);
     return s;
@@ -54,9 +55,10 @@ int engine_stream_add(struct engine *e, const struct id *dev, const uint8_t inc[
     struct ix_stream row = {.dev = *dev, .sid = sid_make(&e->c.group->id, dev, inc)};
     memcpy(row.inc, inc, sizeof row.inc);
     int r = index_stream_add(e->c.index, &row);
-    if (r == 0)
-        *out = remember(e, &row);
-    return r;
+    if (r < 0)
+        return r;
+    *out = remember(e, &row);
+    return cut_measure(e, *out);
 }
 
 int engine_own_stream(struct engine *e, struct stream **out)
@@ -92,6 +94,8 @@ int engine_reload(struct engine *e)
     int r = index_stream_each(e->c.index, load_stream, e);
     if (r == 0)
         r = fork_load(e);
+    for (size_t i = 0; r == 0 && i < e->nstream; i++)
+        r = cut_measure(e, e->stream[i]);
     if (r == 0)
         find_own(e);
     return r;
@@ -305,7 +309,7 @@ static int vector_stream(struct engine *e, const struct stream *s, struct vec_st
     *out = (struct vec_stream){.sid = s->row.sid, .known = shown, .content = shown};
     memcpy(out->tip8, lock_shown_tip(e, &s->row)->b, sizeof out->tip8);
     int r = index_want_min(e->c.index, s->row.id, &lowest);
-    if (r == 0 && lowest <= shown)
+    if (r == 0 && lowest <= shown)        /* of what no longer counts something may be about to go from this disk */
         out->content = lowest - 1;
     return r == ERR_NOTFOUND ? 0 : r;
 }

@@ -81,6 +81,13 @@ int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode
 /* A new version that settles a conflict: survivor = entry id of one of the heads. */
 int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wall_ms) MUST_CHECK;
 
+/* ---- the control log ---- */
+/* To be called when it has changed, and at the start. What devices that may write no more have written beyond their cuts (proto/group.h)
+ * does not count from now on, and what lies on the disk of it is wanted away; what counts again, since the cut has lost against another
+ * chain, is there as before. Of itself a device withdraws what it then signs again, if it may. One that is revoked leaves all as it is. In
+ * a transaction in which nothing has been authored. Returns the number of streams that count less or more. */
+int engine_cuts(struct engine *e, uint64_t wall_ms) MUST_CHECK;
+
 /* ---- peers ---- */
 /* A signed vector. 1 = news, 0 = known or older. Refused when its device is no member or its signature is wrong; and, with `dev`, when it
  * is not that device's in the start `inst` (8 bytes) of it, so that nobody can bring up an old one again. */

@@ -230,6 +230,11 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
     struct vers *v = known_as(&k, &ent, st);
     if (!v)
         v = placed_unrecorded(&k, &ent);
+    bool withdrawn = false;
+    if (!v && k.have_local && (r = withdrawn_same(e, k.local.entry, &ent, &withdrawn)) < 0)
+        return r;
+    if (withdrawn)
+        return put_local(&k, k.local.entry, st, settled);
     if (!v)
         return may_write(e) ? new_version(&k, &ent, st, settled, wall_ms) : self_yield(e, k.path, st, settled);
     bool adopted = !k.have_local || k.local.entry != v->row.id;

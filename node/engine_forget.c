@@ -36,7 +36,7 @@ static void choice_release(struct choice *c)
 static bool context_known(struct engine *e, const struct dots *ctx)
 {
     for (size_t i = 0; i < ctx->n; i++) {
-        uint64_t end = fork_end(e, &ctx->v[i].sid), last = ctx->v[i].seq < end ? ctx->v[i].seq : end;
+        uint64_t end = engine_end(e, &ctx->v[i].sid), last = ctx->v[i].seq < end ? ctx->v[i].seq : end;
         if (engine_known_of(e, &ctx->v[i].sid) < last)
             return false;
     }
@@ -203,25 +203,14 @@ static bool same_now(struct choice *c, struct versions *rest, const struct versi
     return merge_heads(b, m) == n && same_dots(a, b, n);
 }
 
-/* Of a stream that has ended a path has versions that no longer count, but may be what it was at a snapshot, if not for those that do. */
-static int has_others(struct engine *e, const struct choice *c, bool *others)
-{
-    AUTO(versions_release) struct versions all;
-    int r = versions_load_all(e, c->vs.v[0].row.path, &all);
-    *others = all.n > c->vs.n;
-    return r;
-}
-
 static int stays_as_it_is(struct engine *e, struct choice *c, bool *same)
 {
     const struct snapshot *s;
     size_t n;
-    bool others = false;
     *same = false;
     int r = engine_snapshots(e, &s, &n);
-    if (r == 0 && n)
-        r = has_others(e, c, &others);
-    if (r < 0 || others)
+    /* Versions that no longer count may be what the path was at a snapshot, if not for those that do. */
+    if (r < 0 || (n && c->vs.others))
         return r;
     struct versions rest = rest_of(c);
     AUTOFREE const struct version **a = xcalloc(c->vs.n + 1, sizeof *a);

@@ -48,13 +48,15 @@ static struct standing standing(struct engine *e, const struct required *q)
 {
     struct standing st = {true, true};
     for (size_t i = 0; i < q->nmin && (st.reached || st.served); i++) {
-        const struct cut *c = &q->min[i];
-        if (!c->seq)
+        struct cut c = q->min[i];
+        uint64_t end = engine_end(e, &c.sid), named = c.seq;
+        c.seq = named < end ? named : end;                /* what does not count any more is reached by nobody */
+        if (!c.seq)
             continue;
-        if (content_here(e, &c->sid) < c->seq) {
+        if (content_here(e, &c.sid) < c.seq) {
             st.reached = false;
-            st.served &= somebody_has(e, c);
-        } else if (!is_same_history(e, c)) {
+            st.served &= somebody_has(e, &c);
+        } else if (c.seq == named && !is_same_history(e, &c)) {
             st.reached = st.served = false;
         }
     }

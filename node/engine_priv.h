@@ -6,6 +6,8 @@
  *   engine_sync.c    vectors and change sets of peers
  *   engine_self.c    doubts about who we are: new incarnations
  *   engine_fork.c    streams with two histories
+ *   engine_cut.c     streams of devices that may write no more
+ *   engine_withdraw.c what no longer counts of a stream
  *   engine_probe.c   where two histories part
  *   engine_clock.c   clocks that are years wrong
  *   engine_snapshot.c names for vectors, and what was there at one
@@ -24,7 +26,7 @@
 
 enum { PROBES_MAX = 16 };
 
-struct stream { struct ix_stream row; };
+struct stream { struct ix_stream row; uint64_t end; };     /* end: where the control log cuts it; UINT64_MAX: nowhere */
 struct peer_vec {
     struct id dev;
     struct vec vec;
@@ -104,6 +106,18 @@ int  fork_header_at(struct engine *e, const struct stream *s, uint64_t at, struc
 int  tip_take(void *tip, const struct ix_header *h);
 void tip_release(struct tip *t);
 
+/* engine_cut.c */
+uint64_t engine_end(const struct engine *e, const struct sid *sid);  /* the last number that counts, by fork_end and by cuts; UINT64_MAX: no end */
+int  cut_measure(struct engine *e, struct stream *s) MUST_CHECK;       /* sets s->end */
+bool cut_allows(struct engine *e, const struct header *h);           /* its device might write this change set, says the control log */
+bool cut_vouches(struct engine *e, const struct stream *s);          /* our history of the stream is the one that its cut names */
+
+/* engine_withdraw.c: s counts up to `end`, where a change set ends, and no longer beyond. again: what was live beyond, and whose content is
+ * here, is signed again. */
+int  withdraw_beyond(struct engine *e, struct stream *s, uint64_t end, bool again, uint64_t wall_ms) MUST_CHECK;
+/* What is seen on this disk is what was put there as that entry, which no longer counts: no edit. */
+int  withdrawn_same(struct engine *e, int64_t entry, const struct entry *seen, bool *same) MUST_CHECK;
+
 /* engine_probe.c */
 struct probe *probe_find(struct engine *e, const struct sid *sid);
 void probe_forget(struct engine *e, const struct id *dev);           /* it is not there any more */
@@ -137,7 +151,7 @@ bool engine_have_all_in(struct engine *e, const struct vec *v);
 
 /* engine_state.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
-struct versions { struct vers *v; size_t n, cap; struct engine *e; bool all; };
+struct versions { struct vers *v; size_t n, cap; struct engine *e; bool all, others; };     /* others: there are some that do not count */
 int  versions_load(struct engine *e, int64_t path, struct versions *out) MUST_CHECK;
 int  versions_load_all(struct engine *e, int64_t path, struct versions *out) MUST_CHECK;   /* also those that no longer count */
 void versions_release(struct versions *vs);

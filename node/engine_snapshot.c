@@ -214,12 +214,14 @@ int engine_snapshot_remove(struct engine *e, const char *name, uint64_t wall_ms)
 
 /* ---- the state at a vector ---- */
 
-/* Of a stream that has ended since, what lies beyond the end still is what it was then. */
+/* Of a stream that has ended since, what lies beyond the end still is what it was then. But beyond a cut nobody passes it on any more. */
 static bool knows(struct engine *e, const struct dot *d)
 {
     AUTO(tip_release) struct tip t = {.found = false};
-    return engine_known_of(e, &d->sid) >= d->seq ||
-           (fork_end(e, &d->sid) < d->seq && fork_header_at(e, engine_stream_by_sid(e, &d->sid), d->seq, &t) >= 0 && t.found);
+    const struct stream *s = engine_stream_by_sid(e, &d->sid);
+    uint64_t known = s ? s->row.known : 0;
+    return known >= d->seq || (s && s->end < d->seq && known >= s->end) ||
+           (fork_end(e, &d->sid) < d->seq && fork_header_at(e, s, d->seq, &t) >= 0 && t.found);
 }
 
 bool engine_covers(struct engine *e, const struct dots *vector)

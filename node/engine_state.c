@@ -19,8 +19,11 @@ static int take_row(void *arg, const struct ix_entry *row)
     struct versions *vs = arg;
     const struct stream *s = engine_stream(vs->e, row->stream);
     assert(s);
-    if (!vs->all && !counts(vs->e, s, row))
-        return 0;
+    if (!counts(vs->e, s, row)) {
+        vs->others = true;
+        if (!vs->all)
+            return 0;
+    }
     if (vs->n == vs->cap) {
         vs->cap = vs->cap ? 2 * vs->cap : 4;
         vs->v = xrealloc(vs->v, vs->cap, sizeof *vs->v);
@@ -217,7 +220,7 @@ static int update_wants(struct engine *e, struct versions *vs, struct vers **hea
         if (r == 0 && needs)
             r = put_want(e, head[i], WANT_KEEP);
     }
-    if (r == 0 && (conflict || vs->n > 1))
+    if (r == 0 && (conflict || vs->n > 1 || vs->others))
         r = index_conflict_set(e->c.index, w->row.path, conflict);
     return r < 0 ? r : index_clash_set(e->c.index, w->row.path, 0);       /* if it is one, that will be found anew */
 }
@@ -263,9 +266,28 @@ static int update_path(struct engine *e, int64_t path, struct versions *vs, cons
         count(e, w, 1);
         r = index_path_set_winner(e->c.index, path, w->row.id);
     }
-    if (r == 0 && old)
+    if (r == 0 && (old || vs->others))
         r = drop_wants(e, path, &unsure);
     return r < 0 ? r : update_wants(e, vs, of, n, w, unsure);
+}
+
+/* Of what was here no version counts any more: what lies on this disk of it goes to kept/, and nothing takes its place. */
+static int nothing_left(struct engine *e, int64_t path)
+{
+    struct ix_local l;
+    struct ix_entry row;
+    bool installs;
+    int r = index_conflict_set(e->c.index, path, false);
+    if (r == 0)
+        r = drop_wants(e, path, &installs);
+    if (r == 0)
+        r = index_local_get(e->c.index, path, &l);
+    if (r == 0)
+        r = index_entry_get(e->c.index, l.entry, &row, NULL);
+    if (r < 0)
+        return r == ERR_NOTFOUND ? 0 : r;
+    return index_want_put(e->c.index, &(struct ix_want){.entry = row.id, .path = path, .stream = row.stream, .seq = row.seq, .size = row.size,
+                                                        .role = WANT_HIDE, .kind = row.kind, .root = row.root});
 }
 
 int state_update(struct engine *e, int64_t path)
@@ -275,7 +297,7 @@ int state_update(struct engine *e, int64_t path)
     if (r < 0)
         return r;
     if (vs.n == 0)
-        return index_conflict_set(e->c.index, path, false);
+        return nothing_left(e, path);
     AUTOFREE const struct version **heads = xcalloc(vs.n, sizeof *heads);
     AUTOFREE struct vers **of = xcalloc(vs.n, sizeof *of);
     return update_path(e, path, &vs, heads, of);
@@ -353,8 +375,11 @@ int state_left(struct engine *e, int64_t path)
 int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bool settled)
 {
     struct ix_entry row;
+    struct ix_want want;
     int64_t winner;
     int r = index_entry_get(e->c.index, entry, &row, NULL);
+    /* What was to go from this disk may have come to count again while it went. */
+    bool missed = r == 0 && st->kind == STAMP_ABSENT && row.kind != KIND_TOMBSTONE && index_want_get(e->c.index, entry, &want) < 0;
     if (r == 0)
         r = index_want_del(e->c.index, entry);
     const struct stream *s = r == 0 ? engine_stream(e, row.stream) : NULL;
@@ -366,7 +391,7 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
         r = index_path_get(e->c.index, row.path, NULL, &winner);
     if (r == 0 && st->kind == STAMP_ABSENT)
         r = state_left(e, row.path);
-    return r == 0 && winner != entry ? state_update(e, row.path) : r;
+    return r == 0 && (winner != entry || missed) ? state_update(e, row.path) : r;
 }
 
 int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *root, uint64_t size, const char *name, uint64_t wall_ms)

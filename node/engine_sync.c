@@ -101,7 +101,7 @@ bool engine_have_all_in(struct engine *e, const struct vec *v)
     for (size_t i = 0; i < v->nstream; i++) {
         const struct vec_stream *theirs = &v->stream[i];
         const struct stream *s = engine_stream_by_sid(e, &theirs->sid);
-        uint64_t end = fork_end(e, &theirs->sid), known = s ? s->row.known : 0;
+        uint64_t end = engine_end(e, &theirs->sid), known = s ? s->row.known : 0;
         if (known < theirs->known && known < end && !(s && !waits_for(e, &s->row.dev)))
             return false;
     }
@@ -210,7 +210,7 @@ static bool is_asked(const struct engine *e, const struct sid *sid)
 /* What follows what we have, as far as it counts; or what may show where two histories part. */
 static struct msg_range range_of(struct engine *e, const struct peer_vec *p, const struct vec_stream *s)
 {
-    uint64_t end = fork_end(e, &s->sid);
+    uint64_t end = engine_end(e, &s->sid);
     const struct probe *probe = probe_find(e, &s->sid);
     if (probe && id_eq(&probe->dev, &p->dev))
         return (struct msg_range){.sid = s->sid, .from = probe->from, .to = s->known};
@@ -252,8 +252,6 @@ static int check_author(struct engine *e, const struct header *h, uint64_t wall_
     const struct member *m = group_find(e->c.group, &h->dev);
     if (!m)
         return err_set(ERR_AGAIN, "change set: its author is not known yet: the control log is behind");
-    if (!role_may_write(m->role) || m->revoked)
-        return err_set(ERR_DENIED, "change set of %s: this device may not write", m->card.name);
     if (id_eq(&h->dev, &e->c.keys->dev))
         return 0;                        /* lost and found again: engine_clock takes back what is wrong about it */
     if (h->wall_ms > wall_ms + CLOCK_TOLERANCE_MS || hlc_ms(h->hlc_max) > wall_ms + CLOCK_TOLERANCE_MS)
@@ -357,6 +355,8 @@ static int check_place(struct engine *e, const struct cs *cs, const struct heade
     const struct stream *s = engine_stream_by_sid(e, &h->sid);
     const struct stream fresh = {0};
     int r = check_order(s ? s : &fresh, h, fork_end(e, &h->sid));
+    if (r > 0 && !cut_allows(e, h))
+        return err_set(ERR_DENIED, "change set of %s: written while this device might not write", group_find(e->c.group, &h->dev)->card.name);
     return r > 0 && check_items(h, cs) < 0 ? ERR_BAD : r;
 }
 

@@ -46,7 +46,7 @@ struct node {
     struct api *api;
     struct gear gear;
     uint8_t inst[8];
-    bool paused;
+    bool paused, cuts_due;           /* cuts_due: of a control_cuts that failed */
     bool restart, clean, folder_gone, was_busy;
     unsigned ticks;
     struct autosnap autosnap;

@@ -24,7 +24,7 @@ struct batch { struct job job; struct pull *p; size_t n; struct place *v; struct
 /* Directories come before what is in them, removals last, of directories deepest first. */
 static int rank(const struct item *it)
 {
-    if (it->ent.kind != KIND_TOMBSTONE)
+    if (it->ent.kind != KIND_TOMBSTONE && it->want.role != WANT_HIDE)
         return it->ent.kind == KIND_DIR ? 0 : 1;
     return 2;
 }
@@ -241,7 +241,8 @@ static int record_one(struct pull *p, struct place *v, const struct change *c, u
 /* A directory that is to go but is not empty: what is in it may be on its way out; if not, it stays as long as that is there. */
 static bool stays(const struct place *v)
 {
-    return v->code == ERR_EXISTS && v->it->ent.kind == KIND_TOMBSTONE && v->have_local && v->local.stamp.kind == STAMP_DIR &&
+    bool goes = v->it->ent.kind == KIND_TOMBSTONE || v->it->want.role == WANT_HIDE;
+    return v->code == ERR_EXISTS && goes && v->have_local && v->local.stamp.kind == STAMP_DIR &&
            v->it->failures >= NOT_EMPTY_TRIES;
 }
 

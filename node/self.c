@@ -157,6 +157,8 @@ static bool heard_all(struct node *n)
 void self_tick(struct node *n)
 {
     tell_distrusted(n);
+    if (n->cuts_due)
+        control_cuts(n);
     if (n->ticks % CLOCK_TICKS == 0)
         watch_clock(n);
     watch_twin(n);

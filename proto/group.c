@@ -18,6 +18,11 @@ bool role_may_write(enum role r)
     return role_may_admin(r) || r == ROLE_MEMBER;
 }
 
+bool member_may_write(const struct member *m)
+{
+    return !m->revoked && role_may_write(m->role);
+}
+
 static struct member *find(const struct group *g, const struct id *dev)
 {
     for (size_t i = 0; i < g->nmember; i++)
@@ -78,16 +83,23 @@ void group_release(struct group *g)
 {
     requirements_drop(g);
     free(g->member);
+    free(g->cut);
     *g = (struct group){0};
 }
 
-void group_copy(struct group *to, const struct group *from)
+/* With room for so many more members. */
+static void copy_with_room(struct group *to, const struct group *from, size_t more)
 {
     *to = *from;
-    to->member = xcalloc(from->nmember, sizeof *to->member);
+    to->member = xcalloc(from->nmember + more, sizeof *to->member);
     memcpy(to->member, from->member, from->nmember * sizeof *to->member);
     requirements_share(to);
+    to->cut = from->ncut ? xcalloc(from->ncut, sizeof *to->cut) : NULL;
+    if (from->ncut)
+        memcpy(to->cut, from->cut, from->ncut * sizeof *to->cut);
 }
+
+void group_copy(struct group *to, const struct group *from) { copy_with_room(to, from, 0); }
 
 bool group_by_recovery(const struct group *g, const struct id *signer)
 {
@@ -158,6 +170,57 @@ static int role_grant(const struct member *signer, enum role role)
     return 0;
 }
 
+/* ---- cuts ---- */
+
+static int cut_cmp(const void *a, const void *b)
+{
+    const struct group_cut *x = a, *y = b;
+    int c = memcmp(x->dev.b, y->dev.b, ID_LEN);
+    return c ? c : sid_cmp(&x->cut.sid, &y->cut.sid);
+}
+
+static struct group_cut *find_cut(const struct group *g, const struct id *dev, const struct sid *sid)
+{
+    struct group_cut key = { .dev = *dev, .cut = { .sid = *sid } };
+    return g->ncut ? bsearch(&key, g->cut, g->ncut, sizeof key, cut_cmp) : NULL;
+}
+
+const struct cut *group_cut(const struct group *g, const struct id *dev, const struct sid *sid)
+{
+    const struct group_cut *c = find_cut(g, dev, sid);
+    return c ? &c->cut : NULL;
+}
+
+/* A stream that was cut before counts up to the earlier of both places. */
+static void take_cuts(struct group *g, const struct id *dev, const struct ctl_op *op)
+{
+    struct mp m = cuts_reader(&op->cuts);
+    size_t was = g->ncut, n = was;
+    g->cut = xrealloc(g->cut, was + op->ncuts + 1, sizeof *g->cut);
+    for (uint32_t i = 0; i < op->ncuts; i++) {
+        struct group_cut fresh = { .dev = *dev };
+        cut_next(&m, &fresh.cut);
+        struct group_cut *old = find_cut(g, dev, &fresh.cut.sid);
+        if (!old)
+            g->cut[n++] = fresh;
+        else if (fresh.cut.seq < old->cut.seq)
+            *old = fresh;
+    }
+    g->ncut = n;
+    qsort(g->cut, n, sizeof *g->cut, cut_cmp);
+}
+
+uint64_t group_end(const struct group *g, const struct id *dev, const struct sid *sid, uint64_t began)
+{
+    const struct cut *c = group_cut(g, dev, sid);
+    const struct member *m = find(g, dev);
+    if (c)
+        return c->seq;
+    return m && member_may_write(m) && began >= m->since ? UINT64_MAX : 0;
+}
+
+/* ---- operations ---- */
+
 /* An operation of the table below. `signer` is current: what an earlier operation of the record changed counts already. The list
  * of members has room for one more. */
 typedef int apply_op(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer);
@@ -182,7 +245,9 @@ static int apply_add(struct group *g, const struct ctl *c, const struct ctl_op *
         return err_set(ERR_FULL, "the group has %u members, which is the most it can have", LIMIT_MEMBERS);
     if (!m && signer->role != ROLE_OWNER && g->nmember >= LIMIT_MEMBERS / 2)
         return err_set(ERR_DENIED, "the group has %zu members: an owner must add the next", g->nmember);
-    if (!m)
+    if (m)
+        fresh.since = c->n;
+    else
         m = &g->member[g->nmember++];
     *m = fresh;
     make_name_unique(g, m);
@@ -194,6 +259,8 @@ static int apply_revoke(struct group *g, const struct ctl *c, const struct ctl_o
     int r = 0;
     struct member *m = target(g, signer, &op->dev, true, &r);
     if (m) {
+        if (member_may_write(m))
+            take_cuts(g, &op->dev, op);
         m->revoked = true;
         m->revoked_by = c->signer;
     }
@@ -202,12 +269,16 @@ static int apply_revoke(struct group *g, const struct ctl *c, const struct ctl_o
 
 static int apply_role(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
 {
-    (void)c;
     int r = role_grant(signer, op->role);
     struct member *m = r < 0 ? NULL : target(g, signer, &op->dev, op->role != ROLE_OWNER, &r);
-    if (m)
-        m->role = op->role;
-    return r;
+    if (!m)
+        return r;
+    if (role_may_write(m->role) && !role_may_write(op->role))
+        take_cuts(g, &op->dev, op);
+    if (!role_may_write(m->role) && role_may_write(op->role))
+        m->since = c->n;
+    m->role = op->role;
+    return 0;
 }
 
 static int apply_name(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
@@ -312,10 +383,8 @@ int group_apply(struct group *g, const struct ctl *c)
     int r = chain_check(g, c);
     if (r < 0)
         return r;
-    struct group next = *g; /* a copy with room for what the record may add: dropped when an operation fails */
-    next.member = xcalloc(g->nmember + c->nops, sizeof *next.member);
-    memcpy(next.member, g->member, g->nmember * sizeof *next.member);
-    requirements_share(&next);
+    struct group next; /* with room for what the record may add: dropped when an operation fails */
+    copy_with_room(&next, g, c->nops);
     next.ctl_n = c->n;
     next.ctl_hash = c->hash;
     r = count_bytes(&next, c, find(g, &c->signer));

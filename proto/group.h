@@ -11,6 +11,8 @@
  * RECOVERY, by an owner, names a key whose signature counts like an owner's, or none; it takes the place of the one before. It is no
  * device: it stands for the owner whose machine is gone, and outranks all.
  * REQUIRE names a version that devices are to reach, CANCEL ends that: the latest LIMIT_REQUIRED are held.
+ * REVOKE of a device that may write, and ROLE that ends that, cut its streams: what the record names counts up to there, and of its other
+ * streams nothing. A cut stays for good: a device that may write again does so in streams that it begins after that.
  * EPOCH, DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H
 #define PROTO_GROUP_H
@@ -19,8 +21,9 @@
 
 #include "proto/record.h"
 
-/* card.name is the shown name. Pointers to members are valid until the next group_apply. */
-struct member { struct card card; enum role role; bool revoked; struct id revoked_by; uint64_t added_ms; uint64_t added_n; };
+/* card.name is the shown name. Pointers to members are valid until the next group_apply. since: the record that let it write again, 0: none has. */
+struct member { struct card card; enum role role; bool revoked; struct id revoked_by; uint64_t added_ms; uint64_t added_n; uint64_t since; };
+struct group_cut { struct id dev; struct cut cut; };
 
 /* A version that is required: every device of `to`, all if there is none in it, is to have what `min` names. It does not change. */
 struct required {
@@ -39,6 +42,7 @@ struct requirement { struct required *what; uint64_t cancelled_ms; struct id can
 struct group {
     struct id id;
     struct member *member; size_t nmember;
+    struct group_cut *cut; size_t ncut;     /* by device and stream, none twice */
     uint64_t ctl_n;          /* last record applied; 0 = only the genesis */
     uint64_t admin_bytes;    /* of the records so far that no owner has signed */
     struct requirement requirement[LIMIT_REQUIRED]; size_t nrequirement;      /* the latest, by number */
@@ -80,6 +84,10 @@ const struct member *group_by_name(const struct group *g, const char *name);
 /* An owner without whom there would be none: nobody can revoke him or change his role. */
 bool group_is_last_owner(const struct group *g, const struct member *m);
 bool group_by_recovery(const struct group *g, const struct id *signer);     /* it is the recovery key */
+/* Up to which number the stream counts, as far as the control log says: UINT64_MAX: without end. began: ctl_n of its first header. */
+uint64_t group_end(const struct group *g, const struct id *dev, const struct sid *sid, uint64_t began);
+const struct cut *group_cut(const struct group *g, const struct id *dev, const struct sid *sid);    /* NULL: none names it */
+bool member_may_write(const struct member *m);                              /* by its role, and not revoked */
 /* ---- required versions (group_require.c) ---- */
 /* What a device has to reach: the latest that is for it, also when it is cancelled. Earlier ones have lost their meaning for it.
  * NULL: none. */

@@ -125,7 +125,8 @@ int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void
 
 /* ---- want: entries whose content or effect is not on this disk yet ----
  * WANT_INSTALL: the path's winner, to be put in place. WANT_KEEP: a loser that is live: its content goes to kept/. WANT_HIDE: the winner is
- * on disk, and is to make room there for what has the same name in the eyes of the file system; it goes to kept/, and is not deleted. */
+ * on disk, and is to make room there for what has the same name in the eyes of the file system; or what is there no longer counts, and
+ * nothing takes its place (node/engine_withdraw.c). It goes to kept/, and is not deleted. */
 enum want_role { WANT_INSTALL = 1, WANT_KEEP, WANT_HIDE };
 struct ix_want { int64_t entry, path, stream; uint64_t seq, size; enum want_role role; enum kind kind; struct id root; };
 int index_want_put(struct index *ix, const struct ix_want *w) MUST_CHECK;              /* insert or replace by entry */

@@ -1,7 +1,7 @@
 """Roles, names and revocation: what an admin says counts at once, for all, and nobody says more than he may."""
 import os
 
-from lanyard import exists, failed, group, is_file_with, node, path_of, read, same_trees, tap, test, wait_until, write
+from lanyard import exists, failed, group, is_file_with, node, path_of, random_bytes, read, same_trees, tap, test, wait_until, write
 
 
 def device(n, name):
@@ -264,6 +264,74 @@ def a_revoked_admin_cannot_undo_it():
     write(a.folder, "f", b"1")
     wait_until(lambda: is_file_with(c.folder, "f", b"1"), 60, "c to go on with a")
     assert not exists(d.folder, "f")
+
+def alone(n):
+    """It hears nothing more until it resumes, and the others go on."""
+    n.cli("pause")
+    wait_until(lambda: not any(p["online"] for p in n.status()["peers"]), 30, f"{n.name} to be alone")
+
+
+def recorded(n, *others):
+    """What was done to its folder is there on the others, whoever else is to be heard of."""
+    n.cli("scan")
+    same_trees(n, *others)
+
+
+@test
+def what_a_revoked_device_writes_on_counts_for_nobody():
+    a, b, c = group("a", "b", "c")
+    write(a.folder, "of-a", b"of the owner")
+    write(b.folder, "of-b", b"written before")
+    write(b.folder, "gone", b"deleted later")
+    a.settle(peers=2)
+    b.settle(peers=2)
+    same_trees(a, b, c)
+    alone(a)
+    big = random_bytes(7, 300_000)
+    write(b.folder, "of-b", b"written later")
+    write(b.folder, "of-a", b"overwritten")
+    write(b.folder, "new/deep/file", big)
+    os.unlink(os.path.join(b.folder, "gone"))
+    recorded(b, c)
+    write(c.folder, "of-c", b"honest")
+    recorded(c, b)
+    a.cli("device", "revoke", "b")
+    a.cli("resume")
+    wait_until(lambda: "revoked by a" in (b.status()["error"] or ""), 60, "b to hear of it")
+    same_trees(a, c, timeout=60)
+    assert read(c.folder, "of-a") == b"of the owner" and read(c.folder, "of-b") == b"written before"
+    assert read(c.folder, "gone") == b"deleted later" and read(a.folder, "of-c") == b"honest"
+    assert not exists(c.folder, "new") and c.status()["conflicts"] == 0
+    # Whoever had it can still read it; the revoked device keeps its files.
+    path = os.path.join(c.folder, "new/deep/file")
+    (version,) = c.cli("log", path, json=True)
+    assert (version["device"], version["current"], version["available"]) == ("b", False, "here"), version
+    assert c.cli("cat", path).raw == big
+    assert read(b.folder, "of-b") == b"written later" and read(b.folder, "new/deep/file") == big
+    c.cli("restore", path)
+    c.settle()
+    assert read(a.folder, "new/deep/file") == big    # brought back by somebody who may
+
+
+@test
+def a_crash_while_it_is_withdrawn():
+    a, b, c = group("a", "b", "c")
+    write(a.folder, "stays", b"1")
+    a.settle(peers=2)
+    alone(a)
+    for i in range(200):
+        write(b.folder, f"later/{i}", b"%d" % i)
+    write(b.folder, "stays", b"2")
+    recorded(b, c)
+    a.cli("device", "role", "b", "reader")
+    a.cli("resume")
+    wait_until(lambda: not exists(c.folder, "later/0"), 30, "it to go from c")
+    c.kill9()
+    c.up(peers=[a, b])
+    same_trees(a, b, c, timeout=60)
+    assert read(c.folder, "stays") == b"1" and not exists(c.folder, "later")
+    for n in (a, b, c):
+        n.wait(60, 2)
 
 
 tap.main()

@@ -142,7 +142,7 @@ static inline size_t install(struct world *w, size_t i)
         AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
         AUTO(entry_release) struct entry ent = {0};
         must(engine_entry(w->d[i].e, want.entry, &raw, &ent, &row));
-        struct stamp st = {.kind = ent.kind == KIND_TOMBSTONE ? STAMP_ABSENT : STAMP_FILE, .mode = ent.mode, .dev = 1, .ino = ++w->wall,
+        struct stamp st = {.kind = ent.kind == KIND_TOMBSTONE || want.role == WANT_HIDE ? STAMP_ABSENT : STAMP_FILE, .mode = ent.mode, .dev = 1, .ino = ++w->wall,
                            .size = ent.size, .mtime_ns = ent.mtime_ns};
         must(engine_begin(w->d[i].e));
         if (want.role == WANT_KEEP)
