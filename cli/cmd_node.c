@@ -47,6 +47,8 @@ int cmd_init(struct cli *c, const struct args *a)
         return code;
     AUTO(daemon_release) struct daemon d = daemon_new(c, "init");
     daemon_option(&d, "--name", args_value(a, "name"));
+    if (args_has(a, "no-recovery"))
+        daemon_add(&d, "--no-recovery");
     if (c->json)
         daemon_add(&d, "--json");
     daemon_option(&d, "--", folder);

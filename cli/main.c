@@ -10,6 +10,7 @@ static int cmd_help(struct cli *c, const struct args *a);
 
 static const struct cli_option init_options[] = {
     { "name", "DEVICE", "the name of this device (default: the host's name)" },
+    { "no-recovery", NULL, "make no recovery phrase now (later: `lanyard device recovery new`)" },
     { 0 },
 };
 static const struct cli_option up_options[] = {
@@ -41,6 +42,10 @@ static const struct cli_option wait_options[] = {
 };
 static const struct cli_option resume_options[] = {
     { "accept-deletions", NULL, "the many deletions that made the node pause are meant: pass them on" },
+    { 0 },
+};
+static const struct cli_option device_options[] = {
+    { "revoke", "NAME", "recover: revoke this device, the one that is lost" },
     { 0 },
 };
 static const struct cli_option log_options[] = {
@@ -91,9 +96,10 @@ static const struct cli_option events_options[] = {
 };
 
 static const struct command commands[] = {
-    { "init", "[--name DEVICE] [FOLDER]", "make this device's keys and a new group that it owns",
+    { "init", "[--name DEVICE] [--no-recovery] [FOLDER]", "make this device's keys and a new group that it owns",
       "FOLDER (default: ~/Lanyard) is created if it is missing; files that are in it already are taken in. A home directory that\n"
-      "holds a device already is left alone. Start the node with `lanyard up` afterwards.",
+      "holds a device already is left alone. Start the node with `lanyard up` afterwards.\n"
+      "The recovery phrase is shown this once. With it another device becomes owner when this one is lost: `lanyard device recover`.",
       init_options, 0, 1, false, cmd_init },
     { "up", "[--listen ADDR:PORT] [--no-mdns] [--peer HOST:PORT]... [--detach]", "run the node",
       "Runs in the foreground until SIGTERM or SIGINT. One line says when it is ready:\n"
@@ -117,12 +123,14 @@ static const struct command commands[] = {
     { "pause", "", "stop exchanging with peers", "Local changes go on being recorded.", NULL, 0, 0, false, cmd_pause },
     { "resume", "[--accept-deletions]", "exchange with peers again", "", resume_options, 0, 0, false, cmd_resume },
     { "devices", "", "list the devices of the group", "", NULL, 0, 0, false, cmd_devices },
-    { "device", "role NAME ROLE | rename NAME NEW | revoke NAME", "change what a device may do, or its name, or end its membership",
+    { "device", "role NAME ROLE | rename NAME NEW | revoke NAME | recover [--revoke NAME] | recovery new", "change what a device may do, or its name, or end its membership",
       "role      owner, admin, member or reader; counts at once. Nobody gives a role above his own, and one owner always stays\n"
       "rename    under which name it is shown\n"
       "revoke    it is no member any more: nobody speaks with it, and it keeps the files it has\n"
+      "recover   makes this device an owner, with the recovery phrase of the group, which is read from the terminal or standard input\n"
+      "recovery  new: a new recovery phrase; only owners can make one\n"
       "NAME is a name or the beginning of an id, as `lanyard devices` shows them. Only owners and admins can do this, and only an owner\n"
-      "to an owner.", NULL, 2, 3, false, cmd_device },
+      "to an owner.", device_options, 1, 3, false, cmd_device },
     { "log", "[--deleted] [--limit N] [PATH]", "show the versions of a file, or the latest changes of the folder or of a directory",
       "Newest first. CONTENT says where a version's content can be had: here, from peers that are online, or gone, as long as\n"
       "none of those that are online has it.",

@@ -1,4 +1,5 @@
 /* What an admin does about the devices of the group: records of the control log. */
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ static int by_sid(const void *a, const void *b)
 }
 
 /* What this node has of a device that shall write no more: of one that has filled the group with streams, the longest ones. */
-static int put_cuts(struct node *n, const struct id *dev, struct buf *out)
+int put_cuts(struct node *n, const struct id *dev, struct buf *out)
 {
     struct streams s = {.dev = dev};
     int r = index_stream_each(n->index, note_stream, &s);
@@ -70,7 +71,7 @@ int need_admin(struct node *n)
 }
 
 /* A member; group_apply says the rest of what may be done to it. */
-static int find_device(struct node *n, const char *name, const struct member **out)
+int find_device(struct node *n, const char *name, const struct member **out)
 {
     const struct member *m = name ? group_by_name(group_of(n), name) : NULL;
     if (!name)
@@ -160,10 +161,27 @@ static int change(struct session *s, size_t which, const char *name, const char 
     return 0;
 }
 
+static int run_recover(struct session *s, const struct bytes *args)
+{
+    AUTOFREE char *phrase = NULL, *lost = NULL;
+    int r = arg_text(args, "phrase", &phrase);
+    if (r == 0)
+        r = arg_text(args, "revoke", &lost);
+    if (r == 0)
+        r = recover(s, phrase, lost);
+    if (phrase)
+        sodium_memzero(phrase, strlen(phrase));
+    return r;
+}
+
 int run_device(struct session *s, const struct bytes *args)
 {
     AUTOFREE char *op = NULL, *name = NULL, *text = NULL;
     int r = arg_text(args, "op", &op);
+    if (r == 0 && op && strcmp(op, "recover") == 0)
+        return run_recover(s, args);
+    if (r == 0 && op && strcmp(op, "recovery") == 0)
+        return recovery_new(s);
     if (r == 0)
         r = arg_text(args, "name", &name);
     if (r == 0)
@@ -171,5 +189,5 @@ int run_device(struct session *s, const struct bytes *args)
     for (size_t i = 0; r == 0 && op && i < sizeof changes / sizeof *changes; i++)
         if (strcmp(op, changes[i].op) == 0)
             return change(s, i, name, text);
-    return r < 0 ? r : err_set(ERR_USAGE, "device: use role, rename or revoke");
+    return r < 0 ? r : err_set(ERR_USAGE, "device: use role, rename, revoke, recover or recovery");
 }

@@ -8,7 +8,7 @@
  *   api_restore_file.c  one version of one path
  *   api_tree.c     a former state of the folder, or of a directory: restore --at
  *   api_check.c    check, gc
- *   api_device.c   device: roles, names, revocation
+ *   api_device.c   device: roles, names, revocation; api_recovery.c a lost owner
  *   api_require.c  require; api_gate.c gate: the same from the other side
  *   api_snapshot.h snapshot, in files of its own
  *
@@ -81,6 +81,12 @@ int need_folder(struct node *n) MUST_CHECK;
 /* ERR_DENIED when this device does not belong to the group any more, with what is the matter. */
 int need_member(const struct node *n) MUST_CHECK;
 int need_admin(struct node *n) MUST_CHECK;         /* ERR_DENIED also when it is neither owner nor admin */
+/* A member that is one still, by its name; ERR_NOTFOUND. name NULL: ERR_USAGE. */
+int find_device(struct node *n, const char *name, const struct member **out) MUST_CHECK;
+int put_cuts(struct node *n, const struct id *dev, struct buf *out) MUST_CHECK;    /* what this node has of a device: the cuts of a record */
+/* device recover, device recovery new (api_recovery.c): both answer later. */
+int recover(struct session *s, const char *phrase, const char *lost) MUST_CHECK;
+int recovery_new(struct session *s) MUST_CHECK;
 
 /* Values. */
 void put_time(struct buf *b, const char *key, uint64_t ms);    /* 0: nil */

@@ -174,10 +174,11 @@ static void follow(struct node *n, struct before *b)
     free(b->in);
 }
 
-int control_issue(struct node *n, const struct ctl_op *op, size_t nop)
+int control_issue(struct node *n, const struct ctl_op *op, size_t nop) { return control_issue_as(n, n->home->keys, op, nop); }
+
+int control_issue_as(struct node *n, const struct device_keys *k, const struct ctl_op *op, size_t nop)
 {
     const struct group *g = group_of(n);
-    const struct device_keys *k = n->home->keys;
     struct before b;
     AUTO(buf_release) struct buf record = BUF_INIT(LIMIT_CTL_BYTES);
     struct ctl c = {.group = g->id, .prev = g->ctl_hash, .signer = k->dev, .n = g->ctl_n + 1, .ts_ms = loop_wall()};

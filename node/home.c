@@ -250,18 +250,30 @@ static int write_records(struct control *c, const struct membership *m)
     return r < 0 ? err_prefix(r, "membership") : 0;
 }
 
-static int write_control(const char *path, const struct device_keys *keys, const struct buf *genesis, const struct membership *m)
+/* The first record of a group that is founded here. */
+static int name_recovery(struct control *c, const struct device_keys *keys, const struct id *recovery)
+{
+    AUTO(buf_release) struct buf record = BUF_INIT(LIMIT_CTL_BYTES);
+    const struct id *group = &control_group(c)->id;
+    struct ctl head = {.group = *group, .prev = *group, .n = 1, .signer = keys->dev, .ts_ms = loop_wall()};
+    int r = ctl_encode(&record, &head, &(struct ctl_op){.type = OP_RECOVERY, .recovery = *recovery}, 1, keys);
+    return r < 0 ? r : control_append(c, record.data, record.len);
+}
+
+static int write_control(const char *path, const struct home_parts *p, const struct buf *genesis)
 {
     AUTO(control_close) struct control *c = NULL;
     int r = control_create(path, &(struct bytes){genesis->data, genesis->len});
     if (r == 0)
         r = control_open(path, &c);
-    if (r == 0 && m)
-        r = write_records(c, m);
+    if (r == 0 && p->group)
+        r = write_records(c, p->group);
+    else if (r == 0 && !id_is_none(&p->recovery))
+        r = name_recovery(c, p->keys, &p->recovery);
     if (r < 0)
         return r;
-    const struct member *self = group_find(control_group(c), &keys->dev);
-    if (!self || self->revoked || memcmp(self->card.tr_pk, keys->tr_pk, sizeof keys->tr_pk) != 0)
+    const struct member *self = group_find(control_group(c), &p->keys->dev);
+    if (!self || self->revoked || memcmp(self->card.tr_pk, p->keys->tr_pk, sizeof p->keys->tr_pk) != 0)
         return err_set(ERR_DENIED, "membership: does not make this device a member");
     return 0;
 }
@@ -283,30 +295,28 @@ static int write_config(const char *path, const char *folder, const struct membe
     return config_create(path, folder, (char *)peers.data);
 }
 
-static int write_parts(char *const path[NPARTS], const struct device_keys *keys, const struct bytes *card, const char *folder,
-                       const struct membership *m)
+static int write_parts(char *const path[NPARTS], const struct home_parts *p)
 {
     AUTO(buf_release) struct buf genesis = BUF_INIT(LIMIT_CTL_BYTES);
     AUTO(group_keys_free) struct group_keys *gk = group_keys_new();
-    int r = m ? enter_group(m, &genesis, gk) : found_group(keys, card, &genesis, gk);
+    int r = p->group ? enter_group(p->group, &genesis, gk) : found_group(p->keys, &p->card, &genesis, gk);
     if (r == 0)
-        r = write_control(path[0], keys, &genesis, m);
+        r = write_control(path[0], p, &genesis);
     if (r == 0)
         r = write_group_keys(path[1], gk, false);
     if (r == 0)
-        r = write_config(path[2], folder, m);
+        r = write_config(path[2], p->folder, p->group);
     if (r == 0)
-        r = folder_create(folder, &gk->group);
-    return r < 0 ? r : write_device_keys(path[NPARTS - 1], keys, card);
+        r = folder_create(p->folder, &gk->group);
+    return r < 0 ? r : write_device_keys(path[NPARTS - 1], p->keys, &p->card);
 }
 
-static int fill(const char *home, const struct device_keys *keys, const struct bytes *card, const char *folder,
-                const struct membership *m)
+static int fill(const char *home, const struct home_parts *p)
 {
     char *path[NPARTS];
     for (int i = 0; i < NPARTS; i++)
         path[i] = file_in(home, PARTS[i]);
-    int r = write_parts(path, keys, card, folder, m);
+    int r = write_parts(path, p);
     for (int i = 0; i < NPARTS; i++) {
         if (r < 0)
             (void)sys->unlinkat(AT_FDCWD, path[i], 0);
@@ -315,8 +325,7 @@ static int fill(const char *home, const struct device_keys *keys, const struct b
     return r;
 }
 
-int home_create(const char *path, const struct device_keys *keys, const struct bytes *card, const char *folder,
-                const struct membership *m)
+int home_create(const char *path, const struct home_parts *parts)
 {
     int lock = -1, r = publish_dirs(path, 0700);
     if (r < 0)
@@ -327,9 +336,9 @@ int home_create(const char *path, const struct device_keys *keys, const struct b
     r = home_vacant(path);
     bool fresh = r == 0;
     if (r == 0)
-        r = check_apart(path, folder);
+        r = check_apart(path, parts->folder);
     if (r == 0)
-        r = fill(path, keys, card, folder, m);
+        r = fill(path, parts);
     if (r < 0 && fresh) {                                  /* the directory goes if it is empty */
         AUTOFREE char *name = file_in(path, "lock");
         (void)sys->unlinkat(AT_FDCWD, name, 0);

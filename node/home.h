@@ -31,14 +31,20 @@ struct home {
     bool unclean;                 /* the last run did not end by itself */
 };
 
-/* Makes a home for a new device, and its folder. Without `m` it founds a new group with itself as owner; with `m` it enters that
- * group: keys, genesis, control log and the peers of the config come from m (keys and card were made before, for joining).
+/* What a home is made of; all borrowed. Without `group` the device founds a new group with itself as owner; with it it enters that group:
+ * group keys, genesis, control log and the peers of the config come from there. */
+struct home_parts {
+    const struct device_keys *keys; struct bytes card;    /* of the device, made before */
+    const char *folder;
+    const struct membership *group;
+    struct id recovery;           /* of a group that it founds: the key that its first record names (proto/phrase.h), or none */
+};
+/* Makes a home for a new device, and its folder.
  * ERR_EXISTS when there is one already: "home PATH: already holds a device: use another --home, or remove it", and when the folder
- * belongs to another group; ERR_DENIED when m does not make this device a member; ERR_USAGE when the folder is not absolute or
+ * belongs to another group; ERR_DENIED when the group does not make this device a member; ERR_USAGE when the folder is not absolute or
  * contains the home, whose keys must not be synced. On failure nothing is left behind but empty directories and, if only the last
  * step failed, the marker in the folder. */
-int  home_create(const char *path, const struct device_keys *keys, const struct bytes *card, const char *folder,
-                 const struct membership *m) MUST_CHECK;
+int  home_create(const char *path, const struct home_parts *parts) MUST_CHECK;
 /* 0 when home_create may be tried: the same ERR_EXISTS as there, before anything else is done. */
 int  home_vacant(const char *path) MUST_CHECK;
 /* Opens and locks. ERR_NOTFOUND "home PATH: no device here: run lanyard init or lanyard join", ERR_EXISTS when a node runs,

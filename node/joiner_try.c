@@ -135,7 +135,8 @@ static int make_home(const struct try *t, const struct membership *given)
     struct membership m = *given;
     choose_addresses(q->at, given, &addrs, &m.naddr);
     m.addrs = (struct bytes){addrs.data, addrs.len};
-    int r = home_create(q->home, t->j->keys, &(struct bytes){t->j->card.data, t->j->card.len}, q->folder, &m);
+    struct home_parts parts = {.keys = t->j->keys, .card = {t->j->card.data, t->j->card.len}, .folder = q->folder, .group = &m};
+    int r = home_create(q->home, &parts);
     sodium_memzero(&m, sizeof m);
     return r;
 }

@@ -18,7 +18,7 @@
 
 static const char usage[] =
     "usage: lanyardd [--home DIR] run [--listen ADDR:PORT] [--no-mdns] [--peer HOST:PORT]... [--log-file FILE]\n"
-    "       lanyardd [--home DIR] init [--name DEVICE] [--json] FOLDER\n"
+    "       lanyardd [--home DIR] init [--name DEVICE] [--no-recovery] [--json] FOLDER\n"
     "       lanyardd [--home DIR] join [--name DEVICE] [--at HOST:PORT] [--json] CODE FOLDER\n"
     "       lanyardd [--home DIR] config list|get KEY|set KEY VALUE [--json]\n";
 

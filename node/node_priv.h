@@ -44,6 +44,8 @@ void control_cuts(struct node *n);                                    /* engine_
 void control_look_at_self(struct node *n);                            /* state error while this device does not belong to the group */
 /* Signs a record with these operations, as this device, and appends it. As group_apply and control_append. */
 int  control_issue(struct node *n, const struct ctl_op *op, size_t nop) MUST_CHECK;
+/* The same with other keys than this device's: those of the group's recovery. */
+int  control_issue_as(struct node *n, const struct device_keys *k, const struct ctl_op *op, size_t nop) MUST_CHECK;
 
 /* node_keeper.c: when the history may be looked after. */
 int  node_keeper_start(struct node *n) MUST_CHECK;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <sodium.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +17,11 @@
 #include "node/loop.h"
 #include "proto/ctl.h"
 #include "proto/path.h"
+#include "proto/phrase.h"
 
 /* ---- arguments ---- */
 
-struct args { const char *name, *at; bool json; int words; char **word; };
+struct args { const char *name, *at; bool json, no_recovery; int words; char **word; };
 
 int setup_failed(int err)
 {
@@ -33,6 +35,7 @@ static int take(struct args *a, int option, const char *command, const char *wor
     case 'n': a->name = optarg; return 0;
     case 'a': a->at = optarg; return 0;
     case 'j': a->json = true; return 0;
+    case 'r': a->no_recovery = true; return 0;
     case ':': return err_set(ERR_USAGE, "%s: %s needs an argument", command, word);
     default: return err_set(ERR_USAGE, "%s: there is no option %s", command, word);
     }
@@ -124,7 +127,8 @@ static void put_plain(const char *s)
         putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
 }
 
-static void show_json(const struct home *h, const struct member *self, const char *folder)
+/* What a device has become. phrase: of the group that it has founded, "" for none; NULL: it has joined one. */
+static void show_json(const struct home *h, const struct member *self, const char *folder, const char *phrase)
 {
     char dev[ID_HEX], group[ID_HEX];
     put_member("{\"device\": {", "id", id_hex(&h->keys->dev, dev));
@@ -132,11 +136,25 @@ static void show_json(const struct home *h, const struct member *self, const cha
     put_member(", ", "role", role_name(self->role));
     put_member("}, \"group\": {", "id", id_hex(&h->group_keys->group, group));
     put_member("}, ", "folder", folder);
+    if (phrase && *phrase)
+        put_member(", ", "recovery", phrase);
+    else if (phrase)
+        fputs(", \"recovery\": null", stdout);
     puts("}");
 }
 
+static void show_founded(const struct home *h, const struct member *self, const char *folder, const char *phrase)
+{
+    char print[FINGERPRINT_LEN];
+    printf("device %s (%s) founded a new group; folder ", self->card.name, id_fingerprint(&h->keys->dev, print));
+    put_plain(folder);
+    puts("; start with: lanyard up");
+    if (*phrase)
+        printf("Write down this recovery phrase, which is shown only now. With it another device becomes owner when this one is lost:\n%s\n", phrase);
+}
+
 /* Reads back what has been made: what is shown is what a node will find. */
-static int show(const char *home, const char *folder, bool json, bool founded)
+static int show(const char *home, const char *folder, bool json, const char *phrase)
 {
     struct home *h;
     int r = home_open(home, &h);
@@ -144,23 +162,30 @@ static int show(const char *home, const char *folder, bool json, bool founded)
         return r;
     const struct group *g = control_group(h->control);
     const struct member *self = group_find(g, &h->keys->dev);
-    char print[FINGERPRINT_LEN];
-    if (json) {
-        show_json(h, self, folder);
-    } else if (founded) {
-        printf("device %s (%s) founded a new group; folder ", self->card.name, id_fingerprint(&h->keys->dev, print));
-        put_plain(folder);
-        puts("; start with: lanyard up");
-    } else {
+    if (json)
+        show_json(h, self, folder, phrase);
+    else if (phrase)
+        show_founded(h, self, folder, phrase);
+    else
         printf("joined the group of %s as %s; start with: lanyard up\n", g->member[0].card.name, self->card.name);
-    }
     home_close(&h, false);
     return fflush(stdout) == 0 ? 0 : err_set(ERR_IO, "standard output: %m");
 }
 
 /* ---- init ---- */
 
-static int found(const char *home, const char *name, const char *folder)
+/* A new phrase, and the public key that stands for it. */
+static int make_phrase(char phrase[static PHRASE_TEXT], struct id *key)
+{
+    struct device_keys *k = device_keys_empty();
+    phrase_generate(phrase);
+    int r = phrase_keys(phrase, k);
+    *key = k->dev;
+    device_keys_free(&k);
+    return r;
+}
+
+static int found(const char *home, const char *name, const char *folder, const struct id *recovery)
 {
     struct device_keys *keys = device_keys_new();
     struct card c = {.dev = keys->dev, .created_ms = loop_wall()};
@@ -168,17 +193,19 @@ static int found(const char *home, const char *name, const char *folder)
     memcpy(c.name, name, strlen(name) + 1);
     AUTO(buf_release) struct buf card = BUF_INIT(LIMIT_HEAD);
     int r = card_encode(&card, &c, keys);
+    struct home_parts parts = {.keys = keys, .card = {card.data, card.len}, .folder = folder, .recovery = *recovery};
     if (r == 0)
-        r = home_create(home, keys, &(struct bytes){card.data, card.len}, folder, NULL);
+        r = home_create(home, &parts);
     device_keys_free(&keys);
     return r;
 }
 
 int setup_init(const char *home, int argc, char **argv)
 {
-    static const struct option options[] = {{"name", 1, NULL, 'n'}, {"json", 0, NULL, 'j'}, {0}};
+    static const struct option options[] = {{"name", 1, NULL, 'n'}, {"no-recovery", 0, NULL, 'r'}, {"json", 0, NULL, 'j'}, {0}};
     struct args a;
-    char folder[PATH_MAX], name[LIMIT_DEVICE_NAME + 1];
+    struct id recovery = ID_NONE;
+    char folder[PATH_MAX], name[LIMIT_DEVICE_NAME + 1], phrase[PHRASE_TEXT] = "";
     int r = parse(argc, argv, options, 1, 1, &a);
     if (r == 0)
         r = device_name(a.name, name);
@@ -187,9 +214,14 @@ int setup_init(const char *home, int argc, char **argv)
     if (r == 0)
         r = keys_init();
     if (r == 0)
-        r = found(home, name, folder);
+        r = home_vacant(home);                   /* before the phrase, which takes a moment */
+    if (r == 0 && !a.no_recovery)
+        r = make_phrase(phrase, &recovery);
     if (r == 0)
-        r = show(home, folder, a.json, true);
+        r = found(home, name, folder, &recovery);
+    if (r == 0)
+        r = show(home, folder, a.json, phrase);
+    sodium_memzero(phrase, sizeof phrase);
     return r < 0 ? setup_failed(r) : 0;
 }
 
@@ -212,7 +244,7 @@ int setup_join(const char *home, int argc, char **argv)
     if (r == 0)
         r = joiner_run(&(struct joiner_request){.home = home, .folder = folder, .name = name, .code = code, .at = a.at});
     if (r == 0)
-        r = show(home, folder, a.json, false);
+        r = show(home, folder, a.json, NULL);
     return r < 0 ? setup_failed(r) : 0;
 }
 

@@ -1,9 +1,9 @@
 /* setup: what lanyardd does besides running a node: making a home (init, join) and its settings without a node (config).
  *
- *   init   [--name DEVICE] [--json] [--] FOLDER
+ *   init   [--name DEVICE] [--no-recovery] [--json] [--] FOLDER
  *   join   [--name DEVICE] [--at HOST:PORT] [--json] [--] CODE FOLDER
  *   config list|get|set [--json] [--] [KEY [VALUE]]
- * Results go to stdout, in one line or with --json as one object or array; errors to stderr as "lanyard: TEXT", since `lanyard`
+ * Results go to stdout, in one line (init: and the recovery phrase) or with --json as one object or array; errors to stderr as "lanyard: TEXT", since `lanyard`
  * executes lanyardd in its place. The commands return exit codes of proto/ctl.h. */
 #ifndef NODE_SETUP_H
 #define NODE_SETUP_H

@@ -101,7 +101,7 @@ int code_normalise(const char *typed, char out[static CODE_TEXT]) { return norma
 
 int phrase_normalise(const char *typed, char out[static PHRASE_TEXT])
 {
-    return normalise("phrase", "init", typed, PHRASE_SYMBOLS, out);
+    return normalise("phrase", "lanyard", typed, PHRASE_SYMBOLS, out);
 }
 
 void code_hint(const char code[static CODE_TEXT], char out[static 3])

@@ -15,7 +15,8 @@
  * resume      accept_deletions (bool)                  nil
  * devices     -                                        array of the contract's device maps
  * invite      role, ttl_s, wait (bool)                 {"code", "role", "until"}; with wait, more = true and then {"id", "name"}
- * device      op = role|rename|revoke, name, to        the device map, as it is now
+ * device      op = role|rename|revoke, name, to; op =  the device map, as it is now; recover, recovery: with "recovery", the new
+ *             recover, phrase, revoke; op = recovery   phrase
  * log         path (bin) or none, limit, deleted       array of version maps, with "holders"; deleted: and "deleted", "deleted_by"
  * cat         path, version or none                    more = true: bin pieces of the content, at the end nil
  * restore     path, version | at (ms), to (bin),       {"path", "version", "device"}; of a directory, or without a path, at a time:

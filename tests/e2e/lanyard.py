@@ -194,7 +194,8 @@ class Node:
         return jsonlib.loads(done.out) if json else done
 
     def init(self, *options):
-        self.cli("init", "--name", self.name, *options, self.folder)
+        """Without a recovery phrase, which takes time to make; what is about it calls `lanyard init` by itself."""
+        self.cli("init", "--no-recovery", "--name", self.name, *options, self.folder)
         return self
 
     def invite(self, role=None, ttl=None):

@@ -180,6 +180,7 @@ def test_init_and_join():
         shared = p.user + "/Lanyard"
         for args, wanted in [
                 (["init"], ["init", "--", shared]), (["init", "--name", "n", "dir"], ["init", "--name", "n", "--", "dir"]),
+                (["init", "--no-recovery", "dir"], ["init", "--no-recovery", "--", "dir"]),
                 (["--home", "/q", "init", "--json", "--", "-d"], ["--home", "/q", "init", "--json", "--", "-d"]),
                 (["join", "CODE"], ["join", "--", "CODE", shared]),
                 (["join", "CODE", "dir", "--at", "[::1]:7447", "--name=n", "--json"],

@@ -16,6 +16,7 @@ VARIABLE = {
     "version": (r"\b[0-9a-f]{16}-\d+\b", r"[0-9a-f]{16}-\d+", True),
     "id": (r"\b[0-9a-f]{16}\.\.\.", r"[0-9a-f]{64}", True),
     "fingerprint": (r"\b(?:\d{5}-)+\.\.\.", r"(?:\d{5}-)+\d{5}", True),
+    "phrase": (r"\b(?:[0-9A-Z]{5}-){5}[0-9A-Z]\b", r"(?:[0-9A-Z]{5}-){5}[0-9A-Z]", True),
     "code": (r"\b[0-9A-Z]{5}-[0-9A-Z]{5}\b", r"[0-9A-Z]{5}-[0-9A-Z]{5}", True),
     "address": (r"\b192\.168\.\d+\.\d+\b", r"\d+\.\d+\.\d+\.\d+", True),
     "time": (r"\bjust now\b|\b\d+ s ago\b", r"(?:just now|\d+ s ago)", False),

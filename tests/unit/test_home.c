@@ -26,7 +26,7 @@ static void device_release(struct device *d)
 }
 static int create(const char *home, const struct device *d, const char *folder, const struct membership *m)
 {
-    return home_create(home, d->keys, &(struct bytes){d->card.data, d->card.len}, folder, m);
+    return home_create(home, &(struct home_parts){.keys = d->keys, .card = {d->card.data, d->card.len}, .folder = folder, .group = m});
 }
 
 static void test_found(void)
@@ -56,6 +56,26 @@ static void test_found(void)
     EQ_S(c.folder, in_temp("folder"));
     config_release(&c);
     home_close(&h, true);
+}
+
+/* Whoever has the phrase can have the group back from the first moment on. */
+static void test_recovery_key(void)
+{
+    temp_begin();
+    AUTO(device_release) struct device d = device(1);
+    struct home_parts p = {.keys = d.keys, .card = {d.card.data, d.card.len}, .folder = in_temp("folder"), .recovery = t_id(5)};
+    struct home *h;
+    OK(home_create(in_temp("home"), &p));
+    OK(home_open(in_temp("home"), &h));
+    const struct group *g = control_group(h->control);
+    EQ_U(g->ctl_n, 1);
+    CHECK(group_by_recovery(g, &p.recovery));
+    home_close(&h, true);
+
+    p.recovery = d.keys->dev;                          /* not the key of a device */
+    p.folder = in_temp("folder2");
+    FAILS(home_create(in_temp("home2"), &p), ERR_BAD, "that of a device");
+    CHECK(!temp_has("home2") && !temp_has("folder2"));
 }
 
 static void test_one_process(void)
@@ -296,6 +316,7 @@ int main(void)
     if (keys_init() < 0)
         return 1;
     RUN(test_found);
+    RUN(test_recovery_key);
     RUN(test_one_process);
     RUN(test_unclean);
     RUN(test_secrets_are_secret);

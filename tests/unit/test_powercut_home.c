@@ -34,7 +34,8 @@ static void make_owner(void)
 }
 static void make_home(void)
 {
-    OK(home_create(in_temp("a/home"), owner, &(struct bytes){ card.data, card.len }, in_temp("folder"), NULL));
+    struct home_parts p = { .keys = owner, .card = { card.data, card.len }, .folder = in_temp("folder"), .recovery = t_id(9) };
+    OK(home_create(in_temp("a/home"), &p));
 }
 
 /* ---- making it ---- */

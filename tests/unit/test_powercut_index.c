@@ -193,7 +193,7 @@ static int record_runs(int fail_at)
     power_begin(3);
     nentry = nmark = nrenewal = 0;
     wall = loop_wall();
-    OK(home_create(in_temp("home"), owner, &(struct bytes){ card.data, card.len }, in_temp("folder"), NULL));
+    OK(home_create(in_temp("home"), &(struct home_parts){ .keys = owner, .card = { card.data, card.len }, .folder = in_temp("folder") }));
     int made = power.n;
     power.fail_at = fail_at ? power.flushes + fail_at : 0;
     for (int i = 0; i < RUNS; i++)
