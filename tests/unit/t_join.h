@@ -96,7 +96,7 @@ static inline struct world begin(void (*script)(const struct info *info, int fro
     struct card c = {.dev = keys->dev, .created_ms = 1, .name = "owner"};
     memcpy(c.tr_pk, keys->tr_pk, sizeof c.tr_pk);
     OK(card_encode(&card, &c, keys));
-    OK(home_create(in_temp("owner"), keys, &(struct bytes){card.data, card.len}, in_temp("owner-folder"), NULL));
+    OK(home_create(in_temp("owner"), &(struct home_parts){.keys = keys, .card = {card.data, card.len}, .folder = in_temp("owner-folder")}));
     CHECK(pipe(down) == 0 && pipe(up) == 0);
     fflush(stdout);
     w.child = fork();
