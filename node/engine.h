@@ -139,8 +139,9 @@ int engine_kept(struct engine *e, int64_t path, int64_t entry, const struct id *
 int  engine_clash(struct engine *e, int64_t entry, const struct bytes *name, const struct bytes *other) MUST_CHECK;
 int  engine_clashes_again(struct engine *e) MUST_CHECK;
 
-/* Wants what should be on this disk and is neither there nor wanted: after the ignore rules have changed. */
-int  engine_want_missing(struct engine *e) MUST_CHECK;
+/* The ignore rules that hold, by their hash. When they are not those on record, what should be on this disk and is neither there nor wanted
+ * is wanted again: they may have changed while the node was down. In a transaction. */
+int  engine_rules(struct engine *e, const struct id *hash) MUST_CHECK;
 
 /* ---- snapshots: names for what this device knew at a moment (docs/PROTOCOL.md "Snapshots"). They travel like any entry ---- */
 struct snapshot {

@@ -6,6 +6,8 @@
 #include "proto/hlc.h"
 #include "proto/path.h"
 
+#define KEY_RULES "rules"
+
 /* ---- the versions of a path ---- */
 
 /* What a stream with two histories has beyond their last common header is in the index, but does not count. */
@@ -425,7 +427,7 @@ static int note_missing(void *arg, int64_t path, const char *name, size_t len, i
     return 0;
 }
 
-int engine_want_missing(struct engine *e)
+static int want_missing(struct engine *e)
 {
     struct missing_paths m = {.e = e};
     int r = index_path_each(e->c.index, "", 0, true, note_missing, &m);
@@ -433,4 +435,14 @@ int engine_want_missing(struct engine *e)
         r = state_update(e, m.path[i]);
     free(m.path);
     return r;
+}
+
+int engine_rules(struct engine *e, const struct id *hash)
+{
+    struct id before = ID_NONE;
+    int r = engine_load_value(e, KEY_RULES, &before, sizeof before);
+    if (r < 0 || id_eq(&before, hash))
+        return r;
+    r = want_missing(e);
+    return r == 0 ? index_kv_put(e->c.index, KEY_RULES, hash, sizeof *hash) : r;
 }

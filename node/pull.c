@@ -216,7 +216,7 @@ static void begin(struct pull *p, struct item *it)
 }
 
 /* A want that local rules exclude is not for this disk: it counts as fulfilled here. What lies there is left alone, also when it is to be
- * removed elsewhere. engine_want_missing makes the want anew when the rules change. */
+ * removed elsewhere. engine_rules makes the want anew when the rules change. */
 static bool excluded(struct pull *p, const struct item *it)
 {
     return it->want.role == WANT_INSTALL && p->c.ops.ignored(p->c.ops.arg, it->path, it->len, it->ent.kind == KIND_DIR);

@@ -128,10 +128,10 @@ static void load_rules(struct scan *s)
     }
     ignore_free(&s->ignore);
     s->ignore = ig;
-    bool others = !id_is_none(&s->rules) && !id_eq(&s->rules, &hash);
+    bool others = !id_eq(&s->rules, &hash);
     s->rules = hash;
     if (others)
-        s->c.ops.rules(s->c.ops.arg);
+        s->c.ops.rules(s->c.ops.arg, &hash);
 }
 
 void scan_stop(struct scan *s) { s->stopped = true; }

@@ -84,6 +84,29 @@ def what_is_taken_in_again_arrives():
 
 
 @test
+def rules_that_change_while_the_node_is_down():
+    a, b = group("a", "b")
+    write(b.folder, ".lanyard/ignore", b"film\n")
+    b.cli("scan")
+    write(a.folder, "film", b"long")
+    write(a.folder, "news", b"of yesterday")
+    wait_until(lambda: is_file_with(b.folder, "news", b"of yesterday"), 20, "the news on b")
+    b.settle()
+    write(b.folder, ".lanyard/ignore", b"film\nnews\n")
+    b.cli("scan")
+    write(a.folder, "news", b"of today")
+    settled_names(a, b)
+    assert not exists(b.folder, "film") and is_file_with(b.folder, "news", b"of yesterday")
+    b.down()
+    os.unlink(path_of(b.folder, ".lanyard/ignore"))
+    b.up(peers=[a])
+    wait_until(lambda: is_file_with(b.folder, "film", b"long"), 20, "the film on b")
+    wait_until(lambda: is_file_with(b.folder, "news", b"of today"), 20, "the news of today on b")
+    assert is_file_with(a.folder, "news", b"of today")
+    assert a.cli("conflicts", json=True) == b.cli("conflicts", json=True) == []
+
+
+@test
 def the_nodes_corner_never_travels():
     a, b = group("a", "b")
     write(a.folder, ".lanyard/mine", b"x")
