@@ -344,6 +344,13 @@ static bool born_before(struct scan *s, const struct candidate *c, const struct 
            st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec <= m->local.stamp.ctime_ns;
 }
 
+/* A rename changes ctime, and who edits a file can set back all other times. While we run the edit would have been seen. (What lies in a
+ * directory that was renamed has the ctime of before.) */
+static bool only_renamed(const struct scan *s, const struct candidate *c, const struct missing *m)
+{
+    return s->first_done || c->st.ctime_ns == m->local.stamp.ctime_ns;
+}
+
 /* The content of a file that was only renamed is known: nothing is read. */
 static bool take_renamed(struct scan *s, const struct candidate *c, const struct missing *m)
 {
@@ -354,6 +361,10 @@ static bool take_renamed(struct scan *s, const struct candidate *c, const struct
     AUTO(entry_release) struct entry ent = {0};
     if (engine_entry(s->c.engine, m->local.entry, &raw, &ent, &row) < 0 || ent.kind != KIND_FILE)
         return false;
+    if (!only_renamed(s, c, m)) {
+        take_file(s, c->path, c->len, c->st.size, class_before(s, &m->local));
+        return true;
+    }
     struct fact f = plain_fact(c->path, c->len, &c->st);
     f.content = xcalloc(1, sizeof *f.content);
     *f.content = (struct content_list){.type = ent.content.type, .class = ent.content.class, .nblocks = ent.content.nblocks,

@@ -145,6 +145,30 @@ static void test_rename_while_not_running_reads_nothing(void)
     EQ_U(authored(), 9);
 }
 
+/* A container of a file system that some program mounts: written in place, and its time is set back afterwards. */
+static void test_renamed_and_edited_while_not_running_is_read(void)
+{
+    world_begin();
+    put_big("a", BIG, 1);
+    put_big("x", BIG, 2);
+    first_scan();
+    wait_settled("a", "x");
+    struct id before = version("a").root, other = version("x").root;
+    scan_end();
+    struct stat st;
+    OK(stat(full("a"), &st));
+    OK(rename(full("a"), full("b")));
+    OK(rename(full("x"), full("y")));
+    int fd = open(full("b"), O_WRONLY | O_CLOEXEC);
+    EQ_I(pwrite(fd, "edited", 6, 1000), 6);
+    OK(futimens(fd, (struct timespec[]){st.st_atim, st.st_mtim}));
+    close(fd);
+    first_scan();
+    struct id after = version("b").root, same = version("y").root;
+    CHECK(!id_eq(&before, &after) && id_eq(&other, &same));
+    CHECK(is_deleted("a") && is_deleted("x"));
+}
+
 enum { NEW_FILES = 1500 };
 static char *new_file(unsigned i)
 {
@@ -158,19 +182,19 @@ static char *new_file(unsigned i)
 static void test_rename_among_many_new_and_many_gone(void)
 {
     world_begin();
-    put_big("a", BIG, 1);
+    make_dir("d");
+    put_big("d/a", BIG, 1);
     first_scan();
-    wait_settled("a", NULL);
+    wait_settled("d/a", NULL);
     scan_end();
     watch_reads();
-    make_dir("z");
-    OK(rename(full("a"), full("z/a")));
+    OK(rename(full("d"), full("z")));
     for (unsigned i = 0; i < NEW_FILES; i++)
         edit(new_file(i), "x");
     first_scan();
     EQ_U(content_reads, 0);
     EQ_U(version("z/a").size, BIG);
-    CHECK(is_deleted("a"));
+    CHECK(is_deleted("d/a"));
     for (unsigned i = 0; i < NEW_FILES; i++)
         CHECK(on_disk(new_file(i)));
     uint64_t before = authored();
@@ -442,6 +466,7 @@ int main(void)
     RUN(test_deletes_are_noticed);
     RUN(test_rename_reads_nothing);
     RUN(test_rename_while_not_running_reads_nothing);
+    RUN(test_renamed_and_edited_while_not_running_is_read);
     RUN(test_rename_among_many_new_and_many_gone);
     RUN(test_directory_rename_reads_nothing);
     RUN(test_renamed_and_edited_is_read);
