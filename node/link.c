@@ -23,7 +23,7 @@ struct link {
     struct link_config c;
     char address[80];
     enum link_state state;
-    void *ctl, *bulk, *sub, *monitor;
+    void *ctl, *bulk, *sub, *monitor[2];    /* monitor: what becomes of the connection of a lane */
     struct pending *pending; size_t npending;
     struct loop_timer tick, death;
     struct msg_hello hello;          /* of the peer, verified */
@@ -326,32 +326,39 @@ static void refused(struct link *l, uint32_t status)
         l->c.ops.revoked(l->c.ops.arg, l, true);
 }
 
-static void on_monitor(void *arg)
+/* Whichever breaks ends both: what was asked there would be waited for until its time is over, which for content may be minutes. */
+static void on_connection_event(struct link *l, bool control, uint16_t what, uint32_t value)
 {
-    struct link *l = arg;
+    if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && control && l->state == LINK_DIALLING)
+        greet(l);
+    else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        refused(l, value);
+    else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        link_kill(l, "not a node of this group");
+    else if (what == ZMQ_EVENT_DISCONNECTED && l->state != LINK_DIALLING)
+        link_kill(l, "disconnected");
+}
+
+static void on_events(struct link *l, void *monitor)
+{
     for (;;) {
         uint8_t event[6];
-        int n = zmq_recv(l->monitor, event, sizeof event, ZMQ_DONTWAIT);
+        int n = zmq_recv(monitor, event, sizeof event, ZMQ_DONTWAIT);
         if (n < 0)
             return;
         char endpoint[8];
-        zmq_recv(l->monitor, endpoint, sizeof endpoint, 0);
+        zmq_recv(monitor, endpoint, sizeof endpoint, 0);
         uint16_t what;
         uint32_t value;
         memcpy(&what, event, sizeof what);
         memcpy(&value, event + 2, sizeof value);
-        if (n != 6 || l->state == LINK_DEAD)
-            continue;
-        if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && l->state == LINK_DIALLING)
-            greet(l);
-        else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-            refused(l, value);
-        else if (what == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
-            link_kill(l, "not a node of this group");
-        else if (what == ZMQ_EVENT_DISCONNECTED && l->state != LINK_DIALLING)
-            link_kill(l, "disconnected");
+        if (n == 6 && l->state != LINK_DEAD)
+            on_connection_event(l, monitor == l->monitor[LANE_CONTROL], what, value);
     }
 }
+
+static void on_ctl_event(void *arg) { on_events(arg, ((struct link *)arg)->monitor[LANE_CONTROL]); }
+static void on_bulk_event(void *arg) { on_events(arg, ((struct link *)arg)->monitor[LANE_BULK]); }
 
 /* ---- life cycle ---- */
 
@@ -367,16 +374,15 @@ static int make_socket(struct link *l, int type, loop_fn fn, void **out)
 
 /* By a random name: libzmq gives that of a link that has ended free some time after its sockets were closed, and a new link may lie where
  * the old one lay. */
-static int watch_ctl(struct link *l)
+static int watch(struct link *l, void *socket, loop_fn fn, void **monitor)
 {
     char ep[64];
     snprintf(ep, sizeof ep, "inproc://link-%08x%08x", randombytes_random(), randombytes_random());
     int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                  ZMQ_EVENT_DISCONNECTED;
-    if (zmq_socket_monitor(l->ctl, ep, events) || !(l->monitor = zmq_socket(net_context(l->c.net), ZMQ_PAIR)) ||
-        zmq_connect(l->monitor, ep))
+    if (zmq_socket_monitor(socket, ep, events) || !(*monitor = zmq_socket(net_context(l->c.net), ZMQ_PAIR)) || zmq_connect(*monitor, ep))
         return err_set(ERR_IO, "network: connection events: %s", zmq_strerror(errno));
-    loop_add_socket(l->c.loop, l->monitor, on_monitor, l);
+    loop_add_socket(l->c.loop, *monitor, fn, l);
     return 0;
 }
 
@@ -390,7 +396,9 @@ static int open_sockets(struct link *l)
     if (r == 0)
         r = make_socket(l, ZMQ_SUB, on_sub, &l->sub);
     if (r == 0)
-        r = watch_ctl(l);
+        r = watch(l, l->ctl, on_ctl_event, &l->monitor[LANE_CONTROL]);
+    if (r == 0)
+        r = watch(l, l->bulk, on_bulk_event, &l->monitor[LANE_BULK]);
     if (r == 0 && (zmq_connect(l->ctl, ep) || zmq_connect(l->bulk, ep)))
         r = err_set(ERR_USAGE, "address %s: %s", l->address, zmq_strerror(errno));
     return r;
@@ -422,9 +430,11 @@ void link_free(struct link **pl)
     fail_pending(l);
     loop_timer_clear(l->c.loop, &l->tick);
     loop_timer_clear(l->c.loop, &l->death);
-    if (l->monitor)
+    if (l->monitor[LANE_CONTROL])
         zmq_socket_monitor(l->ctl, NULL, 0);
-    void *all[] = {l->monitor, l->ctl, l->bulk, l->sub};
+    if (l->monitor[LANE_BULK])
+        zmq_socket_monitor(l->bulk, NULL, 0);
+    void *all[] = {l->monitor[LANE_CONTROL], l->monitor[LANE_BULK], l->ctl, l->bulk, l->sub};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i]) {
             loop_del_socket(l->c.loop, all[i]);

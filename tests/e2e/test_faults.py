@@ -34,13 +34,13 @@ def connections_break_after_any_number_of_bytes():
     files = {f"f{i}": random_bytes(90 + i, size) for i, size in enumerate((12 * MIB, 2 * MIB, 300_000, 5000, 1))}
     b.down()
     env = b.env
-    b.env = lambda: {**env(), "LD_PRELOAD": library, "LANYARD_TEST_CUTS": "10", "LANYARD_TEST_SEED": "7"}
+    b.env = lambda: {**env(), "LD_PRELOAD": library, "LANYARD_TEST_CUTS": "30", "LANYARD_TEST_SEED": "7"}
     for path, data in files.items():
         write(a.folder, path, data)
     a.cli("scan")
     b.up(peers=[a])
     for path, data in files.items():
-        wait_until(lambda: is_file_with(b.folder, path, data), 180, f"{path} on b")    # calls again are ever further apart
+        wait_until(lambda: is_file_with(b.folder, path, data), 90, f"{path} on b")
     b.settle()
     wasted = b.status()["fetched"]["bytes"] - sum(len(d) for d in files.values() if len(d) > 1024)
     assert wasted <= 0, f"{wasted} bytes that were there and verified have been fetched again"
