@@ -38,6 +38,7 @@ struct peer_vec {
     struct sidmap asked;             /* streams that it is being asked for: no other peer is meanwhile */
     struct sidmap refused;           /* streams not to be asked of it until engine_forgive */
     struct sidmap told;              /* streams of which it has been sent the proof of a fork */
+    unsigned alarms;                 /* how often it claimed to know more of our stream than we do, and nothing came of it */
 };
 
 /* What a rollback brings back. */
@@ -90,6 +91,7 @@ int  engine_load_value(struct engine *e, const char *key, void *out, size_t len)
 void engine_begin_incarnation(struct engine *e);
 /* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
 void engine_notice_rollback(struct engine *e, const struct vec *v);
+void engine_regained(struct engine *e, const struct header *h);             /* entries of our own that we had lost came back */
 
 /* engine_fork.c */
 uint64_t fork_end(const struct engine *e, const struct sid *sid);    /* the last number that counts; UINT64_MAX: no end */

@@ -3,7 +3,7 @@
 
 #include "node/engine_priv.h"
 
-enum { PROBE_STEP = 64 };
+enum { PROBE_STEP = 64, PROBES_OF_ONE = PROBES_MAX / 4 };     /* of one: others must be able to show a fork while he lies */
 
 struct probe *probe_find(struct engine *e, const struct sid *sid)
 {
@@ -33,11 +33,19 @@ void probe_forgive(struct engine *e)
     }
 }
 
+static size_t probes_of(const struct engine *e, const struct id *dev)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->nprobe; i++)
+        n += id_eq(&e->probe[i].dev, dev);
+    return n;
+}
+
 /* Further back, in greater and greater steps. */
 static int go_back(struct engine *e, const struct id *dev, const struct sid *sid, uint64_t from)
 {
     struct probe *p = probe_find(e, sid);
-    if (!p && e->nprobe == PROBES_MAX)
+    if (!p && (e->nprobe == PROBES_MAX || probes_of(e, dev) >= PROBES_OF_ONE))
         return 0;
     if (!p) {
         p = &e->probe[e->nprobe++];

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "node/engine_priv.h"
+#include "proto/hlc.h"
+
+enum { ALARMS_MAX = 8 };             /* of a peer, that proved to be nothing */
 
 /* ---- incarnations ---- */
 
@@ -16,12 +19,24 @@ void engine_begin_incarnation(struct engine *e)
     e->inc_unsaved = true;
 }
 
+/* It may be a lie. To believe it costs a stream each time, of which there can only be so many; not to believe it when it is true costs one
+ * with two histories. So it is believed of a peer some times, and again when anybody has shown what we had lost. */
 void engine_notice_rollback(struct engine *e, const struct vec *v)
 {
     struct sid own = sid_make(&e->c.group->id, &e->c.keys->dev, e->inc);
     const struct vec_stream *vs = vec_find(v, &own);
-    if (vs && vs->known > (e->own ? engine_stream(e, e->own)->row.known : 0))
-        engine_begin_incarnation(e);
+    struct peer_vec *p = engine_peer(e, &v->dev);
+    if (!vs || vs->known <= (e->own ? engine_stream(e, e->own)->row.known : 0) || p->alarms >= ALARMS_MAX)
+        return;
+    p->alarms++;
+    engine_begin_incarnation(e);
+}
+
+void engine_regained(struct engine *e, const struct header *h)
+{
+    e->now.hlc = hlc_seen(e->now.hlc, hlc_make(h->wall_ms, 0));          /* for engine_clock */
+    for (size_t i = 0; i < e->npeer; i++)
+        e->peer[i].alarms = 0;
 }
 
 /* ---- doubt ---- */

@@ -371,8 +371,8 @@ static int take_one(struct engine *e, const struct cs *cs, const struct header *
     /* Set before the entries are taken: an own tombstone's `seen` may look at it. */
     s->row.known = h->first + h->count - 1;
     s->row.tip = h->hash;
-    if (id_eq(&h->dev, &e->c.keys->dev))         /* for engine_clock */
-        e->now.hlc = hlc_seen(e->now.hlc, hlc_make(h->wall_ms, 0));
+    if (id_eq(&h->dev, &e->c.keys->dev))
+        engine_regained(e, h);
     if (r == 0)
         r = take_items(e, s, h, cs);
     if (r == 0)

@@ -244,6 +244,35 @@ static void test_rollback_is_noticed_and_no_number_used_twice(void)
     world_free(w);
 }
 
+/* Claims to know one entry more of the own stream of device 0, each time it has written. */
+static size_t streams_after_alarms(struct world *w, size_t liar, uint64_t from, uint64_t to)
+{
+    for (uint64_t ctr = from; ctr < to; ctr++) {
+        AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+        struct vec_stream claim = {.sid = *engine_own_sid(w->d[0].e), .known = LIMIT_SEQ, .content = LIMIT_SEQ};
+        struct vec v = {.group = w->group.id, .dev = w->d[liar].keys->dev, .ctr = ctr, .ctl_hash = w->group.id, .stream = &claim, .nstream = 1};
+        must(vec_encode(&blob, &v, w->d[liar].keys));
+        must(engine_vector(w->d[0].e, blob.data, blob.len, NULL, NULL));
+        save(w, 0, "a", ctr % 2 ? "odd" : "even");
+    }
+    return w->d[0].e->nstream;
+}
+
+static void test_alarms_that_are_false(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "one");
+    EQ_U(streams_after_alarms(w, 1, 1, 50), 9);
+    EQ_U(streams_after_alarms(w, 2, 1, 4), 12);          /* another one is believed */
+    save(w, 1, "b", "of others");
+    pull_entries(w, 1, 0);
+    EQ_U(streams_after_alarms(w, 1, 51, 60), 13);
+    struct header own = {.wall_ms = w->wall};
+    engine_regained(w->d[0].e, &own);
+    EQ_U(streams_after_alarms(w, 1, 60, 62), 15);
+    world_free(w);
+}
+
 static void test_random_histories_converge(void)
 {
     uint64_t seed = 42;
@@ -343,6 +372,7 @@ int main(void)
     RUN(test_replies_are_as_small_as_is_asked);
     RUN(test_clock_far_ahead_is_deferred);
     RUN(test_rollback_is_noticed_and_no_number_used_twice);
+    RUN(test_alarms_that_are_false);
     RUN(test_random_histories_converge);
     RUN(test_streams_are_found);
     return t_done();

@@ -147,11 +147,41 @@ static void test_both_sign_again(void)
     world_free(w);
 }
 
+/* Says of each stream that its last header is another one, and keeps us looking where they part. */
+static void test_who_lies_about_all_streams_leaves_room(void)
+{
+    enum { MANY = PROBES_MAX };
+    struct world *w = world_new();
+    struct vec_stream claim[MANY];
+    for (uint8_t i = 0; i < MANY; i++) {
+        struct pen p = pen_new(w, 2, i + 1);
+        pen_file(&p, "f", "x");
+        pen_seal(&p);
+        EQ_I(hear(w, 0, 2, (struct pen *[]){&p}, 1), 1);
+        size_t at = i;
+        while (at > 0 && sid_cmp(&claim[at - 1].sid, &p.sid) > 0) {
+            claim[at] = claim[at - 1];
+            at--;
+        }
+        claim[at] = (struct vec_stream){.sid = p.sid, .known = 1, .content = 1};
+        pen_release(&p);
+    }
+    for (size_t liar = 1; liar <= 2; liar++) {
+        AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+        struct vec v = {.group = w->group.id, .dev = w->d[liar].keys->dev, .ctr = 1, .ctl_hash = w->group.id, .stream = claim, .nstream = MANY};
+        must(vec_encode(&blob, &v, w->d[liar].keys));
+        must(engine_vector(w->d[0].e, blob.data, blob.len, NULL, NULL));
+        EQ_U(w->d[0].e->nprobe, liar * PROBES_MAX / 4);
+    }
+    world_free(w);
+}
+
 int main(void)
 {
     must(keys_init());
     RUN(test_the_place_is_found);
     RUN(test_any_place_is_found);
     RUN(test_both_sign_again);
+    RUN(test_who_lies_about_all_streams_leaves_room);
     return t_done();
 }
