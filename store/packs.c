@@ -390,32 +390,49 @@ static bool all_zero(const uint8_t *p, size_t len)
     return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
 }
 
-/* From s->off, where no record begins, to where the next one does, or to the end. Zeros between two runs are no damage. */
-static int pass_over(struct scan *s)
+/* Where the next record begins behind `from`, or `end`. zero: nothing but zeros is before it. */
+static int find_head(struct scan *s, uint64_t from, uint64_t end, uint64_t *at, bool *zero)
 {
-    uint64_t from = s->off;
-    bool zero = true;
-    for (;;) {
-        size_t n = s->size - s->off < SCAN_STEP ? (size_t)(s->size - s->off) : SCAN_STEP;
-        int r = read_all(s->fd, s->pack, s->off, s->buf, n);
+    *zero = true;
+    for (*at = from;;) {
+        size_t n = end - *at < SCAN_STEP ? (size_t)(end - *at) : SCAN_STEP;
+        int r = read_all(s->fd, s->pack, *at, s->buf, n);
         if (r < 0)
             return r;
-        size_t i = s->off == from;      /* there it does not */
+        size_t i = *at == from;
         struct head h;
         while (i + HEAD <= n && !(memcmp(s->buf + i, RECORD_MAGIC, 4) == 0 && head_get(s->buf + i, &h)))
             i++;
         bool found = i + HEAD <= n;
-        bool last = s->off + n == s->size;
+        bool last = *at + n == end;
         size_t over = found ? i : last ? n : n - HEAD + 1;
-        zero = zero && all_zero(s->buf, over);
-        s->off += over;
+        *zero = *zero && all_zero(s->buf, over);
+        *at += over;
         if (found || last)
-            break;
+            return 0;
     }
-    if (zero && s->off - from < RUN_ALIGN)
-        return 0;
+}
+
+/* From s->off, where no record begins, to where the next one does, or to the end. Zeros between two runs are no damage. */
+static int pass_over(struct scan *s)
+{
+    uint64_t from = s->off;
+    bool zero;
+    int r = find_head(s, from, s->size, &s->off, &zero);
+    if (r < 0 || (zero && s->off - from < RUN_ALIGN))
+        return r;
     struct pack_sight sight = {.at = {s->pack, from, (uint32_t)(s->off - from < UINT32_MAX ? s->off - from : UINT32_MAX)}, .code = ERR_CORRUPT};
     return s->each(s->arg, &sight);
+}
+
+/* To behind the damaged record at s->off; but a crash may have cut it short, and then others were written where it was to go on. */
+static int pass_damaged(struct scan *s, uint32_t len)
+{
+    uint64_t end = s->off + len, reach = s->size - end < HEAD ? s->size : end + HEAD - 1, at;
+    bool zero;
+    int r = find_head(s, s->off, reach, &at, &zero);
+    s->off = at < end ? at : end;
+    return r;
 }
 
 static int scan_one(struct scan *s)
@@ -433,8 +450,11 @@ static int scan_one(struct scan *s)
     r = read_body(s->fd, s->pack, s->off, &h, &s->body);
     if (r < 0 && r != ERR_CORRUPT)
         return r;
-    s->off += rec.at.len;
     struct pack_sight sight = {.rec = &rec, .at = rec.at, .data = s->body.data, .len = s->body.len, .code = r};
+    if (r == 0)
+        s->off += rec.at.len;
+    else if ((r = pass_damaged(s, rec.at.len)) < 0)
+        return r;
     return s->each(s->arg, &sight);
 }
 

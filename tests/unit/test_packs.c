@@ -214,6 +214,30 @@ static void test_cut_short(void)
     FAILS(pack_read(packs, &(struct pack_at){9, 64, 100}, PACK_BLOCK, &ID_NONE, &b), ERR_NOTFOUND, "pack 9");
 }
 
+/* What was cut short claims bytes that others were written to since: all of those are seen. */
+static void test_written_behind_what_was_cut_short(void)
+{
+    begin();
+    struct thing v[N], more[N];
+    some(v, 10);
+    some(more, 11);
+    write_pack(1, 0, v, N);
+    uint64_t size = v[N - 1].at.off + 60;
+    CHECK(v[N - 1].at.len > 5000);
+    OK(truncate(file_of(1), (off_t)size));
+    write_pack(1, size, more, N);
+    CHECK(more[0].at.off < v[N - 1].at.off + v[N - 1].at.len);
+    for (size_t i = 0; i < N; i++)
+        comes_back(&more[i]);
+    struct seen s = {0};
+    OK(pack_scan(packs, 1, 0, see, &s));
+    EQ_U(s.good, 2 * N - 1);
+    EQ_U(s.bad, 1);
+    EQ_U(s.last, more[N - 1].at.off);
+    drop(v, N);
+    drop(more, N);
+}
+
 /* A writer that has died, and one that gives up: what was there before is as it was, and no number is taken twice. */
 static void test_unfinished(void)
 {
@@ -299,6 +323,7 @@ int main(void)
     RUN(test_content);
     RUN(test_damage);
     RUN(test_cut_short);
+    RUN(test_written_behind_what_was_cut_short);
     RUN(test_unfinished);
     RUN(test_disk_fails);
     RUN(test_list);
