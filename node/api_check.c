@@ -17,7 +17,7 @@ static int reply_figures(struct session *s)
     int r = keeper_figures(s->n->keeper, &f);
     if (r < 0)
         return r;
-    mp_put_map(&b, 10);
+    mp_put_map(&b, 11);
     put_u64(&b, "folded", f.folded);
     put_u64(&b, "folded_bytes", f.folded_bytes);
     put_u64(&b, "expired", f.expired);
@@ -26,6 +26,7 @@ static int reply_figures(struct session *s)
     put_u64(&b, "kept", f.kept);
     put_u64(&b, "kept_bytes", f.kept_bytes);
     put_u64(&b, "packed", f.packed);
+    put_u64(&b, "alone", f.alone);
     put_u64(&b, "packs", f.packs);
     put_u64(&b, "pack_bytes", f.pack_bytes);
     session_reply(s, false, &b);

@@ -22,6 +22,7 @@ const struct config_key config_keys[] = {
     {"log_level", "level", "info", "how much to log: error, warn, info or debug"},
     {"history_days", "days", "30", "how long replaced and deleted versions are kept here, in days (0 to 36500)"},
     {"history_share", "percent", "10", "how much of the disk they may take, in percent (0 to 90); then the oldest go first"},
+    {"history_alone", "bool", "true", "whether what no other device has is kept before it is overwritten: true or false"},
     {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
     {0},
 };
@@ -160,25 +161,30 @@ int config_find(const char *key, const struct config_key **out)
     return err_set(ERR_USAGE, "there is no key \"%.40s\": did you mean %s?", key, nearest->key);
 }
 
-/* Where a text key lives in the struct; NULL for the ones that are no text. */
+/* Where a key lives in the struct: one is NULL, by its type. */
 static char **text_of(struct config *c, const struct config_key *k)
 {
     char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level, &c->history_days,
-                                &c->history_share, &c->snapshots};
+                                &c->history_share, NULL, &c->snapshots};
     return text[k - config_keys];
+}
+
+static bool *bool_of(struct config *c, const struct config_key *k)
+{
+    return strcmp(k->key, "mdns") == 0 ? &c->mdns : &c->history_alone;
 }
 
 const char *config_text(const struct config *c, const struct config_key *k)
 {
     char **text = text_of((struct config *)c, k);
-    return text ? *text : c->mdns ? "true" : "false";
+    return text ? *text : *bool_of((struct config *)c, k) ? "true" : "false";
 }
 
 static void assign(struct config *c, const struct config_key *k, const char *value)
 {
     char **text = text_of(c, k);
     if (!text) {
-        c->mdns = strcmp(value, "true") == 0;
+        *bool_of(c, k) = strcmp(value, "true") == 0;
         return;
     }
     free(*text);

@@ -15,6 +15,7 @@ struct config {
     bool mdns;                    /* default true */
     char *peers;                  /* HOST:PORT separated by single spaces, default "" */
     char *history_days, *history_share;   /* whole numbers: 30 days, 10 percent */
+    bool history_alone;           /* default true (node/keeper.h) */
     char *log_level;              /* error, warn, info, debug */
     char *snapshots;              /* "hourly=24 daily=7 weekly=4", default "" (node/autosnap.h) */
 };

@@ -233,6 +233,11 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
 /* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */
 size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max);
+/* Numbers of own streams whose contents no other member has said to have (by its last vector, online or not): the newest stream first, at
+ * most max. engine_elsewhere: whether one has said so of (stream, seq). Who ignores a path counts, too: its vector does not tell. */
+struct own_range { int64_t stream; uint64_t from, to; };
+size_t engine_alone(struct engine *e, struct own_range *v, size_t max);
+bool engine_elsewhere(struct engine *e, int64_t stream, uint64_t seq);
 /* We have everything they have / they have everything we have, as far as their last vector says. */
 bool engine_have_all_of(struct engine *e, const struct id *dev);
 bool engine_has_all_of_us(struct engine *e, const struct id *dev);

@@ -12,6 +12,7 @@
  *   engine_clock.c   clocks that are years wrong
  *   engine_snapshot.c names for vectors, and what was there at one
  *   engine_forget.c  what is dead and old goes
+ *   engine_alone.c   what no other member has
  *   engine_live.c    the live state with its proofs, served and taken
  *   engine_lock.c    what is required of this device, and how far it is */
 #ifndef NODE_ENGINE_PRIV_H

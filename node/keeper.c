@@ -5,18 +5,25 @@
 #include "node/keeper_priv.h"
 #include "node/log.h"
 
-enum { IDLE_S = 10, STEP_MS = 1 };
+enum { HURRY_S = 2, IDLE_S = 10, STEP_MS = 1 };
 #define PASS_MS (60u * 60 * 1000)     /* without a reason */
 #define RETRY_MS (10u * 60 * 1000)    /* after a failure */
 
 typedef enum step_result step_fn(struct keeper *k);
 /* Marking comes before the share is looked at: it says how much is still referred to. */
-static step_fn *const steps[] = {NULL, keeper_age, keeper_adopt, keeper_expire_old, keeper_fold, keeper_mark, keeper_expire_share, keeper_compact, keeper_forget};
-enum { NSTEPS = sizeof steps / sizeof *steps };
+static step_fn *const steps[] = {NULL, keeper_adopt, keeper_alone_review, keeper_alone, keeper_age,
+                                 keeper_expire_old, keeper_fold, keeper_mark, keeper_expire_share, keeper_compact, keeper_forget};
+enum { LIGHT_STEPS = 4, NSTEPS = sizeof steps / sizeof *steps };
 
 /* ---- passes ---- */
 
-static bool may_run(const struct keeper *k) { return !k->freeing && !k->running && !k->held && (k->forced || k->idle >= IDLE_S); }
+bool keeper_is_idle(const struct keeper *k) { return k->forced || k->idle >= IDLE_S; }
+
+static bool may_run(const struct keeper *k)
+{
+    bool begun = k->step && !k->light;
+    return !k->freeing && !k->running && !k->held && (begun ? keeper_is_idle(k) : k->forced || k->idle >= HURRY_S);
+}
 
 static void pass_over(struct keeper *k, uint64_t next_ms)
 {
@@ -32,18 +39,55 @@ static void pass_over(struct keeper *k, uint64_t next_ms)
     k->c.done(k->c.arg);
 }
 
+/* Of a light one nobody hears, unless it fails. */
+static void light_pass_over(struct keeper *k)
+{
+    k->step = 0;
+    k->light = false;
+    k->failure[0] = '\0';
+}
+
+static void begin_full_pass(struct keeper *k)
+{
+    k->failure[0] = '\0';
+    k->figures = (struct keeper_figures){0};
+    k->dirty |= k->forced;
+    k->forgotten_to = 0;
+    if (k->forced)
+        k->folded_to = 0;
+}
+
 static bool begin_pass(struct keeper *k)
 {
-    if (k->step == 0 && (k->forced || loop_now() >= k->due || keeper_fold_waiting(k))) {
-        k->step = 1;
-        k->failure[0] = '\0';
-        k->figures = (struct keeper_figures){0};
-        k->dirty |= k->forced;
-        k->forgotten_to = 0;
-        if (k->forced)
-            k->folded_to = 0;
-    }
-    return k->step > 0;
+    if (k->step > 0)
+        return true;
+    bool idle = keeper_is_idle(k), full = idle && (k->forced || loop_now() >= k->due || keeper_fold_waiting(k));
+    if (!full && !keeper_alone_waiting(k, !idle))
+        return false;
+    k->step = 1;
+    k->light = !full;
+    keeper_alone_begin(k, k->light);
+    if (full)
+        begin_full_pass(k);
+    return true;
+}
+
+static void step_over(struct keeper *k)
+{
+    k->step++;
+    if (k->light && k->step == LIGHT_STEPS)
+        light_pass_over(k);
+    else if (k->step == NSTEPS)
+        pass_over(k, PASS_MS);
+}
+
+static void step_failed(struct keeper *k)
+{
+    log_warn("history why=\"%s\"", k->failure);
+    if (k->light)
+        light_pass_over(k);
+    else
+        pass_over(k, RETRY_MS);
 }
 
 static void pump(void *arg);
@@ -65,12 +109,10 @@ static void pump(void *arg)
     case STEP_AGAIN:
         break;
     case STEP_OVER:
-        if (++k->step == NSTEPS)
-            pass_over(k, PASS_MS);
+        step_over(k);
         break;
     case STEP_FAILED:
-        log_warn("history why=\"%s\"", k->failure);
-        pass_over(k, RETRY_MS);
+        step_failed(k);
         break;
     }
     again(k, STEP_MS);                  /* whoever waits for the loop comes first */
@@ -129,7 +171,7 @@ void keeper_let_go(struct keeper *k)
 
 uint64_t keeper_run(struct keeper *k)
 {
-    uint64_t pass = k->passes + (k->step ? 2 : 1);
+    uint64_t pass = k->passes + (k->step && !k->light ? 2 : 1);
     k->wanted = pass > k->wanted ? pass : k->wanted;
     k->forced = true;
     if (!k->running)
@@ -195,14 +237,14 @@ static void remove_done(struct job *job)
     free(j);
 }
 
-static int any_row(void *arg, const struct ix_kept *row) { (void)arg, (void)row; return 1; }
+int keeper_any_kept(void *arg, const struct ix_kept *row) { (void)arg, (void)row; return 1; }
 
 /* A file that may be taken for another content too stays until that one does not need it any more either. */
 static size_t drop_needed(struct keeper *k, char **names, size_t n)
 {
     size_t left = 0;
     for (size_t i = 0; i < n; i++)
-        if (index_kept_named(k->c.index, names[i], any_row, NULL) == 0)
+        if (index_kept_named(k->c.index, names[i], keeper_any_kept, NULL) == 0)
             names[left++] = names[i];
         else
             free(names[i]);
@@ -231,6 +273,7 @@ static int count_kept(void *arg, const struct ix_kept *row)
 {
     struct keeper_figures *f = arg;
     f->packed += !*row->name;
+    f->alone += row->kept_ms == KEPT_ALIVE;
     f->kept += *row->name != '\0';
     f->kept_bytes += *row->name ? row->size : 0;
     return 0;
@@ -259,6 +302,7 @@ int keeper_new(const struct keeper_config *c, struct keeper **out)
     k->c = *c;
     k->dirty = true;
     k->aged_at = loop_now();
+    keeper_alone_init(k);
     k->refs = (struct buf)BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF);
     *out = k;
     return 0;

@@ -1,7 +1,10 @@
 /* keeper: looks after what was replaced. When the node has been idle for a while, and one small job at a time:
  *
- *   age       how old things are, for what follows (engine_age)
  *   adopt     packs of which the index knows nothing (it was lost, or older than they are) are read and taken in; once a start
+ *   alone     contents of this device's own versions that no other member has are packed while they still lie in the folder, in case
+ *             they are overwritten in place: files that are edited first, then the latest, within half of `share`. They are not needed any
+ *             more once another member has them. New small ones do not wait until the node has been idle for so long
+ *   age       how old things are, for what follows (engine_age)
  *   fold      kept files become blocks in packs, each block once; a file goes when all of it can be read from packs
  *   expire    what is older than `days`, then the oldest until all takes no more than `share` percent of the disk, is forgotten: never a
  *             version that is a head (conflicts wait as long as it takes), is pinned by a snapshot, or is wanted just now
@@ -21,12 +24,14 @@ struct keeper;
 struct keeper_config {
     struct loop *loop; struct pool *pool; struct folder *folder; struct engine *engine; struct index *index;
     uint64_t days, share;
+    bool alone;                                  /* false: what only this disk has is not packed before it is overwritten */
     void (*done)(void *arg); void *arg;          /* a pass is over */
 };
 /* Of the pass under way or the last one, and what there is now. */
 struct keeper_figures {
     uint64_t folded, folded_bytes, expired, compacted, forgotten;
     uint64_t kept, kept_bytes, packed, packs, pack_bytes;   /* files in kept/, contents in packs, packs */
+    uint64_t alone;                                          /* of those in packs: of versions that lie in the folder, and nowhere else */
 };
 int  keeper_new(const struct keeper_config *c, struct keeper **out) MUST_CHECK;
 void keeper_stop(struct keeper *k);                          /* the node ends: before the pool does; NULL is fine */

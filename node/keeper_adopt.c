@@ -153,7 +153,6 @@ static void read_pack(struct keeper *k, const struct keep_pack *p)
 
 /* ---- what the packs held ---- */
 
-static int one_kept(void *arg, const struct ix_kept *row) { (void)arg, (void)row; return 1; }
 static int newest(void *arg, const struct ix_entry *row)
 {
     struct ix_entry *out = arg;
@@ -178,7 +177,7 @@ static bool complete(struct keeper *k, const struct found *c)
 static int take_in(struct keeper *k, const struct found *c)
 {
     struct ix_entry e = {0};
-    int r = index_kept_by_root(k->c.index, &c->root, one_kept, NULL);
+    int r = index_kept_by_root(k->c.index, &c->root, keeper_any_kept, NULL);
     if (r != 0 || !complete(k, c))
         return r < 0 ? r : 0;
     r = index_entry_by_root(k->c.index, &c->root, newest, &e);

@@ -104,7 +104,7 @@ enum step_result keeper_expire_old(struct keeper *k)
     return before ? expire(k, before, UINT64_MAX) : STEP_OVER;
 }
 
-static uint64_t share_of_disk(const struct keeper *k)
+uint64_t keeper_share_of_disk(const struct keeper *k)
 {
     struct statvfs v;
     if (statvfs(folder_path(k->c.folder), &v) < 0)
@@ -117,7 +117,7 @@ static uint64_t share_of_disk(const struct keeper *k)
 enum step_result keeper_expire_share(struct keeper *k)
 {
     struct keeper_figures f;
-    uint64_t most = share_of_disk(k), takes = 0;
+    uint64_t most = keeper_share_of_disk(k), takes = 0;
     if (keeper_figures(k, &f) < 0)
         return keeper_fail(k, err_text());
     takes = f.kept_bytes + f.pack_bytes;
@@ -130,7 +130,7 @@ enum step_result keeper_expire_share(struct keeper *k)
         k->step--;
         return STEP_AGAIN;
     }
-    enum step_result r = expire(k, UINT64_MAX, takes - most);
+    enum step_result r = expire(k, KEPT_ALIVE - 1, takes - most);
     if (r == STEP_LATER)
         k->step--;                      /* to marking */
     return r;

@@ -102,6 +102,10 @@ int index_entry_old_paths(struct index *ix, int64_t after_path, uint64_t hlc, in
 int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* newest id first */
 int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* by seq */
 int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;   /* newest id first; no snapshots, as below */
+/* Files of a stream, of numbers from..to, that lie on this disk as they were written and of which nothing is kept: greatest number first, none
+ * that are as small as what is in its entry. edited: only those of paths that had a version before. */
+int index_entry_unkept(struct index *ix, int64_t stream, uint64_t from, uint64_t to, bool edited,
+                       int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
 /* Of dir and of all that lies, or once lay, beneath it; newest hlc first. index_entry_deleted: only the winners that are tombstones. Neither tells of
  * snapshots, and of what has removed them. */
 int index_entry_beneath(struct index *ix, const char *dir, size_t len, uint32_t limit,
@@ -157,6 +161,10 @@ int index_kept_packed(struct index *ix, int64_t id) MUST_CHECK;                 
 int index_kept_renew(struct index *ix, const struct id *root, uint64_t kept_ms) MUST_CHECK;   /* this content counts as kept since then, if not later */
 /* The contents that a file of kept/ may be taken for: its author may have cut it in another way than we would. */
 int index_kept_named(struct index *ix, const char *name, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
+/* What is packed while its version is still on this disk: its retention has not begun. Greatest id first, below before_id. */
+#define KEPT_ALIVE LIMIT_SEQ                     /* its kept_ms: later than any time */
+int index_kept_alive(struct index *ix, int64_t before_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
+int index_kept_since(struct index *ix, int64_t id, uint64_t kept_ms) MUST_CHECK;        /* its retention begins */
 /* By id: contents that are files, and contents that are packed. */
 int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;   /* root known */
 int index_kept_in_packs(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;

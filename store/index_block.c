@@ -164,6 +164,22 @@ int index_kept_renew(struct index *ix, const struct id *root, uint64_t kept_ms)
     return q_run(&q);
 }
 
+int index_kept_alive(struct index *ix, int64_t before_id, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_ALIVE);
+    q_put_seq(&q, KEPT_ALIVE);
+    q_put_int(&q, before_id);
+    return kept_each(&q, row, arg);
+}
+
+int index_kept_since(struct index *ix, int64_t id, uint64_t kept_ms)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_SINCE);
+    q_put_seq(&q, kept_ms);
+    q_put_int(&q, id);
+    return q_run_found(&q);
+}
+
 int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_FILES);

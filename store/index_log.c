@@ -277,6 +277,18 @@ int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, 
     return entry_each(&q, row, arg);
 }
 
+int index_entry_unkept(struct index *ix, int64_t stream, uint64_t from, uint64_t to, bool edited,
+                       int (*row)(void *, const struct ix_entry *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_UNKEPT);
+    q_put_int(&q, stream);
+    q_put_bound(&q, from);
+    q_put_bound(&q, to);
+    q_put_int(&q, LIMIT_INLINE);
+    q_put_int(&q, edited);
+    return entry_each(&q, row, arg);
+}
+
 int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_RECENT);

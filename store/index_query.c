@@ -35,6 +35,10 @@ static const char *const sql[Q_COUNT] = {
     [Q_ENTRY_SET_LIVE] = "UPDATE entry SET live = ? WHERE id = ?",
     [Q_ENTRY_OF_PATH] = "SELECT " ENTRY "WHERE path = ? ORDER BY id DESC",
     [Q_ENTRY_OF_STREAM] = "SELECT " ENTRY "WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+    [Q_ENTRY_UNKEPT] = "SELECT " ENTRY "WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 AND kind = 1 AND size > ?4 AND root IS NOT NULL"
+                       " AND EXISTS (SELECT 1 FROM local l WHERE l.path = entry.path AND l.entry = entry.id AND l.settled < 2)"
+                       " AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.root = entry.root)"
+                       " AND (?5 = 0 OR EXISTS (SELECT 1 FROM entry o WHERE o.path = entry.path AND o.id < entry.id)) ORDER BY seq DESC",
     [Q_ENTRY_RECENT] = "SELECT " ENTRY "WHERE " OF_FOLDER "ORDER BY id DESC LIMIT ?",
     [Q_ENTRY_BENEATH] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.path = p.id"
                         " WHERE " OF_FOLDER "ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",
@@ -98,6 +102,8 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
     [Q_KEPT_NAMED] = "SELECT " KEPT "WHERE name = ? AND name <> ''",
     [Q_KEPT_PACKED] = "UPDATE kept SET name = '' WHERE id = ?",
+    [Q_KEPT_ALIVE] = "SELECT " KEPT "WHERE kept_ms = ? AND id < ? ORDER BY id DESC",
+    [Q_KEPT_SINCE] = "UPDATE kept SET kept_ms = ? WHERE id = ?",
     [Q_KEPT_RENEW] = "UPDATE kept SET kept_ms = ?1 WHERE root = ?2 AND kept_ms < ?1",
     [Q_KEPT_FILES] = "SELECT " KEPT "WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_IN_PACKS] = "SELECT " KEPT "WHERE id > ? AND name = '' ORDER BY id",

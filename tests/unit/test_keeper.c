@@ -1,50 +1,9 @@
 /* node/keeper: what was kept is packed and stays readable, whatever is damaged or cut off on the way; what expires goes, and nothing
  * that somebody still needs. */
-#include "node/keeper.h"
-
-#include "node/serve.h"
+#include "tests/unit/t_keeper.h"
 #include "tests/unit/t_pull.h"
 
 enum { BIG = 700000 };
-static struct keeper *keeper;
-static unsigned passes;
-
-static void on_pass(void *arg) { (void)arg; passes++; }
-
-static void keeper_start(uint64_t days, uint64_t share)
-{
-    if (!w.pool)
-        t_must(pool_new(w.loop, 3, &w.pool));
-    struct keeper_config c = {.loop = w.loop, .pool = w.pool, .folder = folder, .engine = w.e, .index = w.ix, .days = days, .share = share,
-                              .done = on_pass};
-    t_must(keeper_new(&c, &keeper));
-}
-
-static void keeper_end(void)
-{
-    if (keeper)
-        keeper_stop(keeper);
-    pool_free(&w.pool);
-    keeper_free(&keeper);
-}
-
-static void fresh(uint64_t days, uint64_t share)
-{
-    keeper_end();
-    world_begin();
-    keeper_start(days, share);
-}
-
-static bool pass_over(void *arg) { return keeper_passes(keeper) >= *(uint64_t *)arg; }
-
-static struct keeper_figures run_pass(void)
-{
-    struct keeper_figures f;
-    uint64_t pass = keeper_run(keeper);
-    UNTIL(w.loop, pass_over, &pass);
-    OK(keeper_figures(keeper, &f));
-    return f;
-}
 
 /* ---- kept files ---- */
 
@@ -90,29 +49,6 @@ static struct id keep(const char *name, size_t n, uint64_t seed, size_t change)
     t_must(index_commit(w.ix));
     content_list_release(&c);
     return id;
-}
-
-/* 0 when the content can be read whole, and is what its root says. */
-static int readable(const struct id *content)
-{
-    struct place_of at;
-    int fd = -1;
-    int r = serve_find(w.ix, content, &at);
-    if (r == 0)
-        r = serve_gather(w.ix, &at);
-    if (r == 0)
-        r = serve_open(folder, &at, &fd);
-    if (r == 0) {
-        struct stat st;
-        struct content_list c;
-        CHECK(fstat(fd, &st) == 0);
-        t_must(content_read(fd, (uint64_t)st.st_size, &w.gear, -1, NULL, &c));
-        CHECK(id_eq(&c.root, content));
-        content_list_release(&c);
-        close(fd);
-    }
-    place_of_release(&at);
-    return r;
 }
 
 static void flip_in_pack(const struct id *content)

@@ -1,0 +1,36 @@
+/* What nobody but this device has: contents of its own that no other member has said to have. */
+#include "node/engine_priv.h"
+
+/* Up to which number another member has the contents of a stream. */
+static uint64_t had_by_others(struct engine *e, const struct sid *sid)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < e->npeer; i++) {
+        const struct peer_vec *p = &e->peer[i];
+        const struct member *m = group_find(e->c.group, &p->dev);
+        const struct vec_stream *v = p->shown && m && !m->revoked && !engine_is_own(e, &p->dev) ? vec_find(&p->vec, sid) : NULL;
+        if (v && v->content > most)
+            most = v->content;
+    }
+    return most;
+}
+
+size_t engine_alone(struct engine *e, struct own_range *v, size_t max)
+{
+    size_t n = 0;
+    for (size_t i = e->nstream; i > 0 && n < max; i--) {
+        const struct ix_stream *row = &e->stream[i - 1]->row;
+        if (!engine_is_own(e, &row->dev))
+            continue;
+        uint64_t had = had_by_others(e, &row->sid);
+        if (had < row->known)
+            v[n++] = (struct own_range){row->id, had + 1, row->known};
+    }
+    return n;
+}
+
+bool engine_elsewhere(struct engine *e, int64_t stream, uint64_t seq)
+{
+    const struct stream *s = engine_stream(e, stream);
+    return s && had_by_others(e, &s->row.sid) >= seq;
+}

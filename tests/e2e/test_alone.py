@@ -1,0 +1,148 @@
+"""What only one device has is kept before its user overwrites it; what another device has is not."""
+import os
+import subprocess
+
+from lanyard import fixture, group, node, path_of, random_bytes, tap, test, wait_until, write
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def overwrite(n, path, data):
+    """In place: nothing of what was there is left, not even under another inode."""
+    with open(path_of(n.folder, path), "r+b") as f:
+        f.truncate(0)
+        f.write(data)
+    n.settle(peers=0)
+
+
+def create(n, path, data):
+    write(n.folder, path, data)
+    n.settle(peers=0)
+
+
+def pack_bytes(n):
+    return sum(e.stat().st_size for e in os.scandir(os.path.join(n.folder, ".lanyard", "packs")))
+
+
+def gc(n):
+    return n.cli("gc", json=True)
+
+
+def versions(n, path):
+    """Size and whereabouts of each, the latest first."""
+    return [(v["size"], v["available"]) for v in n.cli("log", path, json=True)]
+
+
+def content(n, path, size):
+    version = next(v["version"] for v in n.cli("log", path, json=True) if v["size"] == size)
+    return n.cli("cat", path, "--version", version).raw
+
+
+def again(n, *options):
+    n.down()
+    for i in range(0, len(options), 2):
+        n.cli("config", "set", options[i], options[i + 1])
+    n.up()
+
+
+@fixture
+def lonely():
+    return node("lonely").init().up()
+
+
+@fixture
+def pair():
+    return group("a", "b")
+
+
+@test
+def three_versions_written_in_place_are_all_here():
+    n = lonely()
+    data = [random_bytes(1, 40 * KIB), random_bytes(2, 41 * KIB), random_bytes(3, 42 * KIB)]
+    create(n, "text", data[0])
+    wait_until(lambda: pack_bytes(n) > len(data[0]), 20, "the first version is packed by itself")
+    overwrite(n, "text", data[1])
+    gc(n)
+    overwrite(n, "text", data[2])
+    assert versions(n, "text") == [(len(d), "here") for d in reversed(data)], versions(n, "text")
+    for d in data:
+        assert content(n, "text", len(d)) == d, len(d)
+    figures = gc(n)
+    assert (figures["packed"], figures["alone"]) == (3, 1), figures
+    assert n.cli("check", json=True)["ok"]
+
+
+@test
+def a_killed_node_keeps_them_all_the_same():
+    n = lonely()
+    old = random_bytes(10, 16 * MIB)
+    create(n, "large", old)
+    for _ in range(2):
+        before = pack_bytes(n)
+        process = n.popen("lanyard", "gc", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: process.poll() is not None or pack_bytes(n) > before, 20, "packing has begun")
+        n.kill9()
+        process.wait()
+        n.up()
+    gc(n)
+    overwrite(n, "large", b"new" * KIB)
+    assert content(n, "large", len(old)) == old
+    assert n.cli("check", json=True)["ok"]
+
+
+@test
+def a_deleted_file_comes_back():
+    n = lonely()
+    data = random_bytes(20, 30 * KIB)
+    create(n, "doomed", data)
+    gc(n)
+    os.unlink(path_of(n.folder, "doomed"))
+    n.settle(peers=0)
+    gc(n)
+    n.cli("restore", "doomed")
+    with open(path_of(n.folder, "doomed"), "rb") as f:
+        assert f.read() == data
+
+
+@test
+def it_can_be_switched_off_and_takes_no_more_than_its_share():
+    n = lonely()
+    create(n, "off", random_bytes(30, 50 * KIB))
+    assert gc(n)["alone"] > 0
+    for key, value, back in ("history_alone", "false", "true"), ("history_share", "0", "10"), ("history_days", "0", "30"):
+        again(n, key, value)
+        assert gc(n)["alone"] == 0, key
+        again(n, key, back)
+        assert gc(n)["alone"] > 0, key
+    again(n, "history_alone", "false")
+    overwrite(n, "off", random_bytes(31, 51 * KIB))
+    overwrite(n, "off", random_bytes(32, 52 * KIB))
+    gc(n)
+    assert versions(n, "off")[0:2] == [(52 * KIB, "here"), (51 * KIB, "gone")], versions(n, "off")
+
+
+@test
+def what_another_device_has_is_not_packed():
+    a, b = pair()
+    write(a.folder, "shared", random_bytes(40, 60 * KIB))
+    a.settle()
+    figures = gc(a)
+    assert (figures["alone"], figures["packs"]) == (0, 0), figures
+
+
+@test
+def what_another_device_gets_is_packed_no_longer():
+    a, b = pair()
+    b.down()
+    data = random_bytes(50, 70 * KIB)
+    create(a, "later", data)
+    figures = gc(a)
+    assert (figures["alone"], figures["packed"]) == (1, 1), figures
+    b.up(peers=[a])
+    a.settle()
+    figures = gc(a)
+    assert (figures["alone"], figures["packed"], figures["pack_bytes"]) == (0, 0, 0), figures
+    assert a.cli("check", json=True)["ok"]
+
+
+tap.main()

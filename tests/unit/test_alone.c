@@ -1,0 +1,257 @@
+/* What only this device has: of which own versions that is so (node/engine.h), which of them are chosen (store/index.h), and that they are
+ * packed before they are overwritten, and no longer than needed (node/keeper.h). */
+#include <sys/statvfs.h>
+
+#include "tests/unit/t_keeper.h"
+
+enum { BIG = 300000, SHARE = 2 };     /* the half of the disk */
+
+/* ---- who has what ---- */
+
+/* The other member says that it knows `known` of our numbers, and has the contents of `content`. */
+static void told(uint64_t known, uint64_t content, uint8_t inst)
+{
+    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+    struct vec_stream s = {.sid = *engine_own_sid(w.e), .known = known, .content = content};
+    struct vec v = {.group = w.g.group.id, .dev = w.g.dev[1]->dev, .inst = {inst}, .ctr = known + content, .wall_ms = loop_wall(),
+                    .ctl_n = w.g.group.ctl_n, .ctl_hash = w.g.group.ctl_hash, .stream = &s, .nstream = 1};
+    t_must(vec_encode(&blob, &v, w.g.dev[1]));
+    EQ_I(engine_vector(w.e, blob.data, blob.len, NULL, NULL), 1);
+}
+
+static void fresh_pair(void)
+{
+    keeper_end();
+    world_begin();
+    t_group_add(&w.g, 1);
+    scan_start();
+    keeper_start(30, 50);
+}
+
+static uint64_t alone_from(void)
+{
+    struct own_range r[4];
+    size_t n = engine_alone(w.e, r, 4);
+    CHECK(n <= 1);
+    if (n)
+        EQ_U(r[0].to, authored());
+    return n ? r[0].from : 0;
+}
+
+static void test_vectors_tell(void)
+{
+    fresh_pair();
+    EQ_U(alone_from(), 0);
+    put_many("", 0, 3);
+    scan_again();
+    EQ_U(authored(), 3);
+    EQ_U(alone_from(), 1);
+    told(3, 1, 1);
+    EQ_U(alone_from(), 2);
+    int64_t stream = version("1").stream;
+    CHECK(engine_elsewhere(w.e, stream, 1) && !engine_elsewhere(w.e, stream, 2));
+    told(3, 3, 1);
+    EQ_U(alone_from(), 0);
+    t_group_revoke(&w.g, 1);           /* it counts no more */
+    EQ_U(alone_from(), 1);
+    t_group_add(&w.g, 1);
+    EQ_U(alone_from(), 0);
+    told(3, 0, 2);                      /* it has lost its disk */
+    EQ_U(alone_from(), 1);
+}
+
+/* ---- which are chosen ---- */
+
+struct list { char text[200]; };
+
+static int add_name(void *arg, const struct ix_entry *e)
+{
+    struct list *l = arg;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    size_t len = strlen(l->text);
+    t_must(index_path_get(w.ix, e->path, &name, NULL));
+    snprintf(l->text + len, sizeof l->text - len, "%.*s ", (int)name.len, (const char *)name.data);
+    return 0;
+}
+
+static const char *unkept(uint64_t from, uint64_t to, bool edited)
+{
+    static struct list l;
+    l = (struct list){0};
+    t_must(index_entry_unkept(w.ix, version("one").stream, from, to, edited, add_name, &l));
+    return l.text;
+}
+
+static void test_choice(void)
+{
+    fresh_pair();
+    put_big("one", BIG, 1);
+    scan_again();
+    put_big("two", BIG, 2);
+    edit("inline", "some text");
+    scan_again();
+    put_big("three", BIG, 3);
+    scan_again();
+    EQ_S(unkept(1, UINT64_MAX, false), "three two one ");
+    EQ_S(unkept(1, UINT64_MAX, true), "");
+    EQ_S(unkept(1, authored() - 1, false), "two one ");
+    put_big("one", BIG, 4);
+    scan_again();
+    EQ_S(unkept(1, UINT64_MAX, false), "one three two ");
+    EQ_S(unkept(1, UINT64_MAX, true), "one ");
+    OK(unlink(full("three")));
+    scan_again();
+    EQ_S(unkept(1, UINT64_MAX, false), "one two ");
+    run_pass();
+    EQ_S(unkept(1, UINT64_MAX, false), "");
+}
+
+/* ---- what becomes of them ---- */
+
+static void test_every_version_stays(void)
+{
+    struct id was[4];
+    fresh_pair();
+    for (uint64_t i = 0; i < 4; i++) {
+        put_big("one", BIG, i + 1);
+        scan_again();
+        was[i] = version("one").root;
+        struct keeper_figures f = run_pass();
+        EQ_U(f.alone, 1);
+        EQ_U(f.packed, i + 1);
+    }
+    for (size_t i = 0; i < 4; i++)
+        OK(readable(&was[i]));
+    OK(unlink(full("one")));
+    scan_again();
+    EQ_U(run_pass().alone, 0);
+    OK(readable(&was[3]));
+}
+
+/* Nobody has looked at it since: what was there is gone, and what is there is not taken for it. */
+static void test_written_to_since(void)
+{
+    fresh_pair();
+    put_big("one", BIG, 1);
+    put_big("two", BIG, 2);
+    scan_again();
+    struct id old = version("one").root;
+    w.busy = "one";                     /* the scanner is not to look */
+    put_big("one", BIG, 3);
+    EQ_U(run_pass().alone, 1);
+    w.busy = NULL;
+    scan_again();
+    EQ_I(readable(&old), ERR_NOTFOUND);
+    EQ_U(run_pass().alone, 2);
+}
+
+static void test_what_another_has_goes(void)
+{
+    fresh_pair();
+    put_big("one", BIG, 1);
+    scan_again();
+    put_big("two", BIG, 2);
+    scan_again();
+    EQ_U(run_pass().alone, 2);
+    told(2, 1, 1);
+    EQ_U(run_pass().alone, 1);
+    told(2, 2, 1);
+    struct keeper_figures f = run_pass();
+    EQ_U(f.alone + f.packed + f.pack_bytes, 0);
+}
+
+/* Also of one that was a version before: that one is history. */
+static void test_what_was_a_version_before_stays(void)
+{
+    fresh_pair();
+    put_big("one", BIG, 1);
+    scan_again();
+    struct id was = version("one").root;
+    run_pass();
+    put_big("one", BIG, 2);
+    scan_again();
+    put_big("one", BIG, 1);
+    scan_again();
+    EQ_U(run_pass().alone, 1);
+    told(3, 3, 1);
+    struct keeper_figures f = run_pass();
+    EQ_U(f.alone, 0);
+    EQ_U(f.packed, 1);
+    put_big("one", BIG, 3);
+    scan_again();
+    OK(readable(&was));
+}
+
+/* Two files of one content: it is needed as long as one of them is nowhere else. */
+static void test_two_of_one_content(void)
+{
+    fresh_pair();
+    put_big("one", BIG, 1);
+    scan_again();
+    put_big("two", BIG, 1);
+    scan_again();
+    EQ_U(run_pass().alone, 1);
+    told(2, 1, 1);
+    EQ_U(run_pass().alone, 1);
+    OK(unlink(full("one")));
+    scan_again();
+    EQ_U(run_pass().alone, 1);
+    told(3, 3, 1);
+    EQ_U(run_pass().alone, 0);
+}
+
+/* The share is of what the file system says: half of it for all, a quarter for files that are not edited; the latest first. */
+static uint64_t disk_size = 1 << 30;
+
+int statvfs(const char *path, struct statvfs *out)
+{
+    (void)path;
+    *out = (struct statvfs){.f_frsize = 1, .f_blocks = disk_size};
+    return 0;
+}
+
+static size_t alone_on_disk_of(uint64_t bytes)
+{
+    disk_size = bytes;
+    struct keeper_figures f = run_pass();
+    disk_size = 1 << 30;
+    return f.alone;
+}
+
+static void test_bounded(void)
+{
+    fresh_pair();
+    for (char i = 'a'; i < 'e'; i++) {
+        put_big((char[]){i, 0}, BIG, (uint64_t)i);
+        scan_again();
+    }
+    put_big("a", BIG, 1);
+    scan_again();
+    EQ_U(alone_on_disk_of(BIG * 3 / 2 * SHARE), 0);
+    EQ_U(alone_on_disk_of(BIG * 2 * SHARE), 1);
+    struct id a = version("a").root, c = version("c").root, d = version("d").root;
+    EQ_U(alone_on_disk_of(BIG * 8 * SHARE), 2);
+    put_big("a", BIG, 9);
+    put_big("c", BIG, 9);
+    put_big("d", BIG, 9);
+    scan_again();
+    OK(readable(&a));
+    OK(readable(&d));
+    EQ_I(readable(&c), ERR_NOTFOUND);
+}
+
+int main(void)
+{
+    t_node_init();
+    RUN(test_vectors_tell);
+    RUN(test_choice);
+    RUN(test_every_version_stays);
+    RUN(test_written_to_since);
+    RUN(test_what_another_has_goes);
+    RUN(test_what_was_a_version_before_stays);
+    RUN(test_two_of_one_content);
+    RUN(test_bounded);
+    keeper_end();
+    world_end();
+    return t_done();
+}
