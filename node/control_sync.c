@@ -170,6 +170,8 @@ static void follow(struct node *n, struct before *b)
         greet_pex_ask_all(n);
         node_event(n, "members-changed", NULL);
         node_committed(n);
+        control_open_key(n);
+        control_renew_key(n);
     }
     free(b->in);
 }
@@ -227,7 +229,7 @@ static void report(void *arg, const struct ctl *record, const struct ctl_op *op,
 
 static struct lost lost_of(struct node *n, const char *path)
 {
-    return (struct lost){.control = n->home->control, .keys = n->home->keys, .path = path, .report = report, .arg = n};
+    return (struct lost){.control = n->home->control, .keys = n->home->keys, .group_keys = n->home->group_keys, .path = path, .report = report, .arg = n};
 }
 
 static int on_losing(void *arg, uint64_t from)
@@ -243,6 +245,7 @@ static void issue_again(struct node *n)
 {
     AUTOFREE char *path = home_file(n->home, "control.lost");
     struct lost l = lost_of(n, path);
+    control_open_key(n);                 /* who is added again is given the one in force */
     int r = lost_issue(&l, loop_wall());
     if (r < 0)
         log_error("control records that lost cannot be signed again now why=\"%s\"", err_text());
@@ -258,6 +261,8 @@ void control_start(struct node *n)
     follow(n, &b);
     control_look_at_self(n);
     control_cuts(n);                     /* the node may have been killed between the record and this */
+    control_open_key(n);
+    control_renew_key(n);
     choose_winners(n);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "node/address.h"
+#include "node/epoch.h"
 #include "node/file.h"
 #include "node/log.h"
 #include "proto/field.h"
@@ -324,12 +325,8 @@ static struct try *find_try(struct inviter *i, const struct id *who, struct invi
 static int append_member(struct inviter *i, const struct bytes *blob, const struct card *card, enum role role)
 {
     const struct group *g = control_group(i->c.control);
-    uint8_t plain[32 + 8], sealed[SEALED_KEYS];
-    memcpy(plain, i->c.group_keys->k_epoch, 32);
-    for (int b = 0; b < 8; b++)
-        plain[32 + b] = (uint8_t)(i->c.group_keys->epoch >> 8 * b);
-    keys_seal(sealed, plain, sizeof plain, card->tr_pk);
-    sodium_memzero(plain, sizeof plain);
+    uint8_t sealed[SEALED_KEYS];
+    epoch_seal(i->c.group_keys->k_epoch, i->c.group_keys->epoch, card->tr_pk, sealed);
     struct ctl c = {.group = g->id, .prev = g->ctl_hash, .signer = i->c.keys->dev, .n = g->ctl_n + 1, .ts_ms = loop_wall()};
     struct ctl_op op = {.type = OP_ADD, .card = *blob, .role = role, .sealed = {sealed, sizeof sealed}};
     AUTO(buf_release) struct buf record = BUF_INIT(LIMIT_CTL_BYTES);

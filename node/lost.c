@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "node/epoch.h"
 #include "node/file.h"
 
 #define LOST_BYTES (64u << 20)       /* more than a control log can have */
@@ -72,7 +73,14 @@ static int sign(const struct lost *l, const struct ctl_op *op, uint64_t now_ms)
     const struct group *g = control_group(l->control);
     AUTO(buf_release) struct buf record = BUF_INIT(LIMIT_CTL_BYTES);
     struct ctl c = {.group = g->id, .prev = g->ctl_hash, .signer = l->keys->dev, .n = g->ctl_n + 1, .ts_ms = now_ms};
-    int r = ctl_encode(&record, &c, op, 1, l->keys);
+    struct ctl_op again = *op;
+    uint8_t sealed[SEALED_KEYS];
+    struct card card;
+    if (l->group_keys && op->type == OP_ADD && card_decode(op->card.p, op->card.len, &card) == 0) {
+        epoch_seal(l->group_keys->k_epoch, l->group_keys->epoch, card.tr_pk, sealed);
+        again.sealed = (struct bytes){sealed, sizeof sealed};
+    }
+    int r = ctl_encode(&record, &c, &again, 1, l->keys);
     return r < 0 ? r : control_append(l->control, record.data, record.len);
 }
 

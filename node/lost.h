@@ -13,6 +13,7 @@
 struct lost {
     struct control *control;
     const struct device_keys *keys;
+    const struct group_keys *group_keys;     /* in force, sealed to who is added again; NULL: he keeps what he was given */
     const char *path;
     void (*report)(void *arg, const struct ctl *record, const struct ctl_op *op, const char *why);
     void *arg;

@@ -54,7 +54,7 @@ void node_committed(struct node *n)
 static const char *error_of(struct node *n)
 {
     uint64_t files;
-    const char *texts[] = {n->revoked_error, n->twin_error, n->start_error, n->index_error, n->scan_error, n->pull_error};
+    const char *texts[] = {n->revoked_error, n->twin_error, n->start_error, n->index_error, n->scan_error, n->pull_error, n->key_error};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i][0])
             return texts[i];

@@ -55,7 +55,7 @@ struct node {
     bool sure;                       /* all of the folder has been looked at since the start */
     bool sought;                     /* and all heard since: pull_find */
     uint64_t twin_ms;                /* when a node with our keys was met last */
-    char scan_error[256], pull_error[256], start_error[256], brake_error[256], twin_error[256], index_error[256], revoked_error[256];   /* "" = none */
+    char scan_error[256], pull_error[256], start_error[256], brake_error[256], twin_error[256], index_error[256], revoked_error[256], key_error[256];   /* "" = none */
     struct found { char instance[64]; uint32_t naddr; char addr[LIMIT_ADDRS][80]; } *found; size_t nfound;  /* by mDNS */
     uint8_t k_disc[32];
     struct loop_timer publish_timer, tick_timer;

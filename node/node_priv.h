@@ -41,6 +41,8 @@ void control_told(struct node *n, const struct net_from *from, const struct msg 
 void control_revoked(struct node *n, struct link *l, bool self);      /* link.h: revoked */
 void control_start(struct node *n);                                   /* sees to what a crash left undone */
 void control_cuts(struct node *n);                                    /* engine_cuts; when it failed: again, while n->cuts_due */
+void control_open_key(struct node *n);                                /* control_keys.c: the key of the epoch in force; state error without */
+void control_renew_key(struct node *n);                               /* control_keys.c: if it is due, and this device's part */
 void control_look_at_self(struct node *n);                            /* state error while this device does not belong to the group */
 /* Signs a record with these operations, as this device, and appends it. As group_apply and control_append. */
 int  control_issue(struct node *n, const struct ctl_op *op, size_t nop) MUST_CHECK;

@@ -73,7 +73,7 @@ int group_init(struct group *g, const void *genesis, size_t len)
     int r = genesis_decode(genesis, len, &gen);
     if (r < 0)
         return r;
-    *g = (struct group){ .id = gen.group, .ctl_hash = gen.group, .nmember = 1 };
+    *g = (struct group){ .id = gen.group, .ctl_hash = gen.group, .epoch = 1, .nmember = 1 };
     g->member = xcalloc(1, sizeof *g->member);
     g->member[0] = (struct member){ .card = gen.owner, .role = ROLE_OWNER, .added_ms = gen.created_ms };
     return 0;
@@ -262,7 +262,8 @@ static int apply_revoke(struct group *g, const struct ctl *c, const struct ctl_o
         if (member_may_write(m))
             take_cuts(g, &op->dev, op);
         m->revoked = true;
-        m->revoked_by = c->signer;
+        m->revoked_by = g->revoker = c->signer;
+        g->revoked_n = c->n;
     }
     return r;
 }
@@ -305,6 +306,16 @@ static int apply_recovery(struct group *g, const struct ctl *c, const struct ctl
     return 0;
 }
 
+static int apply_epoch(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
+{
+    (void)signer;
+    if (op->epoch <= g->epoch)
+        return err_set(ERR_BAD, "epoch %" PRIu64 " is not later than epoch %" PRIu64, op->epoch, g->epoch);
+    g->epoch = op->epoch;
+    g->epoch_n = c->n;
+    return 0;
+}
+
 static int apply_nothing(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
 {
     (void)g, (void)c, (void)op, (void)signer;
@@ -326,7 +337,7 @@ static int apply_cancel(struct group *g, const struct ctl *c, const struct ctl_o
 
 static apply_op *const operations[] = {
     [OP_ADD] = apply_add,         [OP_REVOKE] = apply_revoke,   [OP_ROLE] = apply_role,
-    [OP_EPOCH] = apply_nothing,   [OP_REQUIRE] = apply_require, [OP_CANCEL] = apply_cancel,
+    [OP_EPOCH] = apply_epoch,     [OP_REQUIRE] = apply_require, [OP_CANCEL] = apply_cancel,
     [OP_DORMANT] = apply_nothing, [OP_RELAY] = apply_nothing,   [OP_POLICY] = apply_nothing,
     [OP_NAME] = apply_name,       [OP_RECOVERY] = apply_recovery,
 };

@@ -13,7 +13,8 @@
  * REQUIRE names a version that devices are to reach, CANCEL ends that: the latest LIMIT_REQUIRED are held.
  * REVOKE of a device that may write, and ROLE that ends that, cut its streams: what the record names counts up to there, and of its other
  * streams nothing. A cut stays for good: a device that may write again does so in streams that it begins after that.
- * EPOCH, DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
+ * EPOCH renews the key of the epoch after a REVOKE (node/epoch.h): its number is greater than the one before; the first is 1.
+ * DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H
 #define PROTO_GROUP_H
 
@@ -45,6 +46,8 @@ struct group {
     struct group_cut *cut; size_t ncut;     /* by device and stream, none twice */
     uint64_t ctl_n;          /* last record applied; 0 = only the genesis */
     uint64_t admin_bytes;    /* of the records so far that no owner has signed */
+    uint64_t epoch, epoch_n; /* of the last EPOCH, and its record; 1 and 0: there was none */
+    uint64_t revoked_n; struct id revoker;       /* the last record with a REVOKE, 0: none; who signed it */
     struct requirement requirement[LIMIT_REQUIRED]; size_t nrequirement;      /* the latest, by number */
     struct id recovery;      /* the key that stands for an owner; none: there is none */
     struct id ctl_hash;      /* its hash; the group id when ctl_n = 0 */

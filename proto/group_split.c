@@ -73,7 +73,7 @@ enum op_now group_op_now(const struct group *g, const struct ctl_op *op)
             return OP_IS_OVER;
         return strlen(m->card.name) == op->text.len && memcmp(m->card.name, op->text.p, op->text.len) == 0 ? OP_IS_SO : OP_IS_OPEN;
     case OP_RECOVERY: return id_eq(&g->recovery, &op->recovery) ? OP_IS_SO : OP_IS_OVER;   /* perhaps nobody has its phrase any more */
-    case OP_EPOCH: return OP_IS_OVER;    /* its keys are sealed to the members of then */
+    case OP_EPOCH: return OP_IS_SO;      /* its keys are sealed to the members of then: another one is made when it is due */
     case OP_REQUIRE: return group_requirement(g, op->require_id) ? OP_IS_SO : OP_IS_OPEN;
     case OP_CANCEL: {
         const struct requirement *q = group_requirement(g, op->require_id);

@@ -134,6 +134,11 @@ def a_revoked_device_is_out_at_once_and_knows_why():
     write(b.folder, "of-b", b"written before")
     b.settle(peers=2)
     same_trees(a, b, c)
+    def key(n):
+        with open(os.path.join(n.home, "group.key"), "rb") as f:
+            return f.read()
+    old = key(b)
+    assert old == key(a) == key(c)
     gone = a.cli("device", "revoke", "b", json=True)
     assert gone["revoked"]
     wait_until(lambda: b.status()["state"] == "error", 30, "b to hear of it")
@@ -143,6 +148,8 @@ def a_revoked_device_is_out_at_once_and_knows_why():
                "all links of b to end at once, and not for want of answers")
     wait_until(lambda: all([p["online"] for p in n.status()["peers"]] == [True] for n in (a, c)), 30, "a and c to be together again")
 
+    wait_until(lambda: key(c) == key(a), 30, "c to have the new key")
+    assert key(a) != old and key(b) == old
     for denied in (["invite"], ["device", "revoke", "a"], ["wait", "--timeout", "5"], ["snapshot", "create", "x"]):
         failed(b.cli(*denied, check=False), 5)
     write(b.folder, "later", b"stays on b")
@@ -174,6 +181,9 @@ def a_device_that_was_away_hears_that_it_was_revoked():
     again.join(a.invite(), at=a.address)
     again.up(peers=[a])
     again.wait(60)
+    c.kill9()
+    c.up(peers=[a])
+    assert not any(n.status()["error"] for n in (a, c, again))
 
 
 def apart(*nodes):

@@ -63,6 +63,17 @@ static inline void make_all(void)
     OK(genesis_encode(&genesis, &(struct bytes){ card[0].data, card[0].len }, 1, dev[0]));
 }
 
+static inline void unmake_all(void)
+{
+    world_end();
+    for (unsigned i = 0; i < DEVICES; i++) {
+        device_keys_free(&dev[i]);
+        buf_release(&card[i]);
+    }
+    buf_release(&genesis);
+    t_dir_remove();
+}
+
 /* A record behind record n of the log; not applied. */
 static inline void encode(const struct control *c, uint64_t n, unsigned who, const struct ctl_op *op, struct buf *out)
 {

@@ -334,12 +334,6 @@ int main(void)
     RUN(test_crash);
     RUN(test_refused);
     RUN(test_unasked);
-    world_end();
-    for (unsigned i = 0; i < DEVICES; i++) {
-        device_keys_free(&dev[i]);
-        buf_release(&card[i]);
-    }
-    buf_release(&genesis);
-    t_dir_remove();
+    unmake_all();
     return t_done();
 }
