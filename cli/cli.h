@@ -23,6 +23,7 @@ struct cli {
     const char *home_given;   /* --home, or NULL */
     char home[PATH_MAX];
     bool json;
+    bool silent;              /* the exit code is that of another program, which has said itself what was to be said */
     struct out out;           /* standard output */
 };
 
@@ -61,6 +62,7 @@ int cmd_conflicts(struct cli *c, const struct args *a);
 int cmd_resolve(struct cli *c, const struct args *a);
 int cmd_require(struct cli *c, const struct args *a);
 int cmd_gate(struct cli *c, const struct args *a);
+int cmd_gate_run(struct cli *c, const struct args *a);     /* of cmd_gate */
 int cmd_snapshot(struct cli *c, const struct args *a);
 int cmd_check(struct cli *c, const struct args *a);
 int cmd_gc(struct cli *c, const struct args *a);

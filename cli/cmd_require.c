@@ -104,8 +104,13 @@ int cmd_gate(struct cli *c, const struct args *a)
     const char *op = args_word(a, 0);
     int64_t timeout = -1;
     AUTO(request_release) struct request q = request_new("gate");
+    if (op && strcmp(op, "run") == 0)
+        return cmd_gate_run(c, a);
     if (op && strcmp(op, "status") != 0 && strcmp(op, "accept") != 0 && strcmp(op, "wait") != 0)
         return usage_error("gate cannot \"%s\": use status, accept, wait or run -- CMD", op);
+    if (args_word(a, 1) || args_has(a, "term"))
+        return usage_error("gate: %s goes with run: usage: lanyard gate run [--term] -- CMD [ARGUMENT]...",
+                           args_word(a, 1) ? args_word(a, 1) : "--term");
     int code = args_duration(a, "timeout", &timeout);
     if (code)
         return code;

@@ -83,6 +83,7 @@ static const struct cli_option require_options[] = {
 };
 static const struct cli_option gate_options[] = {
     { "timeout", "DURATION", "wait: give up after this time, with exit code 6 (default: never)" },
+    { "term", NULL, "run: end CMD when a lock comes, with SIGTERM and after 10 s SIGKILL, and exit with code 6" },
     { 0 },
 };
 static const struct cli_option check_options[] = {
@@ -152,11 +153,14 @@ static const struct command commands[] = {
       "status    how far each device is\n"
       "cancel    ends it for all",
       require_options, 0, 2, false, cmd_require },
-    { "gate", "[status | accept | wait [--timeout DURATION]]", "the required version, seen from the device that has to reach it",
+    { "gate", "[status | accept | wait [--timeout DURATION] | run [--term] -- CMD [ARGUMENT]...]",
+      "the required version, seen from the device that has to reach it",
       "status    whether this device is locked, by whom, and how far it is\n"
       "accept    begin to get it, where the admin left that to the user (mode prompt)\n"
-      "wait      return when this device is not locked",
-      gate_options, 0, 1, false, cmd_gate },
+      "wait      return when this device is not locked\n"
+      "run       run CMD as soon as this device is not locked. It is stopped while a lock holds, with all that it has started, and goes\n"
+      "          on afterwards. The exit code is that of CMD, 128 + N when signal N has killed it.",
+      gate_options, 0, -1, false, cmd_gate },
     { "resolve", "--keep ID PATH", "settle a conflict", "The other versions can still be had with `lanyard restore`.",
       resolve_options, 1, 1, false, cmd_resolve },
     { "snapshot", "[list | create NAME | restore NAME [PATH] | export NAME FILE | remove NAME]", "named states of the whole folder",
@@ -273,7 +277,7 @@ int main(int argc, char **argv)
     args_release(&a);
     if ((fflush(stdout) != 0 || ferror(stdout)) && !code)
         code = failed(err_set(ERR_IO, "standard output: %m"));
-    if (code)
+    if (code && !c.silent)
         complain();
     return code;
 }

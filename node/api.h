@@ -13,6 +13,7 @@ void api_free(struct api **a);                               /* also removes the
 bool api_working(const struct api *a);                       /* somebody reads or restores a version */
 void api_poll(struct api *a);                                /* something may have changed that a waiting request waits for */
 void api_event(struct api *a, const struct buf *map);        /* one encoded map to everybody who follows `events`; kept for `events` without follow (latest 1000) */
+void api_locked(struct api *a);                              /* the lock has come, gone or changed: for `gate follow` */
 /* What became of an invite (inviter.h): for `invite --wait`. */
 void api_joined(struct api *a, uint64_t invite, const struct id *dev, const char *name);
 void api_invite_ended(struct api *a, uint64_t invite, const char *why);

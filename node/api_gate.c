@@ -60,6 +60,20 @@ static int accept(struct session *s)
     return r < 0 ? r : answer(s, false);
 }
 
+/* Without a check: a program may be run for days, and nothing happens meanwhile. */
+static int follow(struct session *s)
+{
+    s->gate = true;
+    return answer(s, true);
+}
+
+void api_locked(struct api *a)
+{
+    for (struct session *s = a ? a->sessions : NULL; s; s = s->next)
+        if (s->state == SESSION_RUNNING && s->gate && answer(s, true) < 0)
+            session_fail(s, EXIT_FAILED, err_text());
+}
+
 int run_gate(struct session *s, const struct bytes *args)
 {
     AUTOFREE char *op = NULL;
@@ -72,5 +86,7 @@ int run_gate(struct session *s, const struct bytes *args)
         return answer(s, false);
     if (strcmp(op, "wait") == 0)
         return wait_open(s, args);
+    if (strcmp(op, "follow") == 0)
+        return follow(s);
     return strcmp(op, "accept") == 0 ? accept(s) : err_set(ERR_USAGE, "gate: use status, accept, wait or run -- CMD");
 }

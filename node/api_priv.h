@@ -43,6 +43,7 @@ struct session {
     void (*drained)(struct session *s);            /* less than SESSION_LOW bytes wait to be sent again */
     uint64_t began, until;                         /* loop_now */
     bool follow;                                   /* events */
+    bool gate;                                     /* gate follow */
     bool inviting;                                 /* invite --wait, for the invite `number` */
     uint64_t number;                               /* what check needs to remember: an invite, how many peers */
     void *data; void (*release)(void *data);       /* of the handler */

@@ -1,5 +1,6 @@
 #include "node/lock.h"
 
+#include "node/api.h"
 #include "node/log.h"
 #include "node/node_priv.h"
 
@@ -61,6 +62,7 @@ static void look(void *arg)
     n->lock_state = l.state;
     if (was != l.state) {
         tell(n, &l, was);
+        api_locked(n->api);
         if (n->pull)
             pull_choose_anew(n->pull);
     }

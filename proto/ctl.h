@@ -26,7 +26,8 @@
  * require     op = create|status|cancel, id; create:   create, status: the requirement of the contract, or nil; cancel: nil
  *             message, mode, until_ms, to (names, a
  *             line each)
- * gate        op = status|accept|wait, timeout_ms      the gate of the contract, and "waits" (for accept)
+ * gate        op = status|accept|wait|follow,          the gate of the contract, and "waits" (for accept); follow: more = true: the
+ *             timeout_ms                               gate as it is now, and at each change of "locked" or "waits"
  * snapshot    op = list|create|remove|restore|export,  list: array of {"name", "device", "time", "files", "bytes", "complete", "current"};
  *             name, device, path (bin), dry_run (bool) restore: {"snapshot", "restored", "deleted", "bytes", "changes": [{"change",
  *                                                      "kind", "size", "path"}]}; export: more = true: bin pieces of a tar, at the end nil;
