@@ -1,41 +1,186 @@
 /* A required version: the admin's side (require) and the user's (gate). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "cli/args.h"
 #include "cli/ask.h"
+#include "cli/screen.h"
 #include "cli/when.h"
 
 /* ---- require ---- */
 
+static const struct out_column fact_columns[] = {
+    { "id", "required", OUT_TEXT, NULL, NULL },
+    { "by", "by", OUT_TEXT, NULL, NULL },
+    { "message", "message", OUT_TEXT, NULL, NULL },
+    { "mode", "mode", OUT_TEXT, NULL, NULL },
+    { "since", "since", OUT_TIME, NULL, NULL },
+    { "until", "until", OUT_TIME, NULL, NULL },
+    { 0 },
+};
 static const struct out_column device_columns[] = {
     { "name", "DEVICE", OUT_TEXT, NULL, NULL },
     { "state", "STATE", OUT_TEXT, NULL, NULL },
     { "since", "SINCE", OUT_TIME, NULL, NULL },
-    { "online", "", OUT_FLAG, "online", "offline" },
+    { "online", "LINE", OUT_FLAG, "online", "offline" },
+    { "waits", "", OUT_FLAG, "not accepted", "" },
+    { "overridden", "", OUT_FLAG, "overridden", "" },
     { 0 },
 };
 
-static void show_requirement(const struct cli *c, struct bytes v, const struct out_column *columns)
+struct turnout { uint32_t devices, reached; };
+static struct turnout turnout(struct bytes v)
 {
-    static const struct out_column facts[] = {
-        { "id", "required", OUT_TEXT, NULL, NULL },
-        { "by", "by", OUT_TEXT, NULL, NULL },
-        { "message", "message", OUT_TEXT, NULL, NULL },
-        { "mode", "mode", OUT_TEXT, NULL, NULL },
-        { "since", "since", OUT_TIME, NULL, NULL },
-        { "until", "until", OUT_TIME, NULL, NULL },
-        { 0 },
-    };
+    static const char word[] = "reached";
+    struct turnout t = { 0 };
+    struct bytes devices, state;
+    bool ok = true;
+    if (!out_find(v, "devices", &devices))
+        return t;
+    struct mp m = mp_reader(devices.p, devices.len);
+    t.devices = mp_array(&m, LIMIT_MEMBERS);
+    for (uint32_t i = 0; i < t.devices && !m.failed; i++) {
+        struct bytes one = mp_skip(&m);
+        t.reached += ctl_arg_bytes(&one, "state", &state, &ok) && state.len == strlen(word) && memcmp(state.p, word, state.len) == 0;
+    }
+    return t;
+}
+
+static void show_requirement(const struct out *o, struct bytes v)
+{
     struct bytes devices;
-    if (!out_find(v, "id", &devices)) {
-        fprintf(c->out.f, "no version is required\n");
+    if (!out_find(v, "devices", &devices)) {
+        fprintf(o->f, "no version is required\n");
         return;
     }
-    out_rows(&c->out, v, facts);
-    if (out_find(v, "devices", &devices))
-        out_table(&c->out, devices, columns);
+    struct turnout t = turnout(v);
+    out_rows(o, v, fact_columns);
+    fprintf(o->f, "%sreached%s   %u of %u devices\n\n", out_begin(o, OUT_DIM), out_end(o, OUT_DIM), t.reached, t.devices);
+    out_table(o, devices, device_columns);
 }
+
+static void view(const struct cli *c, struct bytes v, const struct out_column *columns)
+{
+    (void)columns;
+    show_requirement(&c->out, v);
+}
+
+/* ---- status ---- */
+
+struct look {
+    bool csv, wait, watch;
+    int64_t timeout, began;   /* ms; timeout < 0: none */
+    struct screen screen;
+};
+
+static void look_release(struct look *l)
+{
+    screen_release(&l->screen);
+}
+
+static void put_wait(const struct args *a, struct request *q, int64_t timeout)
+{
+    request_bool(q, "wait", args_has(a, "wait"));
+    if (timeout >= 0)
+        request_u64(q, "timeout_ms", (uint64_t)timeout);
+}
+
+static void show_csv(FILE *f, struct bytes v)
+{
+    static const char *const keys[] = { "name", "id", "online", "state", "since", "waits", "overridden", NULL };
+    static const uint8_t none[] = { 0x90 };
+    struct bytes devices = { none, sizeof none };
+    (void)out_find(v, "devices", &devices);
+    out_csv(f, devices, keys);
+}
+
+static void show_line(const struct out *o, struct screen *s, struct turnout t)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_TEXT);
+    if (t.devices)
+        buf_addf(&b, "%u of %u devices have reached it", t.reached, t.devices);
+    else
+        buf_add_str(&b, "no version is required");
+    screen_line(s, o->f, &b);
+}
+
+static void show_picture(const struct cli *c, struct look *l, struct bytes v)
+{
+    char *text = NULL;
+    size_t len = 0;
+    struct out o = c->out;    /* the same, into memory: a picture is drawn at once or it flickers */
+    o.now_ms = when_now();
+    if (!isatty(fileno(c->out.f))) {
+        show_line(&c->out, &l->screen, turnout(v));
+    } else if ((o.f = open_memstream(&text, &len))) {
+        show_requirement(&o, v);
+        fclose(o.f);
+        screen_draw(&l->screen, c->out.f, text);
+        free(text);
+    }
+}
+
+/* An exit code; *t: who has reached it. */
+static int look_once(const struct cli *c, struct look *l, const struct request *q, struct turnout *t)
+{
+    AUTO(link_close) struct link at = LINK_INIT;
+    struct ctl_reply r;
+    int code = link_ask(&at, c->home, q, &r);
+    if (code)
+        return code;
+    if (c->json)
+        out_json(c->out.f, r.value);
+    else if (l->csv)
+        show_csv(c->out.f, r.value);
+    else if (l->watch)
+        show_picture(c, l, r.value);
+    else
+        show_requirement(&c->out, r.value);
+    fflush(c->out.f);
+    *t = turnout(r.value);
+    return 0;
+}
+
+static int verdict(enum err code, struct turnout t)
+{
+    return t.reached == t.devices ? 0 : failed(err_set(code, "%u of %u devices have reached it", t.reached, t.devices));
+}
+
+/* Until interrupted; with --wait until all have reached it, or time is over. */
+static int watch(const struct cli *c, struct look *l, const struct request *q)
+{
+    for (;;) {
+        struct turnout t;
+        int code = look_once(c, l, q, &t);
+        if (code || ferror(c->out.f) || (l->wait && t.reached == t.devices))
+            return code;
+        if (l->wait && l->timeout >= 0 && when_now() - l->began >= l->timeout)
+            return verdict(ERR_TIMEOUT, t);
+        nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+    }
+}
+
+static int status(struct cli *c, const struct args *a, struct request *q)
+{
+    AUTO(look_release) struct look l = { .csv = args_has(a, "csv"), .wait = args_has(a, "wait"), .watch = args_has(a, "watch"),
+                                         .timeout = -1, .began = when_now(), .screen = SCREEN_INIT };
+    int code = args_duration(a, "timeout", &l.timeout);
+    if (code)
+        return code;
+    if (l.csv && (c->json || l.watch))
+        return usage_error("require status: --csv goes neither with --json nor with --watch");
+    if (l.watch)
+        return watch(c, &l, q);
+    struct turnout t;
+    put_wait(a, q, l.timeout);
+    code = look_once(c, &l, q, &t);
+    return code ? code : verdict(ERR_AGAIN, t);
+}
+
+/* ---- create ---- */
 
 /* "2h" or a time: an exit code. */
 static int until(const struct args *a, uint64_t *ms)
@@ -53,12 +198,31 @@ static int until(const struct args *a, uint64_t *ms)
     return 0;
 }
 
+static void view_plan(const struct cli *c, struct bytes v, const struct out_column *columns)
+{
+    struct bytes devices;
+    if (out_find(v, "devices", &devices))
+        out_table(&c->out, devices, columns);
+}
+
 static int create(struct cli *c, const struct args *a)
 {
+    static const struct out_column plan[] = {
+        { "name", "DEVICE", OUT_TEXT, NULL, NULL },
+        { "state", "STATE", OUT_TEXT, NULL, NULL },
+        { "missing.files", "FILES", OUT_COUNT, NULL, NULL },
+        { "missing.bytes", "MISSING", OUT_BYTES, NULL, NULL },
+        { "online", "LINE", OUT_FLAG, "online", "offline" },
+        { "last_seen", "SEEN", OUT_TIME, NULL, NULL },
+        { 0 },
+    };
     AUTO(request_release) struct request q = request_new("require");
     AUTO(buf_release) struct buf to = BUF_INIT(LIMIT_CTL_REQUEST);
     uint64_t end;
+    int64_t timeout = -1;
     int code = until(a, &end);
+    if (!code)
+        code = args_duration(a, "timeout", &timeout);
     if (code)
         return code;
     for (int i = 0; i < a->givens; i++)
@@ -71,20 +235,42 @@ static int create(struct cli *c, const struct args *a)
     request_str(&q, "to", to.len > 1 ? (const char *)to.data : NULL);
     if (end)
         request_u64(&q, "until_ms", end);
-    return ask(c, &q, show_requirement, device_columns);
+    request_bool(&q, "dry_run", args_has(a, "dry-run"));
+    put_wait(a, &q, timeout);
+    return args_has(a, "dry-run") ? ask(c, &q, view_plan, plan) : ask(c, &q, view, NULL);
+}
+
+/* ---- the command ---- */
+
+/* An option that means nothing to what is asked for would be forgotten in silence. */
+static int check_options(const struct args *a, const char *op)
+{
+    static const char new[] = "a new requirement", status_only[] = "status", both[] = "a new requirement and status";
+    static const struct { const char *option, *ops, *what; } uses[] = {
+        { "message", "create", new }, { "until", "create", new }, { "mode", "create", new }, { "to", "create", new },
+        { "dry-run", "create", new }, { "wait", "create status", both }, { "timeout", "create status", both },
+        { "watch", "status", status_only }, { "csv", "status", status_only },
+    };
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        if (args_has(a, uses[i].option) && !strstr(uses[i].ops, op))
+            return usage_error("require: --%s is only for %s", uses[i].option, uses[i].what);
+    if (args_has(a, "timeout") && !args_has(a, "wait"))
+        return usage_error("require: --timeout is for --wait");
+    return 0;
 }
 
 int cmd_require(struct cli *c, const struct args *a)
 {
     const char *op = args_word(a, 0);
     AUTO(request_release) struct request q = request_new("require");
-    if (!op)
-        return create(c, a);
-    if (strcmp(op, "status") != 0 && strcmp(op, "cancel") != 0)
+    if (op && strcmp(op, "status") != 0 && strcmp(op, "cancel") != 0)
         return usage_error("require cannot \"%s\": use status, cancel, or no word to require what this device has", op);
+    int code = check_options(a, op ? op : "create");
+    if (code || !op)
+        return code ? code : create(c, a);
     request_str(&q, "op", op);
     request_str(&q, "id", args_word(a, 1));
-    return strcmp(op, "cancel") == 0 ? ask_quietly(c, &q) : ask(c, &q, show_requirement, device_columns);
+    return strcmp(op, "cancel") == 0 ? ask_quietly(c, &q) : status(c, a, &q);
 }
 
 /* ---- gate ---- */

@@ -1,7 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/link.h"
 #include "cli/progress.h"
+#include "cli/screen.h"
 #include "cli/when.h"
 
 #define BAR 20
@@ -143,8 +143,7 @@ struct tracked { char id[ID_HEX]; struct progress p; };
 struct watch {
     struct tracked *t;
     size_t n;
-    size_t drawn;             /* lines on the terminal that the next picture replaces */
-    struct buf last;          /* the latest line, when it is no terminal */
+    struct screen screen;
 };
 
 static struct progress *track(struct watch *w, struct bytes id)
@@ -193,29 +192,6 @@ static void print_all_progress(const struct out *o, struct watch *w, struct byte
     }
 }
 
-static size_t screen_lines(int fd)
-{
-    struct winsize size;
-    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row > 1 ? size.ws_row - 1u : 23;
-}
-
-/* Replaces the latest picture. Lines are cut at the screen's edge (autowrap is off meanwhile), so that each takes one row. */
-static void draw(const struct out *o, struct watch *w, const char *text)
-{
-    size_t most = screen_lines(fileno(o->f)), lines = 0;
-    fputs("\033[?7l", o->f);
-    if (w->drawn)
-        fprintf(o->f, "\033[%zuA", w->drawn);
-    fputs("\r\033[J", o->f);
-    for (const char *end; *text && lines < most; text = end, lines++) {
-        end = text + strcspn(text, "\n");
-        end += *end == '\n';
-        fwrite(text, 1, (size_t)(end - text), o->f);
-    }
-    fputs("\033[?7h", o->f);
-    w->drawn = lines;
-}
-
 /* Where there is no terminal: one line whenever something changed. */
 static void append_line(const struct out *o, struct watch *w, struct bytes v)
 {
@@ -229,11 +205,7 @@ static void append_line(const struct out *o, struct watch *w, struct bytes v)
         buf_add_str(&b, ", ");
         progress_put(p, 0, &b);
     }
-    if (b.len == 0 || (b.len == w->last.len && memcmp(b.data, w->last.data, b.len) == 0))
-        return;
-    fprintf(o->f, "%.*s\n", (int)b.len, (const char *)b.data);
-    buf_clear(&w->last);
-    buf_add(&w->last, b.data, b.len);
+    screen_line(&w->screen, o->f, &b);
 }
 
 static void watch_show(struct cli *c, struct watch *w, struct bytes v)
@@ -252,7 +224,7 @@ static void watch_show(struct cli *c, struct watch *w, struct bytes v)
     if (c->json)
         out_json(o.f, v);
     else if (isatty(fileno(o.f)))
-        draw(&o, w, text);
+        screen_draw(&w->screen, o.f, text);
     else
         append_line(&o, w, v);
     fflush(o.f);
@@ -278,13 +250,13 @@ static int ask_status(struct cli *c, struct watch *w)
 
 int cmd_status(struct cli *c, const struct args *a)
 {
-    struct watch w = { .last = BUF_INIT(LIMIT_CTL_REPLY) };
+    struct watch w = { .screen = SCREEN_INIT };
     if (!args_has(a, "watch"))
         return ask_status(c, NULL);
     int code;
     while ((code = ask_status(c, &w)) == 0 && !ferror(c->out.f))
         nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
     free(w.t);
-    buf_release(&w.last);
+    screen_release(&w.screen);
     return code;
 }

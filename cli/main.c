@@ -79,6 +79,11 @@ static const struct cli_option require_options[] = {
     { "until", "WHEN", "until when: 2h, or 2026-01-31T13:45:00Z (default: until it is cancelled)" },
     { "mode", "MODE", "auto (default): devices get it at once; prompt: when their user accepts; strict: as auto, and files are read-only meanwhile" },
     { "to", "NAME", "only this device; may be given several times" },
+    { "dry-run", NULL, "require nothing, show who is behind and by how much, and who cannot be reached" },
+    { "wait", NULL, "return when all devices have reached it" },
+    { "timeout", "DURATION", "with --wait: give up after this time, with exit code 3 (default: never)" },
+    { "watch", NULL, "status: go on showing it until interrupted; with --wait until all have reached it" },
+    { "csv", NULL, "status: the devices as comma-separated values" },
     { 0 },
 };
 static const struct cli_option gate_options[] = {
@@ -146,11 +151,12 @@ static const struct command commands[] = {
       restore_options, 0, 1, false, cmd_restore },
     { "conflicts", "", "list the versions that lost against one made at the same time",
       "They are kept and wait for a look. Nothing is lost by ignoring them.", NULL, 0, 0, false, cmd_conflicts },
-    { "require", "[--message TEXT] [--until WHEN] [--mode MODE] [--to NAME]... | status [ID] | cancel [ID]",
+    { "require", "[--message TEXT] [--until WHEN] [--mode MODE] [--to NAME]... [--dry-run | --wait] | "
+      "status [--wait] [--watch | --csv] [ID] | cancel [ID]",
       "make every device reach the version that this one has now, and lock it until it has",
       "Only owners and admins can. Devices that are online are locked at once, others when they return; a device is unlocked when it has\n"
       "all of it, or the requirement is cancelled or over, and it is never locked while no device online could help it.\n"
-      "status    how far each device is\n"
+      "status    how far each device is; exit code 0 when all have reached it, or no version is required, else 1\n"
       "cancel    ends it for all",
       require_options, 0, 2, false, cmd_require },
     { "gate", "[status | accept | wait [--timeout DURATION] | run [--term] -- CMD [ARGUMENT]...]",

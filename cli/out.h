@@ -21,6 +21,9 @@ struct out out_to(FILE *f);
 /* One value and a newline. The value has passed mp_check. */
 void out_json(FILE *f, struct bytes value);
 
+/* An array of maps as CSV (RFC 4180, but with this system's ends of lines), a line of keys first. Values are as in JSON; what is absent or nil is empty. keys ends with NULL. */
+void out_csv(FILE *f, struct bytes rows, const char *const *keys);
+
 enum out_format {
     OUT_TEXT,     /* str or bin as it is; of an array of str all, with commas */
     OUT_BYTES,    /* "1.2 GiB", to the right */

@@ -9,7 +9,7 @@
  *   api_tree.c     a former state of the folder, or of a directory: restore --at
  *   api_check.c    check, gc
  *   api_device.c   device: roles, names, revocation; api_recovery.c a lost owner
- *   api_require.c  require; api_gate.c gate: the same from the other side
+ *   api_require.c  require, api_require_plan.c what it would mean; api_gate.c gate: the same from the other side
  *   api_snapshot.h snapshot, in files of its own
  *
  * A session is one connection, which is one request. Its life:
@@ -98,6 +98,8 @@ void put_id(struct buf *b, const char *key, const struct id *v);
 void put_device(struct buf *b, struct node *n, const struct member *m);    /* a map of the contract */
 void put_required(struct buf *b, struct node *n);              /* "required" of the status (api_require.c) */
 void put_path(struct buf *b, const char *key, const void *path, size_t len);
+/* Answers with who lacks how much of these cuts, and who cannot be reached (api_require_plan.c). to: as in a record. */
+int require_plan(struct session *s, const struct bytes *to, const struct bytes *cuts) MUST_CHECK;
 
 /* ---- versions (api_history.c) ---- */
 

@@ -98,9 +98,105 @@ static int find_requirement(struct node *n, const char *text, const struct requi
     return text && !*out ? err_set(ERR_NOTFOUND, "there is no required version %s: `lanyard require status` shows the present one", text) : 0;
 }
 
+static int answer(struct session *s, const struct requirement *q)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_REPLY);
+    if (q)
+        put_requirement(&b, s->n, q);
+    session_reply(s, false, q ? &b : NULL);
+    return 0;
+}
+
+/* ---- waiting until all have reached it ---- */
+
+/* The beginning of a random id names it for as long as somebody waits. (What is in s->data would keep the node from its work when idle.) */
+static uint64_t short_id(const struct requirement *q)
+{
+    uint64_t v;
+    memcpy(&v, q->what->id, sizeof v);
+    return v;
+}
+
+static const struct requirement *awaited(const struct session *s)
+{
+    const struct group *g = group_of(s->n);
+    for (size_t i = 0; i < g->nrequirement; i++)
+        if (short_id(&g->requirement[i]) == s->number)
+            return &g->requirement[i];
+    return NULL;
+}
+
+struct turnout { size_t devices, reached; };
+static struct turnout turnout(struct node *n, const struct required *q)
+{
+    const struct group *g = group_of(n);
+    struct turnout t = {0};
+    for (size_t i = 0; i < g->nmember; i++) {
+        struct peer_lock l;
+        if (!counts(q, &g->member[i]))
+            continue;
+        t.devices++;
+        t.reached += engine_lock_of(n->engine, q, &g->member[i].card.dev, &l) && l.state == LOCK_REACHED;
+    }
+    return t;
+}
+
+static int check_all(struct session *s)
+{
+    struct node *n = s->n;
+    const struct requirement *q = awaited(s);
+    if (!q)
+        return err_set(ERR_NOTFOUND, "newer required versions have taken its place");
+    struct turnout t = turnout(n, q->what);
+    if (t.reached == t.devices)
+        return answer(s, q);
+    if (q->cancelled_ms)
+        return err_set(ERR_CLOSED, "%s has cancelled it: %zu of %zu devices have reached it", member_name(n, &q->cancelled_by), t.reached, t.devices);
+    if (required_is_over(q, loop_wall()))
+        return err_set(ERR_CLOSED, "its time is over: %zu of %zu devices have reached it", t.reached, t.devices);
+    return 0;
+}
+
+static void late_all(struct session *s)
+{
+    AUTO(buf_release) struct buf text = BUF_INIT(LIMIT_TEXT);
+    const struct requirement *q = awaited(s);
+    struct turnout t = q ? turnout(s->n, q->what) : (struct turnout){0};
+    buf_addf(&text, "%zu of %zu devices have reached it: `lanyard require status` shows which%c", t.reached, t.devices, '\0');
+    session_fail(s, EXIT_TIMED_OUT, (const char *)text.data);
+}
+
+static int wait_for_all(struct session *s, const struct requirement *q, uint64_t timeout_ms)
+{
+    if (s->release)
+        s->release(s->data);
+    s->release = NULL;
+    s->data = NULL;
+    s->number = short_id(q);
+    session_wait(s, check_all, timeout_ms, timeout_ms == NO_LIMIT ? NULL : late_all);
+    return 0;
+}
+
+static int arg_wait(const struct bytes *args, bool *wait, uint64_t *timeout_ms)
+{
+    *timeout_ms = NO_LIMIT;
+    int r = arg_bool(args, "wait", wait);
+    return r < 0 ? r : arg_u64(args, "timeout_ms", timeout_ms);
+}
+
+static int run_standing(struct session *s, const struct requirement *q, const struct bytes *args)
+{
+    bool wait = false;
+    uint64_t timeout_ms;
+    int r = arg_wait(args, &wait, &timeout_ms);
+    if (r < 0)
+        return r;
+    return wait && q ? wait_for_all(s, q, timeout_ms) : answer(s, q);
+}
+
 /* ---- declaring it ---- */
 
-struct wish { char *message, *mode, *to; uint64_t until_ms; };
+struct wish { char *message, *mode, *to; uint64_t until_ms; bool dry_run, wait; uint64_t timeout_ms; };
 
 static void wish_free(void *data)
 {
@@ -170,20 +266,22 @@ static int check_wish(struct node *n, const struct wish *w, struct ctl_op *op, s
 static int declare(struct session *s)
 {
     struct node *n = s->n;
-    AUTO(buf_release) struct buf to = BUF_INIT(LIMIT_CTL_BYTES), min = BUF_INIT(LIMIT_CTL_BYTES), b = BUF_INIT(LIMIT_CTL_REPLY);
+    const struct wish *w = s->data;
+    AUTO(buf_release) struct buf to = BUF_INIT(LIMIT_CTL_BYTES), min = BUF_INIT(LIMIT_CTL_BYTES);
     struct ctl_op op = {.type = OP_REQUIRE};
-    int r = check_wish(n, s->data, &op, &to);
+    int r = check_wish(n, w, &op, &to);
     if (r == 0)
         r = engine_required_min(n->engine, &min);
     if (r < 0)
         return r;
     randombytes_buf(op.require_id, sizeof op.require_id);
     op.cuts = (struct bytes){min.data, min.len};
+    if (w->dry_run)
+        return require_plan(s, &op.to, &op.cuts);
     if ((r = control_issue(n, &op, 1)) < 0)
         return r;
-    put_requirement(&b, n, group_requirement(group_of(n), op.require_id));
-    session_reply(s, false, &b);
-    return 0;
+    const struct requirement *q = group_requirement(group_of(n), op.require_id);
+    return w->wait ? wait_for_all(s, q, w->timeout_ms) : answer(s, q);
 }
 
 static int check_looked(struct session *s)
@@ -207,6 +305,10 @@ static int run_create(struct session *s, const struct bytes *args)
     if (r == 0)
         r = arg_u64(args, "until_ms", &w->until_ms);
     if (r == 0)
+        r = arg_bool(args, "dry_run", &w->dry_run);
+    if (r == 0)
+        r = arg_wait(args, &w->wait, &w->timeout_ms);
+    if (r == 0)
         r = check_wish(s->n, w, &op, &to);
     if (r == 0)
         r = need_folder(s->n);
@@ -218,15 +320,6 @@ static int run_create(struct session *s, const struct bytes *args)
 }
 
 /* ---- the others ---- */
-
-static int run_require_status(struct session *s, const struct requirement *q)
-{
-    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_REPLY);
-    if (q)
-        put_requirement(&b, s->n, q);
-    session_reply(s, false, q ? &b : NULL);
-    return 0;
-}
 
 static int run_cancel(struct session *s, const struct requirement *q)
 {
@@ -261,7 +354,7 @@ int run_require(struct session *s, const struct bytes *args)
     if (r < 0)
         return r;
     if (op && strcmp(op, "status") == 0)
-        return run_require_status(s, q);
+        return run_standing(s, q, args);
     if (op && strcmp(op, "cancel") == 0)
         return run_cancel(s, q);
     return err_set(ERR_USAGE, "require: use status or cancel, or no word to require what this device has");

@@ -221,6 +221,10 @@ int  engine_lock_accept(struct engine *e, uint64_t wall_ms) MUST_CHECK;       /*
 int  engine_lock_override(struct engine *e, uint64_t wall_ms) MUST_CHECK;     /* ERR_NOTFOUND: it is not locked */
 /* What this device has now, as cuts: what a REQUIRE of it names. ERR_FULL: in too many streams for a record. */
 int  engine_required_min(struct engine *e, struct buf *cuts) MUST_CHECK;
+/* What devices lack of such cuts, as their last vectors say: live entries, and the bytes of the files among them (at most: blocks that a
+ * device has already are not sent to it). known: it has shown a vector. behind: it lacks something, be it not live any more. */
+struct lacks { struct id dev; bool known, behind; uint64_t entries, bytes; };
+int  engine_lacks(struct engine *e, const struct bytes *cuts, struct lacks *of, size_t n) MUST_CHECK;     /* dev is given */
 bool engine_holds_back(const struct engine *e);
 bool engine_is_required(struct engine *e, int64_t stream, uint64_t seq);      /* of this device, by the latest */
 /* The latest requirement of all decides who wins. In a transaction: when the control log has changed, and at the start. */

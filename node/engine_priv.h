@@ -14,7 +14,8 @@
  *   engine_forget.c  what is dead and old goes
  *   engine_alone.c   what no other member has
  *   engine_live.c    the live state with its proofs, served and taken
- *   engine_lock.c    what is required of this device, and how far it is */
+ *   engine_lock.c    what is required of this device, and how far it is
+ *   engine_lacks.c   what others lack of what would be required */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
 

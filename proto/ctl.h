@@ -23,9 +23,10 @@
  *             dry_run, partial (bool)                  {"path", "restored", "deleted", "unchanged"}; dry_run: array of what would change
  * conflicts   -                                        array of {"path", "current", "losers"}
  * resolve     path, keep (version id)                  nil
- * require     op = create|status|cancel, id; create:   create, status: the requirement of the contract, or nil; cancel: nil
- *             message, mode, until_ms, to (names, a
- *             line each)
+ * require     op = create|status|cancel, id; create:   create, status: the requirement of the contract, or nil; cancel: nil; dry_run:
+ *             message, mode, until_ms, to (names, a    {"devices": [{"name", "id", "online", "state", "missing": {"files", "bytes"} or nil,
+ *             line each), dry_run (bool); create,      "last_seen"}]}; wait: when all have reached it (code 3 when time is over)
+ *             status: wait (bool), timeout_ms
  * gate        op = status|accept|wait|follow,          the gate of the contract, and "waits" (for accept); follow: more = true: the
  *             timeout_ms                               gate as it is now, and at each change of "locked" or "waits"
  * snapshot    op = list|create|remove|restore|export,  list: array of {"name", "device", "time", "files", "bytes", "complete", "current"};

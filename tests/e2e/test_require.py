@@ -1,15 +1,23 @@
 """A version that an admin requires: who is locked by it, when, and what it does to them."""
+import csv
+import io
+import subprocess
 import time
 
-from lanyard import exists, failed, group, is_file_with, same_trees, tap, test, wait_until, write
+from lanyard import LANYARD, SLOW, exists, failed, group, is_file_with, same_trees, tap, test, wait_until, write
 
 
 def gate(n):
     return n.cli("gate", json=True)
 
 
+def standings(n, *args):
+    """What `require status` prints, whether all have reached it or not."""
+    return n.cli("require", "status", *args, json=True, check=False)
+
+
 def standing(n, device):
-    q = n.cli("require", "status", json=True)
+    q = standings(n)
     return next(d["state"] for d in q["devices"] if d["name"] == device) if q else None
 
 
@@ -29,7 +37,8 @@ def everybody_reaches_it_and_the_admin_sees():
     q = a.cli("require", "--message", "take the plan", "--until", "2h", json=True)
     assert (q["by"], q["message"], q["mode"]) == ("a", "take the plan", "auto") and q["until"] > q["since"], q
     assert {d["name"] for d in q["devices"]} == {"a", "b", "c"}
-    wait_until(lambda: all(d["state"] == "reached" and d["since"] for d in a.cli("require", "status", json=True)["devices"]), 20, "all reached")
+    q = a.cli("require", "status", "--wait", "--timeout", "20", json=True)
+    assert all(d["state"] == "reached" and d["since"] for d in q["devices"]), q
     for n in (b, c):
         assert is_file_with(n.folder, "plan", b"of Monday") and not gate(n)["locked"]
         required = n.status()["required"]
@@ -111,6 +120,9 @@ def only_admins_and_only_what_can_be():
     failed(a.cli("require", "--mode", "gentle", check=False), 2)
     failed(a.cli("require", "status", "abcdef", check=False), 1)
     failed(a.cli("require", "frobnicate", check=False), 2)
+    failed(a.cli("require", "--csv", check=False), 2)
+    failed(a.cli("require", "status", "--to", "b", check=False), 2)
+    failed(a.cli("require", "--timeout", "3", check=False), 2)
     assert a.cli("require", "status", json=True) is None
 
 
@@ -120,8 +132,54 @@ def one_device_after_the_other():
     write(a.folder, "f", b"new")
     a.cli("require", "--to", "b", "--mode", "prompt")
     wait_until(lambda: standing(a, "b") in ("reached", "locked"), 10, "b to be asked")
-    assert [d["name"] for d in a.cli("require", "status", json=True)["devices"]] == ["b"]
+    assert [d["name"] for d in standings(a)["devices"]] == ["b"]
     assert c.status()["required"] is None and not gate(c)["locked"]
+
+
+@test
+def who_would_be_locked_by_how_much_is_known_before():
+    a, b, c = group("a", "b", "c")
+    write(a.folder, "old", b"x" * 10)
+    write(a.folder, "same", b"w" * 1000)
+    same_trees(a, b, c)
+    for n in (b, c):
+        wait_until(lambda n=n: a.cli("require", "--dry-run", "--to", n.name, json=True)["devices"][0]["state"] == "reached", 10, n.name)
+    b.cli("pause")
+    c.down()
+    write(a.folder, "new", b"y" * 5000)
+    write(a.folder, "old", b"z" * 70)
+    plan = {d["name"]: d for d in a.cli("require", "--dry-run", "--mode", "strict", json=True)["devices"]}
+    assert (plan["a"]["state"], plan["b"]["state"], plan["c"]["state"]) == ("reached", "behind", "behind"), plan
+    assert plan["b"]["missing"] == plan["c"]["missing"] == {"files": 2, "bytes": 5070}, plan
+    assert not plan["c"]["online"] and plan["c"]["last_seen"], plan
+    assert "5.0 KiB" in a.cli("require", "--dry-run").out
+    assert a.cli("require", "status", json=True) is None and a.status()["required"] is None
+    failed(b.cli("require", "--dry-run", check=False), 5)
+
+
+@test
+def scripts_wait_until_all_have_reached_it():
+    a, b, c = group("a", "b", "c")
+    assert a.cli("require", "status", "--wait", json=True) is None
+    c.down()
+    write(a.folder, "f", b"new")
+    failed(a.cli("require", "--wait", "--timeout", "0.3", check=False), 3)
+    wait_until(lambda: standing(a, "b") == "reached", 10, "b has reached it")
+    done = a.cli("require", "status", check=False)
+    assert done.code == 1 and done.err == "lanyard: 2 of 3 devices have reached it\n" and "2 of 3 devices" in done.out, (done.out, done.err)
+    lines = list(csv.DictReader(io.StringIO(a.cli("require", "status", "--csv", check=False).out)))
+    assert [(d["name"], d["state"], d["online"]) for d in lines] == [
+        ("a", "reached", "true"), ("b", "reached", "true"), ("c", lines[2]["state"], "false")] and lines[2]["state"] != "reached", lines
+    waiting = a.popen(LANYARD, "require", "status", "--wait", "--watch", stdout=subprocess.PIPE)
+    wait_until(lambda: waiting.stdout.readline() == b"2 of 3 devices have reached it\n", 10, "what is watched")
+    c.up(peers=[a])
+    assert waiting.communicate(timeout=30 * SLOW)[0] == b"3 of 3 devices have reached it\n" and waiting.returncode == 0
+    assert a.cli("require", "status").code == 0
+    c.down()
+    q = a.cli("require", json=True)
+    waiting = a.popen(LANYARD, "require", "status", "--wait", q["id"], stderr=subprocess.PIPE)
+    a.cli("require", "cancel")
+    assert b"cancelled" in waiting.communicate(timeout=30 * SLOW)[1] and waiting.returncode == 1
 
 
 tap.main()

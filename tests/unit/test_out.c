@@ -224,6 +224,20 @@ static void test_lists_in_a_column(void)
     EQ_S(table(&b, one, false), "LIST\na\\x0a, b\n\n?\n");
 }
 
+static void test_csv(void)
+{
+    static const char *const keys[] = { "name", "m.bytes", "on", "absent", NULL };
+    AUTO(buf_release) struct buf b = new_buf();
+    mp_put_array(&b, 3);
+    put_row(&b, "plain", 5, true, "x");
+    put_row(&b, "a,b", 0, false, NULL);
+    put_row(&b, "say \"so\"\nat once", 12, true, NULL);
+    struct out o = memory();
+    out_csv(o.f, (struct bytes){ b.data, b.len }, keys);
+    fclose(o.f);
+    EQ_S(printed, "name,m.bytes,on,absent\nplain,5,true,\n\"a,b\",0,false,\n\"say \"\"so\"\"\nat once\",12,true,\n");
+}
+
 static void test_find(void)
 {
     AUTO(buf_release) struct buf b = new_buf();
@@ -272,6 +286,7 @@ int main(void)
     RUN(test_rows);
     RUN(test_hostile_text);
     RUN(test_lists_in_a_column);
+    RUN(test_csv);
     RUN(test_find);
     RUN(test_no_color);
     free(printed);
