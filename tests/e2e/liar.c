@@ -356,8 +356,8 @@ static void save_vector(struct scene *c)
 static bool attack(struct scene *c, const char *name)
 {
     const char *to = c->address[0];
-    if (strcmp(name, "stranger") == 0 || strcmp(name, "null") == 0 || strcmp(name, "wrong-server-key") == 0)
-        attack_no_entry(&c->l, to, name);
+    if (strcmp(name, "strangers") == 0)
+        attack_no_entry(&c->l, to);
     else if (strcmp(name, "hello-other") == 0)
         attack_hello_other(&c->l, to);
     else if (strcmp(name, "hello-replayed") == 0)
@@ -367,7 +367,7 @@ static bool attack(struct scene *c, const char *name)
     else if (strcmp(name, "ranges") == 0)
         attack_ranges(&c->l, to);
     else if (strncmp(name, "flood-", 6) == 0)
-        attack_flood(&c->l, to, name + 6, 4, 4);
+        attack_flood(&c->l, to, name + 6, 2, 4);
     else if (strcmp(name, "ports") == 0)
         attack_ports(&c->l, to, 3000);
     else if (strcmp(name, "save-vector") == 0)

@@ -57,10 +57,9 @@ def start(scenario, *args):
 def attack(scenario, *args):
     """The liar as a client; ends by itself."""
     done = start(scenario, *args)
-    out, err = done.communicate(timeout=60 * SLOW)
+    _, err = done.communicate(timeout=60 * SLOW)
     if done.returncode:
         raise Failed(f"liar {scenario}: exit code {done.returncode}: {err.decode()}")
-    return out.decode()
 
 
 class Stand:
@@ -141,8 +140,7 @@ def the_liar_can_speak_truly():
 
 @test
 def strangers_get_no_answer():
-    for how in ("stranger", "null", "wrong-server-key"):
-        attack(how, world().a)
+    attack("strangers", world().a)
     logs(world().a, "connection refused")
     check()
 
@@ -240,7 +238,7 @@ def a_flood_of_requests_with_bodies(): flood("body")
 def a_flood_of_large_vectors():
     w = world()
     with Memory(w.a), Stand("flood-vectors", w.a) as stand:
-        stand.wait(published=2000)
+        stand.wait(published=1500)       # gigabytes
         check(60)
 
 

@@ -5,7 +5,7 @@
 
 #include "tests/e2e/hostile/talk.h"
 
-void attack_no_entry(struct liar *l, const char *address, const char *how);     /* stranger, null, wrong-server-key */
+void attack_no_entry(struct liar *l, const char *address);     /* stranger, null, wrong-server-key */
 void attack_hello_other(struct liar *l, const char *address);                   /* HELLO in the name of another member */
 void attack_heads(struct liar *l, const char *address);                         /* every kind of malformed message */
 void attack_ranges(struct liar *l, const char *address);                        /* well formed nonsense */
