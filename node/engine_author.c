@@ -166,11 +166,11 @@ static struct vers *known_as(struct look *k, const struct entry *ent, const stru
 static int is_install(void *arg, const struct ix_want *w) { (void)arg; return w->role == WANT_INSTALL; }
 
 /* Whether `v` may be on this disk without a record of it: it is newer than what was recorded last, or nothing was and what is to be there
- * has not been put there yet. */
+ * has not been put there yet; or the disk is in doubt, and may be that of another day. */
 static bool may_be_unrecorded(const struct look *k, const struct vers *v)
 {
     if (!k->have_local)
-        return index_want_of_path(k->e->c.index, k->path, is_install, NULL) == 1;
+        return k->e->doubt || index_want_of_path(k->e->c.index, k->path, is_install, NULL) == 1;
     for (size_t i = 0; i < k->vs.n; i++)
         if (k->vs.v[i].row.id == k->local.entry)
             return v != &k->vs.v[i] && v->row.kind != KIND_DIR && !merge_supersedes(&k->vs.v[i].ent.v, &v->ent.v);

@@ -123,6 +123,31 @@ def a_folder_of_yesterday_is_brought_up_to_date():
 
 
 @test
+def what_was_deleted_since_yesterday_stays_deleted():
+    a, b = pair()
+    write(b.folder, "d/1", b"with its directory")
+    up_again(b, a)
+    same_trees(a, b)
+    b.down()
+    saved = b.folder + ".yesterday"
+    copy(b.folder, saved)
+    b.up(peers=[a])
+    os.unlink(path_of(b.folder, "of-b"))
+    shutil.rmtree(path_of(b.folder, "d"))
+    b.settle()
+    wait_until(lambda: not exists(a.folder, "of-b") and not exists(a.folder, "d"), 20, "the deletions on a")
+    expected = tree_digest(a.folder)
+    b.down()
+    back(saved, b.folder)
+    write(b.folder, "d/2", b"made before the start")
+    up_again(b, a)
+    wait_until(lambda: not exists(b.folder, "of-b") and not exists(b.folder, "d/1"), 20, "the deletions on b")
+    wait_until(lambda: is_file_with(a.folder, "d/2", b"made before the start"), 20, "what is new on a")
+    shutil.rmtree(path_of(b.folder, "d"))
+    all_as(expected, a, b)
+
+
+@test
 def a_folder_of_yesterday_without_an_index():
     a, b = pair()
     saved = b.folder + ".yesterday"
