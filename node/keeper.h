@@ -25,7 +25,8 @@ struct keeper_config {
     struct loop *loop; struct pool *pool; struct folder *folder; struct engine *engine; struct index *index;
     uint64_t days, share;
     bool alone;                                  /* false: what only this disk has is not packed before it is overwritten */
-    void (*done)(void *arg); void *arg;          /* a pass is over */
+    void (*done)(void *arg);                     /* a pass is over */
+    void (*adopted)(void *arg); void *arg;       /* contents may have been found that no version names */
 };
 /* Of the pass under way or the last one, and what there is now. */
 struct keeper_figures {

@@ -212,6 +212,8 @@ enum step_result keeper_adopt(struct keeper *k)
     }
     if (k->nfound)
         return take_in_some(k);
+    if (k->nunknown)
+        k->c.adopted(k->c.arg);
     keeper_adopt_release(k);
     k->adopted = true;
     return STEP_OVER;

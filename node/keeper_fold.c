@@ -35,7 +35,11 @@ static int choose(void *arg, const struct ix_kept *row)
         j->k->folded_to = row->id;
         return 0;
     }
-    return keeper_pack_add(j, &(struct pack_file){.id = row->id, .name = xstrdup(row->name), .root = row->root, .size = row->size});
+    AUTO(buf_release) struct buf path = BUF_INIT(LIMIT_PATH + 1);
+    struct pack_file f = {.id = row->id, .name = xstrdup(row->name), .root = row->root, .size = row->size};
+    if (row->path && index_path_get(j->k->c.index, row->path, &path, NULL) == 0)
+        f.path = (char *)buf_steal(&path, &f.len);
+    return keeper_pack_add(j, &f);
 }
 
 bool keeper_fold_waiting(struct keeper *k)

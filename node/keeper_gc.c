@@ -145,7 +145,7 @@ static int copy_piece(const struct compact_job *j, struct pack_writer *w, struct
 {
     if (j->k->stop || *pool_stopping(j->k->c.pool))
         return ERR_CLOSED;
-    b->max = p->kind == PACK_BLOCK ? LIMIT_BLOCK : (size_t)LIMIT_BLOCKS * BLOCK_REF + 64;
+    b->max = p->kind == PACK_BLOCK ? LIMIT_BLOCK : PACK_CONTENT_MAX;
     int r = pack_read(folder_packs(j->k->c.folder), &p->at, p->kind, &p->id, b);
     return r < 0 ? r : pack_put(w, p->kind, &p->id, b->data, (uint32_t)b->len, &p->at);
 }

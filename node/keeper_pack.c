@@ -46,23 +46,23 @@ static int put(struct pack_job *j, enum pack_kind kind, const struct id *id, con
 /* What is in a pack already counts only if it can be read there. */
 static bool packed(struct pack_job *j, const struct pack_at *at, enum pack_kind kind, const struct id *id)
 {
-    j->buf.max = kind == PACK_BLOCK ? LIMIT_BLOCK : (size_t)LIMIT_BLOCKS * BLOCK_REF + 64;
+    j->buf.max = kind == PACK_BLOCK ? LIMIT_BLOCK : PACK_CONTENT_MAX;
     return at->len && pack_read(folder_packs(j->k->c.folder), at, kind, id, &j->buf) == 0;
 }
 
-/* A file of the folder that is not as it was needs not be read: it is another version by now. */
-static int open_file(const struct pack_job *j, const struct pack_file *f, int *fd)
+/* A file of the folder that is not as it was needs not be read: it is another version by now. That of a kept one is learned. */
+static int open_file(const struct pack_job *j, struct pack_file *f, int *fd)
 {
     const struct folder *folder = j->k->c.folder;
     struct statx sx;
     struct stamp now;
-    if (f->name)
-        return folder_kept_open(folder, f->name, fd);
-    int r = folder_open_file(folder, f->path, f->len, fd);
+    int r = f->name ? folder_kept_open(folder, f->name, fd) : folder_open_file(folder, f->path, f->len, fd);
     if (r < 0)
         return r;
     if (statx(*fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &sx) == 0) {
         stamp_from(&now, &sx);
+        if (f->name)
+            f->stamp = now;
         if (stamp_same(&now, &f->stamp))
             return 0;
     }
@@ -71,7 +71,7 @@ static int open_file(const struct pack_job *j, const struct pack_file *f, int *f
     return err_set(ERR_CHANGED, "it has been written to");
 }
 
-static int pack_block(struct pack_job *j, const struct pack_file *f, uint32_t i, uint64_t off, int *fd, uint8_t *data)
+static int pack_block(struct pack_job *j, struct pack_file *f, uint32_t i, uint64_t off, int *fd, uint8_t *data)
 {
     struct block_ref ref = ref_of(f, i);
     int r = 0;
@@ -86,12 +86,15 @@ static int pack_block(struct pack_job *j, const struct pack_file *f, uint32_t i,
     return put(j, PACK_BLOCK, &ref.id, data, ref.len);
 }
 
-static int pack_content(struct pack_job *j, struct pack_file *f)
+/* With its path and times, so that it can be listed when no version names it any more (pull_found.c). */
+static int pack_content(struct pack_job *j, struct pack_file *f, int *fd)
 {
     if (packed(j, &f->content, PACK_CONTENT, &f->root))
         return 0;
-    AUTO(buf_release) struct buf b = BUF_INIT((size_t)LIMIT_BLOCKS * BLOCK_REF + 64);
-    pack_content_put(&b, f->size, f->refs, f->n);
+    AUTO(buf_release) struct buf b = BUF_INIT(PACK_CONTENT_MAX);
+    bool looked = !f->name || *fd >= 0 || open_file(j, f, fd) == 0;
+    struct pack_origin from = {f->path, looked ? f->len : 0, f->stamp.mode, f->stamp.mtime_ns};
+    pack_content_put(&b, f->size, f->refs, f->n, &from);
     return buf_ok(&b) ? put(j, PACK_CONTENT, &f->root, b.data, b.len) : err_set(ERR_FULL, "no memory");
 }
 
@@ -105,12 +108,12 @@ static int pack_one(struct pack_job *j, struct pack_file *f, uint8_t *data)
         off += ref_of(f, f->next).len;
         f->next += r == 0;
     }
-    if (fd >= 0)
-        close(fd);
     if (r == 0 && f->next == f->n) {
-        r = pack_content(j, f);
+        r = pack_content(j, f, &fd);
         f->whole = r == 0;
     }
+    if (fd >= 0)
+        close(fd);
     if (r != ERR_BAD)
         return r;
     snprintf(f->broken, sizeof f->broken, "%s", err_text());   /* the fault is the file's: the others go on */

@@ -26,8 +26,9 @@ enum { JOB_FILES = 256 };
 /* A file of kept/, or one of the folder. */
 struct pack_file {
     int64_t id;                           /* of its row: kept, or entry */
-    char *name;                           /* of a kept file; or NULL, and: */
-    char *path; size_t len; struct stamp stamp; uint64_t seq;
+    char *name;                           /* of a kept file; NULL: one of the folder, which has */
+    struct stamp stamp; uint64_t seq;
+    char *path; size_t len;               /* NULL, 0: not known */
     struct id root;
     uint64_t size;
     /* set by keeper_pack_add, and in the worker */

@@ -12,11 +12,17 @@ static void on_pass(void *arg)
         api_poll(n->api);
 }
 
+static void on_adopted(void *arg)
+{
+    struct node *n = arg;
+    n->sought = false;
+}
+
 int node_keeper_start(struct node *n)
 {
     struct keeper_config c = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .days = strtoul(n->config.history_days, NULL, 10), .share = strtoul(n->config.history_share, NULL, 10),
-        .alone = n->config.history_alone, .done = on_pass, .arg = n};
+        .alone = n->config.history_alone, .done = on_pass, .adopted = on_adopted, .arg = n};
     return keeper_new(&c, &n->keeper);
 }
 

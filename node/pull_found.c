@@ -1,5 +1,6 @@
-/* Kept files that no version names: an index was lost, and nobody else had heard of what was in it. Once everything else is known, each
- * becomes a version of the path that is noted for it (store/folder_paths.c), one that has ended already.
+/* Kept files and packed contents that no version names: an index was lost, and nobody else had heard of what was in it. Once everything
+ * else is known, each becomes a version of the path that is noted for it (store/folder_paths.c; store/packs.h, origin), one that has ended
+ * already.
  *   pull_find -> which have no version -> their paths -> read, a few at a time -> engine_found, commit */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,10 +10,12 @@
 
 #include "node/log.h"
 #include "node/pull_priv.h"
+#include "node/serve.h"
+#include "store/packs.h"
 
 enum { JOB_FILES = 32 };
 
-struct found_file { struct lost lost; struct stamp st; struct content_list content; bool read; };
+struct found_file { struct lost lost; struct place_of place; struct pack_at record; struct stamp st; struct content_list content; bool read; };
 struct found_job { struct job job; struct pull *p; size_t n; struct found_file v[JOB_FILES]; };
 
 static void lost_release(struct lost *l)
@@ -68,6 +71,17 @@ static int noted(void *arg, const char *name, const char *path, size_t len)
     return 0;
 }
 
+static int packed_nameless(void *arg, const struct ix_kept *row)
+{
+    struct pull *p = arg;
+    int r = row->path ? 1 : index_entry_by_root(p->c.index, &row->root, any_entry, NULL);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    p->lost = xrealloc(p->lost, p->nlost + 1, sizeof *p->lost);
+    p->lost[p->nlost++] = (struct lost){.name = xstrdup(""), .root = row->root};
+    return 0;
+}
+
 static int look_for(struct pull *p)
 {
     struct search s = {.p = p};
@@ -78,15 +92,56 @@ static int look_for(struct pull *p)
     if (r == 0 && s.names.n)
         log_info("kept files that no version names, of unknown path files=%zu", s.names.n);
     pathset_release(&s.names);
+    if (r == 0)
+        r = index_kept_in_packs(p->c.index, 0, packed_nameless, p);
     return r;
 }
 
 /* ---- in the worker ---- */
 
+static int read_content(const struct pull *p, struct found_file *f, int fd)
+{
+    return content_read(fd, f->st.size, p->c.gear, -1, pool_stopping(p->c.pool), &f->content);
+}
+
+/* Of an old pack the path is not known. */
+static int read_origin(const struct pull *p, struct found_file *f)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(PACK_CONTENT_MAX);
+    struct pack_content c;
+    int r = pack_read(folder_packs(p->c.folder), &f->record, PACK_CONTENT, &f->lost.root, &b);
+    if (r == 0)
+        r = pack_content_get(&f->lost.root, b.data, b.len, &c);
+    if (r == 0 && c.origin.len == 0)
+        r = err_set(ERR_NOTFOUND, "a packed content of unknown path");
+    if (r < 0)
+        return r;
+    f->lost.path = xcalloc(c.origin.len + 1, 1);
+    f->lost.len = c.origin.len;
+    memcpy(f->lost.path, c.origin.path, c.origin.len);
+    f->st = (struct stamp){.kind = STAMP_FILE, .mode = c.origin.mode, .size = c.size, .mtime_ns = c.origin.mtime_ns};
+    return 0;
+}
+
+static int read_packed(const struct pull *p, struct found_file *f)
+{
+    int fd;
+    int r = f->place.block ? read_origin(p, f) : ERR_NOTFOUND;
+    if (r == 0)
+        r = serve_open(p->c.folder, &f->place, &fd);
+    if (r < 0)
+        return r;
+    r = read_content(p, f, fd);
+    close(fd);
+    return r;
+}
+
 static int read_file(const struct pull *p, struct found_file *f)
 {
     struct statx sx;
     int fd;
+    if (!*f->lost.name)
+        return read_packed(p, f);
     int r = folder_kept_open(p->c.folder, f->lost.name, &fd);
     if (r < 0)
         return r;
@@ -94,7 +149,7 @@ static int read_file(const struct pull *p, struct found_file *f)
         r = err_set(ERR_IO, "kept/%s: not a file", f->lost.name);
     if (r == 0) {
         stamp_from(&f->st, &sx);
-        r = content_read(fd, f->st.size, p->c.gear, -1, pool_stopping(p->c.pool), &f->content);
+        r = read_content(p, f, fd);
     }
     close(fd);
     return r;
@@ -169,6 +224,7 @@ static void found_done(struct job *job)
     for (size_t i = 0; i < j->n; i++) {
         if (j->v[i].read)
             content_list_release(&j->v[i].content);
+        place_of_release(&j->v[i].place);
         lost_release(&j->v[i].lost);
     }
     free(j);
@@ -177,13 +233,28 @@ static void found_done(struct job *job)
 
 /* ---- the next ones ---- */
 
+/* Where it cannot be found it is not read. */
+static void find_packed(struct pull *p, struct found_file *f)
+{
+    struct ix_piece piece;
+    if (index_piece_get(p->c.index, PACK_CONTENT, &f->lost.root, &piece) < 0 || serve_find_kept(p->c.index, &f->lost.root, &f->place) < 0)
+        return;
+    f->record = piece.at;
+    if (!f->place.packed || serve_gather(p->c.index, &f->place) < 0)
+        place_of_release(&f->place);
+}
+
 static void read_some(struct pull *p)
 {
     struct found_job *j = xcalloc(1, sizeof *j);
     j->job = (struct job){.run = found_run, .done = found_done, .slow = true};
     j->p = p;
-    while (p->nlost && j->n < JOB_FILES)
-        j->v[j->n++].lost = p->lost[--p->nlost];
+    while (p->nlost && j->n < JOB_FILES) {
+        struct found_file *f = &j->v[j->n++];
+        f->lost = p->lost[--p->nlost];
+        if (!*f->lost.name)
+            find_packed(p, f);
+    }
     p->finding = true;
     pool_submit(p->c.pool, &j->job);
 }

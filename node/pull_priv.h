@@ -90,7 +90,7 @@ struct pull {
     bool untidy;                         /* there have been items since downloads were tidied up */
     bool nameless, naming; int64_t named;   /* kept files to be read; a job does; the last one that was tried */
     bool find, finding, looked;          /* pull_find; a job does; *lost are known */
-    struct lost *lost; size_t nlost;     /* kept files that no version names, and their paths */
+    struct lost *lost; size_t nlost;     /* what is kept and no version names, and the paths it had */
     struct pathset busy;
     struct loop_timer timer;
     struct pull_figures figures;
@@ -148,7 +148,7 @@ void kept_pump(struct pull *p);
 /* A kept file has that content: what was to be kept is kept, what was to be fetched can be copied. In a transaction. */
 int  kept_found(struct pull *p, const struct id *root) MUST_CHECK;
 /* pull_found.c */
-struct lost { char *name, *path; size_t len; };
+struct lost { char *name, *path; size_t len; struct id root; };    /* name "": packed; root and, once it is read, the path */
 void found_pump(struct pull *p);
 void found_release(struct pull *p);
 

@@ -1,4 +1,4 @@
-#include "store/packs.h"
+#include "store/packs_priv.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -17,8 +17,7 @@
 
 #define PACK_MAGIC "lanyard pack 1\n"
 #define RECORD_MAGIC "LYPK"
-enum { HEAD = 56, HEADED = 48, FIRST = 64, RUN_ALIGN = 4096, LEVEL = 3, NAME = 32, CONTENT_HEAD = 12, SCAN_STEP = 1 << 20 };
-#define RAW_MAX ((uint64_t)LIMIT_BLOCKS * BLOCK_REF + CONTENT_HEAD)
+enum { HEAD = 56, HEADED = 48, FIRST = 64, RUN_ALIGN = 4096, LEVEL = 3, NAME = 32, SCAN_STEP = 1 << 20 };
 
 struct packs { int dir; };
 
@@ -149,20 +148,6 @@ int packs_remove(const struct packs *p, uint64_t pack)
 
 struct head { uint8_t kind, coding; uint32_t raw, stored; struct id id; };
 
-static void put_le(uint8_t *out, uint64_t v, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(v >> 8 * i);
-}
-
-static uint64_t get_le(const uint8_t *in, size_t n)
-{
-    uint64_t v = 0;
-    for (size_t i = n; i-- > 0; )
-        v = v << 8 | in[i];
-    return v;
-}
-
 static void head_put(uint8_t out[static HEAD], const struct head *h)
 {
     memset(out, 0, HEAD);
@@ -184,7 +169,7 @@ static bool head_get(const uint8_t in[static HEAD], struct head *h)
         return false;
     *h = (struct head){.kind = in[4], .coding = in[5], .raw = (uint32_t)get_le(in + 8, 4), .stored = (uint32_t)get_le(in + 12, 4)};
     memcpy(h->id.b, in + 16, ID_LEN);
-    return (h->kind == PACK_BLOCK || h->kind == PACK_CONTENT) && h->raw <= (h->kind == PACK_BLOCK ? LIMIT_BLOCK : RAW_MAX) &&
+    return (h->kind == PACK_BLOCK || h->kind == PACK_CONTENT) && h->raw <= (h->kind == PACK_BLOCK ? LIMIT_BLOCK : PACK_CONTENT_MAX) &&
            (h->coding == 0 ? h->stored == h->raw : h->coding == 1 && h->stored < h->raw);
 }
 
@@ -309,30 +294,6 @@ void pack_abandon(struct pack_writer **pw)
     writer_free(pw);
 }
 
-void pack_content_put(struct buf *out, uint64_t size, const uint8_t *refs, uint32_t nblocks)
-{
-    uint8_t head[CONTENT_HEAD];
-    put_le(head, size, 8);
-    put_le(head + 8, nblocks, 4);
-    buf_add(out, head, sizeof head);
-    if (refs)
-        buf_add(out, refs, (size_t)nblocks * BLOCK_REF);
-}
-
-int pack_content_get(const struct id *root, const void *data, size_t len, struct pack_content *out)
-{
-    const uint8_t *p = data;
-    if (len < CONTENT_HEAD)
-        return err_set(ERR_CORRUPT, "pack: not a content");
-    *out = (struct pack_content){.size = get_le(p, 8), .nblocks = (uint32_t)get_le(p + 8, 4)};
-    size_t refs = out->nblocks < 2 ? 0 : (size_t)out->nblocks * BLOCK_REF;
-    out->refs = refs ? p + CONTENT_HEAD : NULL;
-    if (out->nblocks > LIMIT_BLOCKS || len - CONTENT_HEAD != refs || (!refs && out->size > LIMIT_BLOCK) ||
-        (refs && block_list_check(out->refs, out->nblocks, root, out->size) < 0))
-        return err_set(ERR_CORRUPT, "pack: a content that is not what its root says");
-    return 0;
-}
-
 /* ---- reading ---- */
 
 static int verify(const struct head *h, const uint8_t *data, size_t len)
@@ -446,7 +407,7 @@ static int scan_one(struct scan *s)
     if (left < HEAD || !head_get(head, &h) || h.stored > left - HEAD)
         return pass_over(s);
     struct pack_record rec = {h.kind, h.id, {s->pack, s->off, (uint32_t)(HEAD + h.stored)}};
-    s->body.max = RAW_MAX;
+    s->body.max = PACK_CONTENT_MAX;
     r = read_body(s->fd, s->pack, s->off, &h, &s->body);
     if (r < 0 && r != ERR_CORRUPT)
         return r;
@@ -468,7 +429,7 @@ static void scan_release(struct scan *s)
 int pack_scan(const struct packs *p, uint64_t pack, uint64_t from, int (*each)(void *arg, const struct pack_sight *s), void *arg)
 {
     AUTO(scan_release) struct scan s = {.fd = -1, .pack = pack, .off = from < FIRST ? FIRST : from, .buf = xrealloc(NULL, SCAN_STEP, 1),
-                                        .body = BUF_INIT(RAW_MAX), .each = each, .arg = arg};
+                                        .body = BUF_INIT(PACK_CONTENT_MAX), .each = each, .arg = arg};
     int r = open_pack(p, pack, O_RDONLY, &s.fd);
     if (r == 0)
         r = length_of(s.fd, pack, &s.size);

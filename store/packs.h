@@ -8,7 +8,8 @@
  *            | the first 8 bytes of the BLAKE2b-256 of what is before | stored bytes                  (little endian)
  *   block    its bytes; its id is their hash
  *   content  size (u64) | number of blocks (u32) | block references (proto/block.h), none for one block; its id is the root. It is
- *            what an index that was lost is made anew from.
+ *            what an index that was lost is made anew from. Behind that may follow where it was first packed from:
+ *   origin   1 (u8, version) | mode (u32) | mtime (i64, ns) | length (u16) | path | the first 8 bytes of the BLAKE2b-256 of all that
  *
  * A pack grows at its end and is never changed otherwise; a number is never used again. What is durable when pack_end has returned may be
  * named by the index; what a crash has left behind that is found by pack_scan and taken as it is, or is space that is lost until the pack
@@ -47,10 +48,12 @@ uint64_t pack_length(const struct pack_writer *w);
 int  pack_end(struct pack_writer **w, uint64_t *size) MUST_CHECK;
 void pack_abandon(struct pack_writer **w);                                   /* as if it had never begun; NULL is fine */
 
-/* The body of a content record. refs as in content_list: NULL for one block. */
-void pack_content_put(struct buf *out, uint64_t size, const uint8_t *refs, uint32_t nblocks);
-struct pack_content { uint64_t size; uint32_t nblocks; const uint8_t *refs; };
-/* Checks that it is what the root commits to. *out borrows from data. ERR_CORRUPT. */
+/* The body of a content record (pack_content.c). refs as in content_list: NULL for one block. from: NULL or len 0 when it is not known. */
+struct pack_origin { const char *path; size_t len; uint32_t mode; int64_t mtime_ns; };
+void pack_content_put(struct buf *out, uint64_t size, const uint8_t *refs, uint32_t nblocks, const struct pack_origin *from);
+struct pack_content { uint64_t size; uint32_t nblocks; const uint8_t *refs; struct pack_origin origin; };
+#define PACK_CONTENT_MAX ((size_t)LIMIT_BLOCKS * BLOCK_REF + LIMIT_PATH + 64)    /* bytes of a body */
+/* Checks that it is what the root commits to. *out borrows from data; the path has passed path_check. ERR_CORRUPT. */
 int  pack_content_get(const struct id *root, const void *data, size_t len, struct pack_content *out) MUST_CHECK;
 
 /* ---- reading ---- */

@@ -33,9 +33,20 @@ def versions(n, path):
     return [(v["size"], v["available"]) for v in n.cli("log", path, json=True)]
 
 
+def version_of(n, path, size):
+    return next(v["version"] for v in n.cli("log", path, json=True) if v["size"] == size)
+
+
 def content(n, path, size):
-    version = next(v["version"] for v in n.cli("log", path, json=True) if v["size"] == size)
-    return n.cli("cat", path, "--version", version).raw
+    return n.cli("cat", path, "--version", version_of(n, path, size)).raw
+
+
+def without_index(n):
+    n.down()
+    for name in os.listdir(n.home):
+        if name.startswith("index.db"):
+            os.unlink(os.path.join(n.home, name))
+    n.up()
 
 
 def again(n, *options):
@@ -102,6 +113,28 @@ def a_deleted_file_comes_back():
     n.cli("restore", "doomed")
     with open(path_of(n.folder, "doomed"), "rb") as f:
         assert f.read() == data
+
+
+@test
+def what_was_packed_is_listed_though_the_index_is_lost():
+    n = lonely()
+    old = {"packed/list": random_bytes(25, 300 * KIB), "packed/block": random_bytes(26, 20 * KIB)}
+    for path, data in old.items():
+        write(n.folder, path, data, mode=0o640)
+    n.settle(peers=0)
+    gc(n)
+    for path in old:
+        overwrite(n, path, b"new" * KIB)
+    without_index(n)
+    n.wait(peers=0)
+    gc(n)
+    for path, data in old.items():
+        wait_until(lambda path=path, data=data: (len(data), "here") in versions(n, path), 20, f"the old version of {path} is listed")
+        assert content(n, path, len(data)) == data, path
+        assert versions(n, path)[0] == (3 * KIB, "here"), versions(n, path)
+    n.cli("restore", "packed/block", "--version", version_of(n, "packed/block", 20 * KIB))
+    with open(path_of(n.folder, "packed/block"), "rb") as f:
+        assert f.read() == old["packed/block"] and os.fstat(f.fileno()).st_mode & 0o777 == 0o640
 
 
 @test

@@ -145,7 +145,7 @@ static void test_content(void)
     for (uint32_t i = 0; i < 3; i++)
         block_ref_put(refs + i * BLOCK_REF, &(struct block_ref){id_hash(&i, sizeof i), 100 + i});
     struct id root = block_root(refs, 3);
-    pack_content_put(&b, 303, refs, 3);
+    pack_content_put(&b, 303, refs, 3, NULL);
     struct pack_writer *w;
     struct pack_at at;
     uint64_t size;
@@ -162,9 +162,37 @@ static void test_content(void)
     FAILS(pack_content_get(&ID_NONE, out.data, out.len, &c), ERR_CORRUPT, "root");
     FAILS(pack_read(packs, &at, PACK_BLOCK, &root, &out), ERR_CORRUPT, "pack 1");
     buf_clear(&b);
-    pack_content_put(&b, 5, NULL, 1);
+    pack_content_put(&b, 5, NULL, 1, &(struct pack_origin){0});
     OK(pack_content_get(&root, b.data, b.len, &c));
-    CHECK(c.size == 5 && !c.refs);
+    CHECK(c.size == 5 && !c.refs && c.origin.len == 0);
+}
+
+/* Where it was packed from; of a pack of before that, and of one of a later version, nothing is known. */
+static void test_origin(void)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_BLOCK);
+    struct pack_origin from = {"a/path", 6, 0640, -1500000000123456789};
+    struct pack_content c;
+    struct id root = id_hash("12345", 5);
+    pack_content_put(&b, 5, NULL, 1, &from);
+    OK(pack_content_get(&root, b.data, b.len, &c));
+    EQ_U(c.origin.len, 6);
+    EQ_MEM(c.origin.path, "a/path", 6);
+    CHECK(c.origin.mode == 0640 && c.origin.mtime_ns == from.mtime_ns && c.size == 5);
+    for (size_t i = 13; i < b.len; i++) {
+        b.data[i] ^= 1;
+        FAILS(pack_content_get(&root, b.data, b.len, &c), ERR_CORRUPT, "path");
+        b.data[i] ^= 1;
+    }
+    for (size_t len = 13; len < b.len; len++)
+        FAILS(pack_content_get(&root, b.data, len, &c), ERR_CORRUPT, "path");
+    b.data[12] = 2;
+    OK(pack_content_get(&root, b.data, b.len, &c));
+    CHECK(c.origin.len == 0 && c.size == 5);
+    buf_clear(&b);
+    from.path = "../out";
+    pack_content_put(&b, 5, NULL, 1, &from);
+    FAILS(pack_content_get(&root, b.data, b.len, &c), ERR_CORRUPT, "path");
 }
 
 /* Whichever byte is flipped: exactly that record is lost. */
@@ -321,6 +349,7 @@ int main(void)
     RUN(test_round_trip);
     RUN(test_compressed);
     RUN(test_content);
+    RUN(test_origin);
     RUN(test_damage);
     RUN(test_cut_short);
     RUN(test_written_behind_what_was_cut_short);
