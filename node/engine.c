@@ -213,6 +213,7 @@ void engine_rollback(struct engine *e)
 {
     index_rollback(e->c.index);
     e->now = e->saved;
+    e->fresh.n = e->fresh.sure;
     forget_authored(e);
     snapshots_changed(e, NULL);
     /* The streams in memory are those of the index; reading them back cannot fail for want of anything we could mend here. It must not
@@ -293,6 +294,7 @@ int engine_commit(struct engine *e, uint64_t wall_ms)
     }
     forget_authored(e);
     e->inc_unsaved = false;
+    e->fresh.sure = e->fresh.n;
     return 0;
 }
 

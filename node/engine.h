@@ -81,6 +81,9 @@ int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode
 /* A new version that settles a conflict: survivor = entry id of one of the heads. */
 int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wall_ms) MUST_CHECK;
 
+/* The path of a conflict that is new since the last call; false: none. Of many at once 64 are told of. path: at least LIMIT_PATH. */
+bool engine_next_conflict(struct engine *e, struct buf *path);
+
 /* ---- the control log ---- */
 /* To be called when it has changed, and at the start. What devices that may write no more have written beyond their cuts (proto/group.h)
  * does not count from now on, and what lies on the disk of it is wanted away; what counts again, since the cut has lost against another

@@ -55,6 +55,8 @@ struct pins { int64_t path; int64_t *entry; size_t n, cap; };      /* path 0: no
 struct lock_of { uint8_t id[16]; uint32_t state, unused; uint64_t since_ms; };
 struct lock_saved { struct lock_of of[LIMIT_REQUIRED]; uint64_t n; uint8_t accepted[16]; uint64_t held; int64_t newest; struct cut hold; };
 
+#define CONFLICTS_TOLD 64u           /* of those that come at once */
+
 struct engine {
     struct engine_config c;
     struct stream **stream; size_t nstream, stream_cap;  /* by id, which grows with every new one */
@@ -72,6 +74,7 @@ struct engine {
     struct lock_saved lock;
     uint64_t unserved;               /* since when nobody can serve what this device is locked for; 0: somebody can */
     uint8_t most_of[16]; uint64_t most;  /* of that requirement: the most entries that were left */
+    struct fresh { int64_t path[CONFLICTS_TOLD]; size_t n, sure; } fresh;  /* new conflicts; the first `sure` of them are committed */
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
     struct end { struct sid sid; struct id dev; uint64_t end; } *end; size_t nend;   /* streams with two histories; the last number that counts */

@@ -206,6 +206,27 @@ static int put_want(struct engine *e, const struct vers *v, enum want_role role)
     return index_want_put(e->c.index, &w);
 }
 
+/* One that is new is told of, after the commit. */
+static int note_conflict(struct engine *e, int64_t path)
+{
+    int r = index_conflict_is(e->c.index, path);
+    if (r == 0 && e->fresh.n < CONFLICTS_TOLD)
+        e->fresh.path[e->fresh.n++] = path;
+    return r < 0 ? r : 0;
+}
+
+bool engine_next_conflict(struct engine *e, struct buf *path)
+{
+    buf_clear(path);
+    while (e->fresh.sure > 0) {
+        int64_t id = e->fresh.path[--e->fresh.sure];
+        e->fresh.path[e->fresh.sure] = e->fresh.path[--e->fresh.n];
+        if (index_conflict_is(e->c.index, id) == 1 && index_path_get(e->c.index, id, path, NULL) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int update_wants(struct engine *e, struct versions *vs, struct vers **head, size_t n, const struct vers *w, bool unsure)
 {
     bool needs, conflict = false;
@@ -222,6 +243,8 @@ static int update_wants(struct engine *e, struct versions *vs, struct vers **hea
         if (r == 0 && needs)
             r = put_want(e, head[i], WANT_KEEP);
     }
+    if (r == 0 && conflict)
+        r = note_conflict(e, w->row.path);
     if (r == 0 && (conflict || vs->n > 1 || vs->others))
         r = index_conflict_set(e->c.index, w->row.path, conflict);
     return r < 0 ? r : index_clash_set(e->c.index, w->row.path, 0);       /* if it is one, that will be found anew */

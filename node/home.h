@@ -9,6 +9,7 @@
  *   lock               held (flock) while a node runs: one process a home
  *   token              says whether home, index and folder are of one moment (node/continuity.h)
  *   running            present while a node runs: found at the start it means that the last stop was not a clean one
+ *   hooks/             programs of the user's, if he likes (node/hook.h)
  *   log                of a detached node
  * The directory is made with mode 0700. Every file is written to a temporary name, flushed and renamed; device.key comes last, so
  * where it is, everything is. */

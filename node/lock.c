@@ -1,6 +1,12 @@
 #include "node/lock.h"
 
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "node/api.h"
+#include "node/file.h"
 #include "node/log.h"
 #include "node/node_priv.h"
 
@@ -30,20 +36,111 @@ bool lock_allows(struct node *n, int64_t stream, uint64_t seq)
     return !lock_holds(n) || (n->lock_state == LOCK_LOCKED && engine_is_required(n->engine, stream, seq));
 }
 
+/* ---- the file LOCKED ---- */
+
+#define FILE_MODE 0644
+
+static char *locked_file(const struct node *n)
+{
+    AUTOFREE char *own = file_in(folder_path(n->folder), ".lanyard");
+    return file_in(own, "LOCKED");
+}
+
+/* Names and messages have no control characters. */
+static void put_json(struct buf *b, const char *before, const char *key, const char *v)
+{
+    buf_addf(b, "%s\"%s\": ", before, key);
+    if (!v) {
+        buf_add_str(b, "null");
+        return;
+    }
+    buf_add_str(b, "\"");
+    for (; *v; v++)
+        buf_addf(b, *v == '"' || *v == '\\' ? "\\%c" : "%c", *v);
+    buf_add_str(b, "\"");
+}
+
+static void locked_text(const struct node *n, const struct required *q, struct buf *b)
+{
+    char since[40], until[40], id[2 * sizeof q->id + 1];
+    node_time(since, q->ts_ms);
+    node_time(until, q->until_ms);
+    buf_addf(b, "This folder is locked: %s requires another version first.\n", name_of(n, &q->by));
+    if (q->message[0])
+        buf_addf(b, "%s\n", q->message);
+    if (q->until_ms)
+        buf_addf(b, "This ends at %s.\n", until);
+    buf_add_str(b, "`lanyard gate` shows how far this device is. The next line is the same for programs.\n");
+    put_json(b, "{", "id", sodium_bin2hex(id, sizeof id, q->id, sizeof q->id));
+    put_json(b, ", ", "by", name_of(n, &q->by));
+    put_json(b, ", ", "message", q->message);
+    put_json(b, ", ", "since", since);
+    put_json(b, ", ", "until", q->until_ms ? until : NULL);
+    buf_add_str(b, "}\n");
+}
+
+static void write_file(const struct node *n, const struct required *q)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_HEAD);
+    AUTOFREE char *path = locked_file(n);
+    locked_text(n, q, &b);
+    if (file_replace(path, b.data, b.len, FILE_MODE) < 0)
+        log_warn("the file LOCKED is missing why=\"%s\"", err_text());
+}
+
+static void remove_file(const struct node *n)
+{
+    AUTOFREE char *path = locked_file(n);
+    if (unlink(path) < 0 && errno != ENOENT)
+        log_warn("%s stays although this device is not locked: %m", path);
+}
+
 /* ---- from one state to the next ---- */
 
-static void tell(struct node *n, const struct engine_lock *l, enum lock_state was)
+/* What a run before this one has told is remembered by the file: so nothing is told twice, and no end of a lock is passed over. */
+static void recall(struct node *n)
+{
+    AUTOFREE char *path = locked_file(n);
+    n->lock_told = access(path, F_OK) == 0 ? LOCK_TOLD_YES : LOCK_TOLD_NO;
+}
+
+static void tell_locked(struct node *n, const struct required *q)
+{
+    bool news = n->lock_told != LOCK_TOLD_YES;
+    if (!news && memcmp(n->lock_told_of, q->id, sizeof q->id) == 0)
+        return;
+    n->lock_told = LOCK_TOLD_YES;
+    memcpy(n->lock_told_of, q->id, sizeof q->id);
+    write_file(n, q);
+    if (!news)
+        return;
+    log_info("locked by=%s message=\"%s\"", name_of(n, &q->by), q->message);
+    node_event(n, "locked", "by", name_of(n, &q->by), "message", q->message, NULL);
+}
+
+static void tell_unlocked(struct node *n, const struct engine_lock *l)
 {
     static const char *const words[] = {[LOCK_NONE] = "ended", [LOCK_REACHED] = "reached", [LOCK_BEHIND] = "nobody has it", [LOCK_OVERRIDDEN] = "overridden"};
     const struct required *q = l->what ? l->what->what : NULL;
-    const char *by = q ? name_of(n, &q->by) : "?", *message = q ? q->message : "";
-    if (holds(l->state) && !holds(was)) {
-        log_info("locked by=%s message=\"%s\"", by, message);
-        node_event(n, "locked", "by", by, "message", message, NULL);
-    } else if (!holds(l->state) && holds(was)) {
-        log_info("unlocked why=\"%s\"", words[l->state]);
-        node_event(n, "unlocked", "by", by, "message", message, "reason", words[l->state], NULL);
-    }
+    if (n->lock_told != LOCK_TOLD_YES)
+        return;
+    n->lock_told = LOCK_TOLD_NO;
+    remove_file(n);
+    log_info("unlocked why=\"%s\"", words[l->state]);
+    node_event(n, "unlocked", "by", q ? name_of(n, &q->by) : "?", "message", q ? q->message : "", "reason", words[l->state], NULL);
+}
+
+/* Nobody can be told before there is a folder and an api: lock_poll comes again. */
+static void tell(struct node *n, const struct engine_lock *l)
+{
+    if (!n->folder || !n->api)
+        return;
+    if (n->lock_told == LOCK_TOLD_UNKNOWN)
+        recall(n);
+    if (holds(l->state) && l->what)
+        tell_locked(n, l->what->what);
+    else
+        tell_unlocked(n, l);
 }
 
 static void look(void *arg)
@@ -60,8 +157,8 @@ static void look(void *arg)
         return;
     }
     n->lock_state = l.state;
+    tell(n, &l);
     if (was != l.state) {
-        tell(n, &l, was);
         api_locked(n->api);
         if (n->pull)
             pull_choose_anew(n->pull);
@@ -78,7 +175,11 @@ void lock_poll(struct node *n)
         loop_timer_set(n->loop, &n->lock_timer, GAP_MS, look, n);
 }
 
-void lock_start(struct node *n) { look(n); }
+void lock_start(struct node *n)
+{
+    look(n);
+    lock_poll(n);
+}
 
 int lock_accept(struct node *n)
 {

@@ -1,6 +1,8 @@
 /* lock: what the node does about a version that is required of this device: it asks the engine where it is with that (engine.h), and
  * makes the consequences real. While the device is locked, only what is required is pulled, in mode prompt nothing before the user
- * has accepted, and others are not shown what is written here (that is the engine's). Events: `locked`, `unlocked`. */
+ * has accepted, and others are not shown what is written here (that is the engine's). Who looks at the folder finds
+ * FOLDER/.lanyard/LOCKED, a text of which the last line is a JSON object; it is there while the device is locked, also while no node
+ * runs. Events: `locked`, `unlocked`, each once, whatever restarts there are in between. */
 #ifndef NODE_LOCK_H
 #define NODE_LOCK_H
 

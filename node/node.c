@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "node/api.h"
+#include "node/hook.h"
 #include "node/lock.h"
 #include "node/log.h"
 #include "node/node_priv.h"
@@ -34,8 +35,19 @@ static void publish(void *arg)
     loop_timer_set(n->loop, &n->publish_timer, PUBLISH_MS * 4 / 5 + randombytes_uniform(PUBLISH_MS * 2 / 5), publish, n);
 }
 
+static void tell_conflicts(struct node *n)
+{
+    AUTO(buf_release) struct buf path = BUF_INIT(LIMIT_PATH + 1);
+    while (engine_next_conflict(n->engine, &path)) {
+        buf_add(&path, "", 1);
+        log_info("conflict path=%s", path_show(path.data, path.len - 1));
+        node_event(n, "conflict", "path", (const char *)path.data, NULL);
+    }
+}
+
 void node_committed(struct node *n)
 {
+    tell_conflicts(n);
     if (!n->publish_soon) {
         n->publish_soon = true;
         loop_timer_set(n->loop, &n->publish_timer, PUBLISH_GAP_MS, publish, n);
@@ -368,6 +380,8 @@ static int start_parts(struct node *n, const struct node_options *o)
     int r = loop_new(&n->loop);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     if (r == 0)
+        n->hooks = hooks_new(n->loop, n->home->path);
+    if (r == 0)
         r = pool_new(n->loop, cpus < 2 ? 2 : cpus > 8 ? 8 : (unsigned)cpus, &n->pool);
     if (r == 0)
         r = open_index(n);
@@ -457,6 +471,7 @@ void node_free(struct node **pn)
     engine_free(&n->engine);
     index_close(&n->index);
     folder_close(&n->folder);
+    hooks_free(&n->hooks);
     if (n->loop) {
         loop_timer_clear(n->loop, &n->publish_timer);
         loop_timer_clear(n->loop, &n->tick_timer);

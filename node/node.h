@@ -27,6 +27,7 @@
 #include "store/index.h"
 
 struct api;
+struct hooks;
 struct node {
     struct home *home;
     struct config config;
@@ -64,6 +65,9 @@ struct node {
     struct audit *audit;
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */
     enum lock_state lock_state;         /* as lock.c saw it last */
+    enum { LOCK_TOLD_UNKNOWN, LOCK_TOLD_NO, LOCK_TOLD_YES } lock_told;  /* whether this device is locked, as its user has heard last */
+    uint8_t lock_told_of[16];           /* by which requirement; zero: not known */
+    struct hooks *hooks;
     struct loop_timer lock_timer;
     struct judged { struct id dev, tip; uint64_t until; } judged[64]; unsigned njudged;   /* chains of control records that have lost: the newest */
 };

@@ -186,6 +186,7 @@ int index_piece_max(struct index *ix, int64_t *n) MUST_CHECK;                   
 
 /* ---- conflicts: paths with more than one head whose contents differ ---- */
 int index_conflict_set(struct index *ix, int64_t path, bool in_conflict) MUST_CHECK;
+int index_conflict_is(struct index *ix, int64_t path) MUST_CHECK;     /* 1 or 0 */
 int index_conflict_each(struct index *ix, int (*row)(void *, int64_t path), void *arg) MUST_CHECK;
 int index_conflict_count(struct index *ix, uint64_t *n) MUST_CHECK;                   /* clashes, too */
 

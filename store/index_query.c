@@ -84,6 +84,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_CONFLICT_ADD] = "INSERT OR IGNORE INTO conflict VALUES (?)",
     [Q_CONFLICT_DEL] = "DELETE FROM conflict WHERE path = ?",
     [Q_CONFLICT_EACH] = "SELECT path FROM conflict ORDER BY path",
+    [Q_CONFLICT_IS] = "SELECT count(*) FROM conflict WHERE path = ?",
     [Q_CONFLICT_COUNT] = "SELECT (SELECT count(*) FROM conflict) + (SELECT count(*) FROM clash)",
     [Q_CLASH_PUT] = "INSERT OR REPLACE INTO clash VALUES (?, ?)",
     [Q_CLASH_DEL] = "DELETE FROM clash WHERE path = ?",

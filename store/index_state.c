@@ -393,6 +393,14 @@ int index_conflict_set(struct index *ix, int64_t path, bool in_conflict)
     return q_run(&q);
 }
 
+int index_conflict_is(struct index *ix, int64_t path)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_CONFLICT_IS);
+    q_put_int(&q, path);
+    int rc = q_step(&q);
+    return rc == 1 ? q_int(&q) > 0 : rc;
+}
+
 int index_conflict_each(struct index *ix, int (*row)(void *, int64_t path), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_CONFLICT_EACH);

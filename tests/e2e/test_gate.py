@@ -1,11 +1,12 @@
 """What a lock means for programs on the locked device."""
 import ctypes
+import json
 import os
 import pty
 import signal
 import subprocess
 
-from lanyard import LANYARD, closing, failed, fixture, group, tap, temp_dir, test, wait_until, write
+from lanyard import LANYARD, closing, failed, fixture, group, node, tap, temp_dir, test, wait_until, write
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -18,13 +19,17 @@ def nodes():
 count = iter(range(1000))
 
 
-def lock(a, b):
+def gate(n):
+    return n.cli("gate", json=True)["locked"]
+
+
+def lock(a, b, message="take it"):
     """b is behind, and waits for its user."""
     b.cli("pause")
     write(a.folder, "plan", b"version %d" % next(count))
-    a.cli("require", "--mode", "prompt", "--message", "take it")
+    a.cli("require", "--mode", "prompt", "--message", message)
     b.cli("resume")
-    wait_until(lambda: b.cli("gate", json=True)["locked"], 10, "b locked")
+    wait_until(lambda: gate(b), 10, "b locked")
 
 
 def unlock(b):
@@ -156,11 +161,12 @@ def signals_reach_it_also_while_it_is_stopped():
 @test
 def with_term_it_is_ended():
     a, b = nodes()
-    pid, argv = script("true")
+    pid, argv = script("trap 'echo was asked; exit' TERM")
     p = run(b, "--term", *argv)
     both = started(pid)
     lock(a, b)
     assert p.wait(20) == 6, p.returncode
+    assert p.stdout.read() == b"was asked\n"
     assert "sh was ended: another version is required first" in words(p), words(p)
     wait_until(lambda: states(both) == "--", 10, "all of it gone")
     unlock(b)
@@ -262,6 +268,117 @@ def at_a_terminal_it_is_a_job_like_any_other():
     os.write(fd, b"echo code $?\n")
     until(b"code 130", "its end by ^C")
     unlock(b)
+
+
+# ---- what the folder shows ----
+
+def locked_file(n):
+    """What the file LOCKED says to programs; None while there is no such file."""
+    path = os.path.join(n.folder, ".lanyard", "LOCKED")
+    return json.loads(text_of(path).splitlines()[-1]) if os.path.exists(path) else None
+
+
+@test
+def the_folder_says_that_it_is_locked_also_after_a_crash():
+    a, b = nodes()
+    lock(a, b, 'take "it"')
+    wait_until(lambda: locked_file(b), 10, "the file LOCKED")
+    said = locked_file(b)
+    assert (said["by"], said["message"], said["until"]) == ("a", 'take "it"', None) and said["since"], said
+    assert said["id"] == b.status()["required"]["id"]
+    assert "a requires another version first" in text_of(os.path.join(b.folder, ".lanyard", "LOCKED"))
+    b.kill9()
+    assert locked_file(b)                            # there is nobody to unlock it
+    b.up(peers=[a])
+    assert gate(b) and locked_file(b)
+    a.cli("require", "--mode", "prompt", "--message", "another one")
+    wait_until(lambda: locked_file(b)["message"] == "another one", 10, "the file to say the latest")
+    unlock(b)
+    wait_until(lambda: not locked_file(b), 10, "the file LOCKED to go")
+
+
+# ---- hooks ----
+
+def hook(n, name, lines, mode=0o755):
+    """Makes HOME/hooks/NAME; what it writes to its third descriptor, opened by itself, is in the file that is returned."""
+    os.makedirs(os.path.join(n.home, "hooks"), exist_ok=True)
+    path, out = os.path.join(n.home, "hooks", name), os.path.join(temp_dir(f"hook{next(count)}"), "out")
+    with open(path, "w", encoding="ascii") as f:
+        f.write(f"#!/bin/sh\nexec 3>>{out}\n{lines}\n")
+    os.chmod(path, mode)
+    closing(lambda: os.remove(path))
+    return out
+
+
+def facts(out, end="end"):
+    """The environment that a hook wrote, once it is complete."""
+    wait_until(lambda: os.path.exists(out) and text_of(out).endswith(f"{end}\n"), 10, f"the end of {out}")
+    return dict(line.split("=", 1) for line in text_of(out).splitlines() if line.startswith("LANYARD_"))
+
+
+SHOW = "env >&3; echo end >&3"
+
+
+def logged(n, text):
+    wait_until(lambda: text in text_of(n.log), 10, f"{text!r} in the log")
+
+
+@test
+def hooks_hear_of_a_lock_and_its_end_once():
+    a, b = nodes()
+    on_lock, on_unlock = hook(b, "on-lock", f"echo $LANYARD_BY locks us; ls -l /proc/self/fd; {SHOW}"), hook(b, "on-unlock", SHOW)
+    lock(a, b)
+    found = facts(on_lock)
+    assert found == {"LANYARD_EVENT": "locked", "LANYARD_TIME": found["LANYARD_TIME"], "LANYARD_HOME": b.home, "LANYARD_FOLDER": b.folder,
+                     "LANYARD_DEVICE": "b", "LANYARD_BY": "a", "LANYARD_MESSAGE": "take it"}, found
+    logged(b, "hook on-lock: a locks us")
+    assert "socket" not in text_of(b.log) and "index.db" not in text_of(b.log)     # what it has open
+    b.kill9()
+    a.cli("require", "cancel")                       # its end is told although nobody saw it
+    b.up(peers=[a])
+    found = facts(on_unlock)
+    assert found["LANYARD_EVENT"] == "unlocked" and found["LANYARD_REASON"] == "ended", found
+    assert text_of(on_lock).count("end\n") == text_of(on_unlock).count("end\n") == 1
+    assert [e["event"] for e in b.events() if "locked" in e["event"]] == ["unlocked"]
+
+
+@test
+def hooks_of_a_kind_run_one_after_the_other():
+    a, b = nodes()
+    names = [f"both{i}" for i in range(5)]
+    out = hook(b, "on-conflict", 'echo begin "$LANYARD_PATH" >&3; for i in 1 2 3 4 5 6 7 8; do env true; done; echo end >&3')
+    b.cli("pause")
+    for n in (a, b):
+        for name in names:
+            write(n.folder, name, n.name.encode())
+        n.cli("scan")
+    b.cli("resume")
+    wait_until(lambda: os.path.exists(out) and text_of(out).count("end") == 5, 20, "five conflicts told")
+    lines = text_of(out).splitlines()
+    assert lines[1::2] == ["end"] * 5 and sorted(lines[::2]) == [f"begin {name}" for name in names], lines
+    assert sorted(e["path"] for e in b.events() if e["event"] == "conflict") == names
+
+
+@test
+def other_hooks_and_those_that_may_not_run():
+    a, b = nodes()
+    joined, wrong, failing = hook(a, "on-join", SHOW), hook(b, "on-lock", SHOW, 0o777), hook(b, "on-unlock", "exit 3")
+    c = node("c")
+    c.join(a.invite(), at=a.address)
+    assert facts(joined)["LANYARD_NAME"] == "c"
+    lock(a, b)
+    logged(b, "on-lock: others can write to it: chmod go-w")
+    unlock(b)
+    logged(b, "hook on-unlock: exit code 3")
+    assert not os.path.exists(wrong) and os.path.exists(failing)
+    out = hook(b, "on-error", "echo $$ >&3; cat /dev/zero >/dev/null")
+    os.rename(b.folder, b.folder + ".away")
+    wait_until(lambda: os.path.exists(out) and text_of(out), 10, "the hook to run")
+    pid = int(text_of(out))
+    b.down()                                         # does not wait for it
+    wait_until(lambda: states([pid]) == "-", 10, "the end of the hook")
+    os.rename(b.folder + ".away", b.folder)
+    b.up(peers=[a])
 
 
 tap.main()
