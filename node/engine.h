@@ -229,7 +229,9 @@ int  engine_required_min(struct engine *e, struct buf *cuts) MUST_CHECK;
 struct lacks { struct id dev; bool known, behind; uint64_t entries, bytes; };
 int  engine_lacks(struct engine *e, const struct bytes *cuts, struct lacks *of, size_t n) MUST_CHECK;     /* dev is given */
 bool engine_holds_back(const struct engine *e);
-bool engine_is_required(struct engine *e, int64_t stream, uint64_t seq);      /* of this device, by the latest */
+bool engine_shows(struct engine *e, int64_t stream, uint64_t seq);            /* others may hear of this entry: it counts, and is not held back */
+/* Whether what that entry wants may be put on this disk now. A locked device gets what is required, and makes room for it by what it writes. */
+bool engine_lock_allows(struct engine *e, int64_t stream, uint64_t seq);
 /* The latest requirement of all decides who wins. In a transaction: when the control log has changed, and at the start. */
 int  engine_requirement_changed(struct engine *e) MUST_CHECK;
 /* The same of any device, as its last vector says. false: it has shown none yet. */

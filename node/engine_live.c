@@ -91,7 +91,7 @@ static int compare(const struct buf *name, const struct bytes *bound)
 /* 1 = yes */
 static int asked_for(struct server *s, const struct ix_entry *row)
 {
-    if (row->seq > engine_stream(s->e, row->stream)->row.known)
+    if (!engine_shows(s->e, row->stream, row->seq))
         return 0;
     if (!s->from->len && !s->to->len)
         return 1;

@@ -19,9 +19,17 @@ static uint64_t content_here(struct engine *e, const struct sid *sid)
 {
     struct stream *s = engine_stream_by_sid(e, sid);
     uint64_t lowest;
-    if (!s || index_want_min(e->c.index, s->row.id, &lowest) < 0)
-        return s ? s->row.known : 0;
-    return lowest - 1;
+    int r = s ? index_want_min(e->c.index, s->row.id, &lowest) : ERR_IO;
+    if (r < 0)
+        return r == ERR_NOTFOUND ? s->row.known : 0;      /* when the index cannot be read, nothing is known to be here */
+    return lowest - 1 < s->row.known ? lowest - 1 : s->row.known;
+}
+
+/* Up to where a cut counts: what does not count any more is reached by nobody. */
+static uint64_t counted(const struct engine *e, const struct cut *c)
+{
+    uint64_t end = engine_end(e, &c->sid);
+    return c->seq < end ? c->seq : end;
 }
 
 static bool somebody_has(struct engine *e, const struct cut *c)
@@ -49,8 +57,8 @@ static struct standing standing(struct engine *e, const struct required *q)
     struct standing st = {true, true};
     for (size_t i = 0; i < q->nmin && (st.reached || st.served); i++) {
         struct cut c = q->min[i];
-        uint64_t end = engine_end(e, &c.sid), named = c.seq;
-        c.seq = named < end ? named : end;                /* what does not count any more is reached by nobody */
+        uint64_t named = c.seq;
+        c.seq = counted(e, &c);
         if (!c.seq)
             continue;
         if (content_here(e, &c.sid) < c.seq) {
@@ -157,6 +165,12 @@ bool engine_holds_back(const struct engine *e)
     return e->lock.held;
 }
 
+bool engine_shows(struct engine *e, int64_t stream, uint64_t seq)
+{
+    const struct stream *s = engine_stream(e, stream);
+    return s && seq <= lock_shown(e, &s->row);
+}
+
 /* ---- changing it ---- */
 
 static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_ms)
@@ -227,7 +241,7 @@ int lock_load(struct engine *e)
 
 /* ---- what comes first, and how much of it is left ---- */
 
-bool engine_is_required(struct engine *e, int64_t stream, uint64_t seq)
+static bool is_required(struct engine *e, int64_t stream, uint64_t seq)
 {
     const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
     const struct sid *sid = engine_stream_sid(e, stream);
@@ -237,11 +251,19 @@ bool engine_is_required(struct engine *e, int64_t stream, uint64_t seq)
     return false;
 }
 
+bool engine_lock_allows(struct engine *e, int64_t stream, uint64_t seq)
+{
+    enum lock_state state = state_of(e, &e->lock);
+    if (!holds(state) || id_eq(engine_stream_dev(e, stream), &e->c.keys->dev))
+        return true;
+    return state == LOCK_LOCKED && is_required(e, stream, seq);
+}
+
 struct left { struct engine *e; uint64_t n; };
 static int count_left(void *arg, const struct ix_want *w)
 {
     struct left *l = arg;
-    l->n += engine_is_required(l->e, w->stream, w->seq);
+    l->n += is_required(l->e, w->stream, w->seq);
     return 0;
 }
 
@@ -321,11 +343,12 @@ bool lock_peer_holds(const struct peer_vec *p)
     return false;
 }
 
-static bool vector_reaches(const struct vec *v, const struct required *q)
+static bool vector_reaches(const struct engine *e, const struct vec *v, const struct required *q)
 {
     for (size_t i = 0; i < q->nmin; i++) {
         const struct vec_stream *s = vec_find(v, &q->min[i].sid);
-        if (q->min[i].seq && (!s || s->content < q->min[i].seq))
+        uint64_t seq = counted(e, &q->min[i]);
+        if (seq && (!s || s->content < seq))
             return false;
     }
     return true;
@@ -347,7 +370,7 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
         if (memcmp(p->req[i].id, q->id, sizeof q->id) == 0)
             *out = (struct peer_lock){.state = (enum lock_state)p->req[i].state, .since_ms = p->req[i].since_ms};
     /* It says so, and its vector shows it: the one without the other is no proof. */
-    if (out->state == LOCK_REACHED && !vector_reaches(&p->vec, q))
+    if (out->state == LOCK_REACHED && !vector_reaches(e, &p->vec, q))
         out->state = LOCK_BEHIND;
     return true;
 }
@@ -380,6 +403,7 @@ int engine_requirement_changed(struct engine *e)
     for (size_t i = 0; r == 0 && i < c.n; i++)
         r = state_update(e, c.path[i]);
     free(c.path);
+    snapshots_changed(e, NULL);          /* of several of one name another one may be meant */
     return r < 0 ? r : index_kv_put(e->c.index, KEY_MERGED, is, sizeof is);
 }
 

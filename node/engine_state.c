@@ -271,8 +271,11 @@ static int update_live(struct engine *e, struct versions *vs, struct vers **head
 static int update_path(struct engine *e, int64_t path, struct versions *vs, const struct version **heads, struct vers **of)
 {
     size_t n = versions_heads(vs, heads, of);
-    /* Entries that supersede each other in a circle cannot come from an honest author: the latest is shown, nothing is lost. */
+    /* Entries that supersede each other in a circle cannot come from an honest author: the latest is shown, nothing is lost. Whether it is
+     * required does not matter: only paths with several live entries are looked at again when that changes. */
     if (n == 0) {
+        for (size_t i = 0; i < vs->n; i++)
+            vs->v[i].ent.v.required = false;
         heads[0] = &vs->v[0].ent.v;
         for (size_t i = 1; i < vs->n; i++)
             if (merge_winner((const struct version *[]){heads[0], &vs->v[i].ent.v}, 2) == 1)

@@ -205,7 +205,7 @@ static int add_held(void *arg, const struct ix_entry *row)
     struct place_of at;
     if (d->looked++ == HIST_LOOKED)
         return 1;
-    if (row->kind != KIND_FILE || id_is_none(&row->root) || serve_find(d->ix, &row->root, &at) < 0)
+    if (row->kind != KIND_FILE || id_is_none(&row->root) || !engine_shows(d->e, row->stream, row->seq) || serve_find(d->ix, &row->root, &at) < 0)
         return 0;
     place_of_release(&at);
     d->v[d->n++] = (struct hist_item){{*engine_stream_sid(d->e, row->stream), row->seq}, row->root};

@@ -31,11 +31,6 @@ int need_unlocked(struct node *n)
                    q->what->message[0] ? ": " : "", q->what->message);
 }
 
-bool lock_allows(struct node *n, int64_t stream, uint64_t seq)
-{
-    return !lock_holds(n) || (n->lock_state == LOCK_LOCKED && engine_is_required(n->engine, stream, seq));
-}
-
 /* ---- the file LOCKED ---- */
 
 #define FILE_MODE 0644

@@ -14,8 +14,6 @@ void lock_poll(struct node *n);           /* something else may have changed: is
 bool lock_holds(const struct node *n);    /* the user must not work on */
 /* 0 unless this device is locked: ERR_LOCKED, with who wants what. */
 int  need_unlocked(struct node *n) MUST_CHECK;
-/* For pull: whether that content may be put on this disk now. */
-bool lock_allows(struct node *n, int64_t stream, uint64_t seq);
 int  lock_accept(struct node *n) MUST_CHECK;       /* as engine_lock_accept */
 
 #endif

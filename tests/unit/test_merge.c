@@ -38,13 +38,16 @@ static void test_winner_order(void)
 {
     /* each beats all before it */
     struct version v[] = { version_of(0, 1, 90), version_of(1, 1, 10), version_of(2, 1, 10), version_of(0, 3, 20),
-                           version_of(0, 4, 20), version_of(0, 2, 5), version_of(1, 9, 6) };
+                           version_of(0, 4, 20), version_of(0, 2, 5), version_of(1, 9, 6), version_of(1, 7, 4),
+                           version_of(0, 6, 3) };
     v[0].tombstone = true;
     v[5].required = v[5].tombstone = true;
     v[6].required = true;
+    v[7].directory = true;
+    v[8].directory = v[8].required = true;
     size_t n = sizeof v / sizeof *v;
     for (size_t best = 0; best < n; best++) {
-        const struct version *heads[7];
+        const struct version *heads[sizeof v / sizeof *v];
         for (size_t turn = 0; turn <= best; turn++) {
             for (size_t i = 0; i <= best; i++)
                 heads[i] = &v[(i + turn) % (best + 1)];
