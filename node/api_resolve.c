@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "node/api_priv.h"
+#include "node/lock.h"
 #include "proto/path.h"
 
 enum { LOSES_MAX = 64 };
@@ -143,6 +144,8 @@ int run_resolve(struct session *s, const struct bytes *args)
         r = arg_text(args, "keep", &keep);
     if (r == 0)
         r = need_writer(s->n);
+    if (r == 0)
+        r = need_unlocked(s->n);
     if (r == 0 && !keep)
         r = err_set(ERR_USAGE, "resolve: which version shall stay? give its id");
     if (r == 0)

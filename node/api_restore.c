@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "node/api_priv.h"
+#include "node/lock.h"
 #include "proto/hlc.h"
 #include "proto/path.h"
 
@@ -203,6 +204,8 @@ int run_restore(struct session *s, const struct bytes *args)
         r = need_folder(s->n);
     if (r == 0)
         r = need_writer(s->n);
+    if (r == 0 && !q->dry_run)
+        r = need_unlocked(s->n);
     if (r == 0)
         r = need_known(s->n, q->at);
     if (r == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "node/api_snapshot.h"
+#include "node/lock.h"
 #include "proto/path.h"
 
 enum { BATCH = 256 };
@@ -144,6 +145,8 @@ int snapshot_restore(struct session *s, const char *name, const char *device, co
     int r = need_folder(s->n);
     if (r == 0)
         r = need_writer(s->n);
+    if (r == 0 && !dry_run)
+        r = need_unlocked(s->n);
     if (r == 0)
         r = moment_new(s, name, device, under, sizeof(struct restore), &m);
     if (r < 0)

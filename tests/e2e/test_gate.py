@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 
-from lanyard import LANYARD, closing, failed, fixture, group, node, tap, temp_dir, test, wait_until, write
+from lanyard import LANYARD, closing, failed, fixture, group, is_file_with, node, tap, temp_dir, test, wait_until, write
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -295,6 +295,25 @@ def the_folder_says_that_it_is_locked_also_after_a_crash():
     wait_until(lambda: locked_file(b)["message"] == "another one", 10, "the file to say the latest")
     unlock(b)
     wait_until(lambda: not locked_file(b), 10, "the file LOCKED to go")
+
+
+@test
+def nothing_is_brought_back_while_locked():
+    a, b = nodes()
+    write(b.folder, "own", b"1")
+    b.cli("snapshot", "create", "before")
+    write(b.folder, "own", b"2")
+    b.cli("scan")
+    lock(a, b)
+    for argv in (("restore", "own"), ("restore", "--at", "1h"), ("snapshot", "restore", "before"), ("resolve", "own", "--keep", "1")):
+        done = b.cli(*argv, check=False)
+        failed(done, 6)
+        assert "a requires another version first: take it: `lanyard gate`" in done.err, done.err
+    would = b.cli("snapshot", "restore", "before", "--dry-run", json=True)["changes"]
+    assert ("restore", "own") in [(c["change"], c["path"]) for c in would], would
+    unlock(b)
+    b.cli("restore", "own", "--version", b.cli("log", "own", json=True)[-1]["version"])
+    wait_until(lambda: is_file_with(b.folder, "own", b"1"), 10, "the version of before")
 
 
 # ---- hooks ----
