@@ -7,10 +7,10 @@
 #include "tests/unit/t_scan.h"
 
 static struct keeper *keeper;
-static unsigned passes;
+static unsigned passes, adoptions;
 
 static inline void on_pass(void *arg) { (void)arg; passes++; }
-static inline void on_adopted(void *arg) { (void)arg; }
+static inline void on_adopted(void *arg) { (void)arg; adoptions++; }
 
 static inline void keeper_start(uint64_t days, uint64_t share)
 {

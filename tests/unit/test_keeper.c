@@ -217,8 +217,10 @@ static void test_lost_index(void)
     t_must(engine_new(&c, &w.e));
     keeper_start(30, 90);
     EQ_I(readable(&one), ERR_NOTFOUND);
+    unsigned before = adoptions;
     struct keeper_figures f = run_pass();
     EQ_U(f.packed, 2);
+    EQ_U(adoptions, before + 1);
     OK(readable(&one));
     OK(readable(&small));
     EQ_I(readable(&bad), ERR_NOTFOUND);
