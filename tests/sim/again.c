@@ -57,7 +57,9 @@ int __wrap_state_withdraw(struct engine *e, int64_t entry)
         fail(w, "d%d: takes back what nobody has written", busy_device);
     if (w->nwithdrawn == VERSIONS_MAX)
         fail(w, "more versions are taken back than there is room for");
-    if (has_content(w, &w->model.v[v]))
+    const struct version_of *o = &w->model.v[v];
+    bool given_up = is_cut(w, busy_device, &o->dot) && !(o->author == busy_device && may_write(e));
+    if (has_content(w, o) && !given_up)
         w->withdrawn[w->nwithdrawn++] = (struct withdrawn){v, busy_device};
     return __real_state_withdraw(e, entry);
 }
@@ -87,12 +89,19 @@ static bool was_superseded(const struct world *w, size_t v)
     return false;
 }
 
-/* By that device, or in its place by somebody who had it, too; that may have been superseded since, or taken back in turn. */
+/* The same once more: what somebody else has signed in the place of one of them stands for all. */
+static bool is_like(const struct version_of *a, const struct version_of *b)
+{
+    return (a->again || b->again) && a->path == b->path && a->kind == b->kind && a->content == b->content && a->mode == b->mode && a->hlc == b->hlc;
+}
+
+/* By that device, or in its place by somebody who had it, too; that may have been superseded since, or taken back in turn, or cut. */
 static bool is_replaced(struct world *w, size_t v)
 {
     for (size_t i = 0; i < w->model.n; i++) {
         struct version_of *u = &w->model.v[i];
-        if (u->again == v + 1 && (was_withdrawn(w, i) || was_superseded(w, i) || w->d[u->author].lost_index || everybody_knows(w, u)))
+        if ((u->again == v + 1 || (i != v && is_like(u, &w->model.v[v]))) && (was_withdrawn(w, i) || was_superseded(w, i) || w->d[u->author].lost_index || is_cut(w, u->author, &u->dot) ||
+                                 everybody_knows(w, u)))
             return true;
     }
     return false;

@@ -130,9 +130,9 @@ static int look_seen(struct world *w, int i, int path, const struct thing *t, co
         c.inline_len = c.size;
     }
     struct name base = {.dot = {.seq = 0}};
-    if (local)
+    if (local && local->entry)
         base = name_of(w, i, local->entry);
-    bool counts = !local || engine_known_of(w->d[i].engine, &base.dot.sid) >= base.dot.seq;
+    bool counts = !local || (local->entry && engine_known_of(w->d[i].engine, &base.dot.sid) >= base.dot.seq);
     int r = engine_seen(w->d[i].engine, path_name[path], strlen(path_name[path]), &st, t->kind == STAMP_DIR ? NULL : &c, true,
                         device_wall(w, i));
     if (r == 1)
@@ -143,12 +143,12 @@ static int look_seen(struct world *w, int i, int path, const struct thing *t, co
 int device_look_at(struct world *w, int i, int path)
 {
     struct ix_local l;
-    bool have = device_local(w, i, path, &l);
+    bool have = device_local(w, i, path, &l), version = have && l.entry;        /* what a reader changed here is none */
     const struct thing *t = &w->d[i].disk.at[path];
     struct stamp st = stamp_of(t);
     if (t->kind == STAMP_ABSENT)
-        return look_gone(w, i, path, have ? &l : NULL);
-    if (have && stamp_same(&l.stamp, &st))
+        return look_gone(w, i, path, version ? &l : NULL);
+    if (version && stamp_same(&l.stamp, &st))
         return 0;
     int r = look_seen(w, i, path, t, have ? &l : NULL);
     return r < 0 ? r : 1;
@@ -233,7 +233,7 @@ void device_resolve(struct world *w, int i)
     MUST(index_entry_each_of_path(w->d[i].index, id, live_one, &h));
     if (h.n < 2)
         return;
-    if (w->d[i].muted)
+    if (!may_write(w->d[i].engine))
         return;
     tell(w, "d%d: resolve %s", i, path_name[path]);
     device_begin(w, i);
@@ -253,7 +253,7 @@ static void receive_change_sets(struct world *w, struct message *m)
     device_begin(w, m->to);
     int r = engine_change_sets(d->engine, from, m->body.data, m->body.len, device_wall(w, m->to));
     /* Two histories: of one device at a time it is looked for where they part. */
-    if (r < 0 && r != ERR_AGAIN && !(r == ERR_BAD && w->nsplit))
+    if (r < 0 && r != ERR_AGAIN && !(r == ERR_BAD && w->nsplit) && !(r == ERR_DENIED && w->faults.revoke))
         fail(w, "d%d: change sets of d%d: %s", m->to, m->from, err_text());
     if (r < 0) {
         tell(w, "d%d: change sets of d%d refused: %s", m->to, m->from, err_text());
@@ -264,6 +264,7 @@ static void receive_change_sets(struct world *w, struct message *m)
         w->progress = true;
     if (!device_commit(w, m->to, r > 0) && !d->engine)
         return;
+    check_cuts(w, m->to);
     d->asked[m->from] = false;
     if (r > 0)
         engine_fetch_done(d->engine, from);
@@ -292,9 +293,21 @@ static void reply(struct world *w, const struct message *q, struct message *m)
     net_send(w, m);
 }
 
+/* What is in a vector about the control log is believed before the vector is. */
+static void hear(struct world *w, const struct message *m)
+{
+    AUTO(vec_release) struct vec v = {0};
+    MUST(vec_decode(m->body.data, m->body.len, &v));
+    device_hears(w, m->to, v.ctl_n);
+}
+
 void device_receive(struct world *w, struct message *m)
 {
     struct device *d = &w->d[m->to];
+    if (w->faults.revoke && m->type == M_VEC)
+        hear(w, m);
+    if (!d->engine || ignores(w, m->to, m->from))
+        return;
     struct message answer = {.body = BUF_INIT(LIMIT_BODY)};
     const struct msg_range *range;
     int r;
@@ -360,14 +373,16 @@ void device_reset(struct world *w, int i)
     d->disk.nkept = 0;
     d->clock = 0;
     d->lost_index = d->turned_back = d->muted = d->warned = false;
-    d->backup.has = d->doubt = false;
+    d->backup.has = d->doubt = d->cuts_due = false;
+    group_release(&d->group);
+    group_copy(&d->group, &w->group);
     index_empty(w, i);
 }
 
 void device_start(struct world *w, int i)
 {
     struct device *d = &w->d[i];
-    struct engine_config c = {.index = d->index, .group = &w->group, .keys = d->keys};
+    struct engine_config c = {.index = d->index, .group = &d->group, .keys = d->keys};
     for (size_t k = 0; k < sizeof c.inst; k++)
         c.inst[k] = (uint8_t)pick(w, 256);
     MUST(engine_new(&c, &d->engine));
@@ -378,6 +393,9 @@ void device_start(struct world *w, int i)
         MUST(engine_commit(d->engine, device_wall(w, i)));
         d->doubt = false;
     }
+    device_cuts(w, i);
+    if (!d->engine)
+        return;
     for (int j = 0; j < w->n; j++)
         if (j != i)
             net_cut(w, i, j, w->net.cut[i][j]);

@@ -236,11 +236,11 @@ static bool somewhere(const struct world *w, uint32_t content)
     return false;
 }
 
-/* Its stream has two histories, or it was dated in the future, and it lies beyond what counts. */
+/* Its stream has two histories, or was cut, or it was dated in the future, and it lies beyond what counts. */
 static bool has_ended(const struct world *w, const struct version_of *v)
 {
     for (int i = 0; i < w->n; i++)
-        if (fork_end(w->d[i].engine, &v->dot.sid) < v->dot.seq)
+        if (engine_end(w->d[i].engine, &v->dot.sid) < v->dot.seq)
             return true;
     return false;
 }
@@ -435,6 +435,8 @@ void judge(struct world *w)
         for (int i = 0; i < w->n; i++)
             judge_path(w, i, p, &heads);
     }
+    for (int i = 0; i < w->n; i++)
+        check_cuts(w, i);
     struct id fp = fingerprint(w, 0);
     for (int i = 0; i < w->n; i++) {
         judge_disk(w, i, winner);

@@ -7,7 +7,7 @@
 
 enum mutant mutant;
 const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again", "deaf", "forget-early",
-                                               "no-audit"};
+                                               "no-audit", "no-cuts"};
 
 /* The contexts of edits lack their exceptions. */
 void __real_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
@@ -93,4 +93,12 @@ const struct vec_stream *__wrap_vec_find(const struct vec *v, const struct sid *
 {
     static const struct vec_stream everything = {.known = UINT64_MAX};
     return forgetting ? &everything : __real_vec_find(v, sid);
+}
+
+/* What comes by a third device is taken, whatever the control log says of who wrote it. */
+bool __real_cut_allows(struct engine *e, const struct header *h);
+bool __wrap_cut_allows(struct engine *e, const struct header *h);
+bool __wrap_cut_allows(struct engine *e, const struct header *h)
+{
+    return mutant == MUTANT_NO_CUTS || __real_cut_allows(e, h);
 }

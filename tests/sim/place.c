@@ -57,7 +57,7 @@ static void job_release(struct job *j)
 
 static bool ready(const struct device *d, const struct job *j)
 {
-    return j->ent.kind != KIND_FILE || j->ent.content.type == CONTENT_INLINE || d->here[j->content] || disk_has_content(&d->disk, j->content);
+    return j->want.role == WANT_HIDE || j->ent.kind != KIND_FILE || j->ent.content.type == CONTENT_INLINE || d->here[j->content] || disk_has_content(&d->disk, j->content);
 }
 
 static void ask_content(struct world *w, int i, const struct job *j)
@@ -120,7 +120,8 @@ static void find_move(struct world *w, int i, struct job *j, const struct jobs *
     }
 }
 
-static int rank(const struct job *j) { return j->ent.kind == KIND_TOMBSTONE ? 2 : j->ent.kind != KIND_DIR; }
+static bool goes(const struct job *j) { return j->ent.kind == KIND_TOMBSTONE || j->want.role == WANT_HIDE; }
+static int rank(const struct job *j) { return goes(j) ? 2 : j->ent.kind != KIND_DIR; }
 
 static int by_order(const void *a, const void *b)
 {
@@ -186,7 +187,7 @@ static void apply(struct world *w, int i, struct job *j)
     const struct thing *at = &k->at[j->path];
     struct stamp actual = stamp_of(at), expected = j->have_local ? j->local.stamp : (struct stamp){0};
     bool fits = stamp_same(&expected, &actual) || (j->ent.kind == KIND_DIR && at->kind == STAMP_DIR && expected.kind == STAMP_ABSENT);
-    j->code = !fits ? ERR_CHANGED : j->ent.kind == KIND_TOMBSTONE ? clear(k, j) : install(w, k, j);
+    j->code = !fits ? ERR_CHANGED : goes(j) ? clear(k, j) : install(w, k, j);
     j->now = stamp_of(at);
 }
 
@@ -221,7 +222,7 @@ static void shelter(struct world *w, int i, const struct job *j)
 static void record(struct world *w, int i, struct job *j)
 {
     struct engine *e = w->d[i].engine;
-    bool stays = j->code == ERR_EXISTS && j->ent.kind == KIND_TOMBSTONE && j->have_local && j->local.stamp.kind == STAMP_DIR &&
+    bool stays = j->code == ERR_EXISTS && goes(j) && j->have_local && j->local.stamp.kind == STAMP_DIR &&
                  w->d[i].failures[j->path] >= NOT_EMPTY_TRIES;
     if (stays) {
         j->code = 0;
@@ -237,7 +238,7 @@ static void record(struct world *w, int i, struct job *j)
     }
     shelter(w, i, j);
     w->d[i].failures[j->path] = j->code == 0 ? 0 : w->d[i].failures[j->path] + 1;
-    tell(w, "d%d: %s kind %d content %u at %s: %d", i, j->want.role == WANT_KEEP ? "keep" : "place", j->ent.kind, j->content,
+    tell(w, "d%d: %s kind %d content %u at %s: %d", i, j->want.role == WANT_KEEP ? "keep" : j->want.role == WANT_HIDE ? "hide" : "place", j->ent.kind, j->content,
          path_name[j->path], j->code);
     /* Who has failed that often goes on, but that is no news. */
     w->progress |= w->d[i].failures[j->path] <= NOT_EMPTY_TRIES + 1;

@@ -11,6 +11,7 @@
  *   accident.c indexes that are lost, or older than they should be
  *   twin.c     a device that runs on two machines at once
  *   again.c    what is signed again because its stream has two histories
+ *   admin.c    devices that may write no more, and again
  *   forget.c   forgetting, and the audit
  *   liar.c     a member that says of what lives that it is long dead
  *   place.c    what is wanted and put on the disk, as node/pull does it
@@ -31,7 +32,7 @@
 #include "node/engine_priv.h"
 #include "store/index_priv.h"
 
-enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64, SPLITS_MAX = 64 };
+enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64, SPLITS_MAX = 64, RECORDS_MAX = 64 };
 #define START_MS 1700000000000ull
 
 /* ---- randomness ---- */
@@ -75,6 +76,8 @@ struct device {
     struct device_keys *keys;
     struct disk disk;
     struct index *index;                                  /* outlives crashes */
+    struct group group;                                   /* and so does what it knows of it */
+    bool cuts_due;                                        /* it has not brought itself in line with that yet */
     struct engine *engine;                                /* NULL while it is down */
     int64_t clock;                                        /* how wrong, in milliseconds */
     bool asked[DEVICES_MAX];                              /* change sets, of whom */
@@ -113,6 +116,16 @@ void device_forget(struct world *w, int i);
 void device_audit(struct world *w, int i);                /* goes through the live state of whoever knows the same and shows another one */
 void serve_live(struct world *w, const struct message *q);
 void receive_live(struct world *w, const struct message *m);
+
+/* ---- an admin ---- */
+void admin_acts(struct world *w);
+void admin_heals(struct world *w);                        /* all are members again, and know it */
+void admin_ends(struct world *w);
+void device_hears(struct world *w, int i, uint64_t ctl_n);/* of the records up to that one; or not yet */
+void device_cuts(struct world *w, int i);                 /* does what follows from them */
+bool ignores(const struct world *w, int i, int from);     /* one of the two is no member, as far as i knows */
+void check_cuts(struct world *w, int i);                  /* fails the schedule */
+bool is_cut(const struct world *w, int i, const struct dot *d);
 
 /* ---- a liar ---- */
 bool lies_here(struct world *w, int i);                   /* in what device i is about to answer */
@@ -169,10 +182,11 @@ bool model_knows(const struct world *w, int device, const struct version_of *v);
 void judge(struct world *w);                              /* fails the schedule */
 
 /* ---- a schedule ---- */
-struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget, lies; };   /* per cent; 0 = this schedule has none */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget, lies, revoke; };   /* per cent; 0 = this schedule has none */
 struct world {
     uint64_t seed, rand, now, tick, batch;
-    struct group group;
+    struct group group;                                   /* as every schedule begins */
+    struct buf record[RECORDS_MAX]; size_t nrecord;       /* of the control log, since then */
     struct device d[DEVICES_MAX];
     int n;
     struct net net;
@@ -201,7 +215,7 @@ void fail(const struct world *w, const char *format, ...) __attribute__((format(
 
 /* ---- mutants ---- */
 enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_DEAF, MUTANT_FORGET_EARLY, MUTANT_NO_AUDIT,
-              MUTANT_COUNT };
+              MUTANT_NO_CUTS, MUTANT_COUNT };
 extern enum mutant mutant;
 extern const char *const mutant_name[MUTANT_COUNT];
 /* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */

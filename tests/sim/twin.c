@@ -41,6 +41,9 @@ static void copy(struct world *w, int from, int to)
     b->lost_index = a->lost_index;
     b->turned_back = a->turned_back;
     b->doubt = a->doubt;
+    group_release(&b->group);
+    group_copy(&b->group, &a->group);
+    b->cuts_due = a->cuts_due;
 }
 
 static void make(struct world *w, int i)

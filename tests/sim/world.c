@@ -85,6 +85,7 @@ void world_release(struct world *w)
         device_keys_free(&w->d[i].keys);
         index_close(&w->d[i].index);
         sqlite3_close(w->d[i].backup.db);
+        group_release(&w->d[i].group);
         free(w->d[i].disk.kept);
     }
     free(w->net.v);
@@ -100,6 +101,14 @@ static void choose_liar(struct world *w)
     w->faults.lies = lies && mutant != MUTANT_FORGET_EARLY ? 20 + (unsigned)pick(w, 80) : 0;
 }
 
+/* In every sixth schedule; half of them with nothing else by which streams end. */
+static void choose_revocations(struct world *w)
+{
+    w->faults.revoke = w->seed % 6 == 5 ? 2 + (unsigned)pick(w, 8) : 0;
+    if (w->faults.revoke && chance(w, 50))
+        w->faults.clock = w->faults.index_lost = w->faults.index_restored = w->faults.all_restored = w->faults.twins = w->faults.lies = 0;
+}
+
 static void choose_faults(struct world *w)
 {
     unsigned *f[] = {&w->faults.drop, &w->faults.duplicate, &w->faults.reorder, &w->faults.partition, &w->faults.crash, &w->faults.disk,
@@ -110,6 +119,7 @@ static void choose_faults(struct world *w)
     choose_liar(w);
     if (mutant == MUTANT_FORGET_EARLY)
         w->faults.index_lost = w->faults.index_restored = w->faults.all_restored = w->faults.twins = 0;
+    choose_revocations(w);
 }
 
 bool crashes_here(struct world *w, int i, const char *where)
@@ -176,7 +186,10 @@ static void step(struct world *w)
     unsigned what = (unsigned)pick(w, 100);
     w->now += pick(w, 3000);
     some_fault(w, i);
+    admin_acts(w);
     some_messages(w);
+    if (w->d[i].engine && w->d[i].cuts_due)
+        device_cuts(w, i);
     if (w->d[i].engine && chance(w, w->faults.forget))
         device_forget(w, i);
     if (what < 30) {
@@ -215,6 +228,7 @@ static void heal(struct world *w)
         for (int j = 0; j < i; j++)
             net_cut(w, i, j, false);
     }
+    admin_heals(w);
     for (int i = 0; i < w->n; i++) {
         device_time_out(w, i);
         device_publish(w, i);
@@ -281,6 +295,7 @@ void world_run(struct world *w, uint64_t seed)
     judge(w);
     for (int i = 0; i < w->n; i++)
         engine_free(&w->d[i].engine);
+    admin_ends(w);
     while (w->net.n)
         net_lose(w, 0);
 }
