@@ -7,6 +7,7 @@
 
 #include "cli/args.h"
 #include "cli/ask.h"
+#include "cli/require.h"
 #include "cli/screen.h"
 #include "cli/when.h"
 
@@ -25,9 +26,18 @@ static const struct out_column device_columns[] = {
     { "name", "DEVICE", OUT_TEXT, NULL, NULL },
     { "state", "STATE", OUT_TEXT, NULL, NULL },
     { "since", "SINCE", OUT_TIME, NULL, NULL },
+    { "signed", "SIGNED", OUT_TIME, NULL, NULL },
     { "online", "LINE", OUT_FLAG, "online", "offline" },
     { "waits", "", OUT_FLAG, "not accepted", "" },
     { "overridden", "", OUT_FLAG, "overridden", "" },
+    { 0 },
+};
+static const struct out_column receipt_columns[] = {
+    { "name", "DEVICE", OUT_TEXT, NULL, NULL },
+    { "state", "STATE", OUT_TEXT, NULL, NULL },
+    { "since", "SINCE", OUT_TIME, NULL, NULL },
+    { "signed", "SIGNED", OUT_TIME, NULL, NULL },
+    { "id", "ID", OUT_TEXT, NULL, NULL },
     { 0 },
 };
 
@@ -49,7 +59,7 @@ static struct turnout turnout(struct bytes v)
     return t;
 }
 
-static void show_requirement(const struct out *o, struct bytes v)
+static void show(const struct out *o, struct bytes v, const struct out_column *columns)
 {
     struct bytes devices;
     if (!out_find(v, "devices", &devices)) {
@@ -59,8 +69,10 @@ static void show_requirement(const struct out *o, struct bytes v)
     struct turnout t = turnout(v);
     out_rows(o, v, fact_columns);
     fprintf(o->f, "%sreached%s   %u of %u devices\n\n", out_begin(o, OUT_DIM), out_end(o, OUT_DIM), t.reached, t.devices);
-    out_table(o, devices, device_columns);
+    out_table(o, devices, columns);
 }
+
+static void show_requirement(const struct out *o, struct bytes v) { show(o, v, device_columns); }
 
 static void view(const struct cli *c, struct bytes v, const struct out_column *columns)
 {
@@ -88,13 +100,26 @@ static void put_wait(const struct args *a, struct request *q, int64_t timeout)
         request_u64(q, "timeout_ms", (uint64_t)timeout);
 }
 
-static void show_csv(FILE *f, struct bytes v)
+static void show_csv(FILE *f, struct bytes v, const char *const *keys)
 {
-    static const char *const keys[] = { "name", "id", "online", "state", "since", "waits", "overridden", NULL };
     static const uint8_t none[] = { 0x90 };
     struct bytes devices = { none, sizeof none };
     (void)out_find(v, "devices", &devices);
     out_csv(f, devices, keys);
+}
+
+void require_show_receipts(const struct cli *c, struct bytes v, bool csv)
+{
+    static const char *const keys[] = { "name", "id", "state", "since", "signed", NULL };
+    static const struct out_column group[] = { { "group", "group   ", OUT_TEXT, NULL, NULL }, { 0 } };
+    if (c->json)
+        out_json(c->out.f, v);
+    else if (csv)
+        show_csv(c->out.f, v, keys);
+    else {
+        out_rows(&c->out, v, group);
+        show(&c->out, v, receipt_columns);
+    }
 }
 
 static void show_line(const struct out *o, struct screen *s, struct turnout t)
@@ -126,6 +151,7 @@ static void show_picture(const struct cli *c, struct look *l, struct bytes v)
 /* An exit code; *t: who has reached it. */
 static int look_once(const struct cli *c, struct look *l, const struct request *q, struct turnout *t)
 {
+    static const char *const keys[] = { "name", "id", "online", "state", "since", "signed", "waits", "overridden", NULL };
     AUTO(link_close) struct link at = LINK_INIT;
     struct ctl_reply r;
     int code = link_ask(&at, c->home, q, &r);
@@ -134,7 +160,7 @@ static int look_once(const struct cli *c, struct look *l, const struct request *
     if (c->json)
         out_json(c->out.f, r.value);
     else if (l->csv)
-        show_csv(c->out.f, r.value);
+        show_csv(c->out.f, r.value, keys);
     else if (l->watch)
         show_picture(c, l, r.value);
     else
@@ -245,32 +271,49 @@ static int create(struct cli *c, const struct args *a)
 /* An option that means nothing to what is asked for would be forgotten in silence. */
 static int check_options(const struct args *a, const char *op)
 {
-    static const char new[] = "a new requirement", status_only[] = "status", both[] = "a new requirement and status";
+    static const char new[] = "a new requirement";
     static const struct { const char *option, *ops, *what; } uses[] = {
         { "message", "create", new }, { "until", "create", new }, { "mode", "create", new }, { "to", "create", new },
-        { "dry-run", "create", new }, { "wait", "create status", both }, { "timeout", "create status", both },
-        { "watch", "status", status_only }, { "csv", "status", status_only },
+        { "dry-run", "create", new }, { "wait", "create status", "a new requirement and status" },
+        { "timeout", "create status", "a new requirement and status" }, { "watch", "status", "status" },
+        { "csv", "status verify", "status and verify" },
     };
     for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
         if (args_has(a, uses[i].option) && !strstr(uses[i].ops, op))
             return usage_error("require: --%s is only for %s", uses[i].option, uses[i].what);
     if (args_has(a, "timeout") && !args_has(a, "wait"))
         return usage_error("require: --timeout is for --wait");
+    if (a->words > 2 && strcmp(op, "export") != 0)
+        return usage_error("require %s: \"%s\" is one word too many", op, args_word(a, 2));
     return 0;
+}
+
+static int cancel(struct cli *c, const struct args *a, struct request *q)
+{
+    (void)a;
+    return ask_quietly(c, q);
 }
 
 int cmd_require(struct cli *c, const struct args *a)
 {
+    static const struct { const char *op; int (*ask)(struct cli *, const struct args *, struct request *); } asks[] = {
+        { "status", status }, { "cancel", cancel },
+    };
     const char *op = args_word(a, 0);
     AUTO(request_release) struct request q = request_new("require");
-    if (op && strcmp(op, "status") != 0 && strcmp(op, "cancel") != 0)
-        return usage_error("require cannot \"%s\": use status, cancel, or no word to require what this device has", op);
     int code = check_options(a, op ? op : "create");
     if (code || !op)
         return code ? code : create(c, a);
+    if (strcmp(op, "export") == 0)
+        return require_export(c, a);
+    if (strcmp(op, "verify") == 0)
+        return require_verify(c, a);
     request_str(&q, "op", op);
     request_str(&q, "id", args_word(a, 1));
-    return strcmp(op, "cancel") == 0 ? ask_quietly(c, &q) : status(c, a, &q);
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+        if (strcmp(op, asks[i].op) == 0)
+            return asks[i].ask(c, a, &q);
+    return usage_error("require cannot \"%s\": use status, cancel, export or verify, or no word to require what this device has", op);
 }
 
 /* ---- gate ---- */

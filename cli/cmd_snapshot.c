@@ -1,13 +1,11 @@
 /* Snapshots. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/args.h"
 #include "cli/ask.h"
+#include "cli/save.h"
 #include "cli/where.h"
 
 /* ---- list ---- */
@@ -80,8 +78,11 @@ static int restore(struct cli *c, const struct args *a)
 
 /* ---- export ---- */
 
-static int receive(struct cli *c, const struct args *a, FILE *to)
+struct archive { struct cli *c; const struct args *a; };
+static int receive(void *arg, FILE *to)
 {
+    const struct archive *x = arg;
+    const struct args *a = x->a;
     AUTO(request_release) struct request q = request_new("snapshot");
     AUTO(link_close) struct link l = LINK_INIT;
     struct ctl_reply r;
@@ -89,7 +90,7 @@ static int receive(struct cli *c, const struct args *a, FILE *to)
     request_str(&q, "name", args_word(a, 1));
     request_str(&q, "device", args_value(a, "device"));
     int code;
-    for (code = link_ask(&l, c->home, &q, &r); !code; code = link_next(&l, &r)) {
+    for (code = link_ask(&l, x->c->home, &q, &r); !code; code = link_next(&l, &r)) {
         struct mp m = mp_reader(r.value.p, r.value.len);
         struct bytes piece = mp_peek(&m) == MP_BIN ? mp_bin(&m, SIZE_MAX) : (struct bytes){ NULL, 0 };
         if (piece.len > 0 && fwrite(piece.p, 1, piece.len, to) != piece.len)
@@ -100,52 +101,16 @@ static int receive(struct cli *c, const struct args *a, FILE *to)
     return code;
 }
 
-static int taken(const char *name) { return failed(err_set(ERR_EXISTS, "%s: exists already: choose another name", name)); }
-
-/* File systems that cannot refuse a name that is taken (vfat) are asked before. */
-static int publish(const char *tmp, const char *name)
-{
-    struct stat st;
-    if (renameat2(AT_FDCWD, tmp, AT_FDCWD, name, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno == EINVAL && lstat(name, &st) < 0 && errno == ENOENT && rename(tmp, name) == 0)
-        return 0;
-    return errno == EEXIST ? taken(name) : failed(err_set(ERR_IO, "%s: %m", name));
-}
-
-/* An archive is there under its name when all of it is, and is durable then. */
-static int to_file(struct cli *c, const struct args *a, const char *name)
-{
-    AUTO(buf_release) struct buf tmp = BUF_INIT(LIMIT_PATH + 32);
-    buf_addf(&tmp, "%s.%ld.part%c", name, (long)getpid(), '\0');
-    if (!buf_ok(&tmp))
-        return failed(err_set(ERR_BAD, "the name of the file is too long"));
-    const char *part = (const char *)tmp.data;
-    FILE *f = fopen(part, "wxe");
-    if (!f)
-        return failed(err_set(ERR_IO, "%s: %m", part));
-    int code = receive(c, a, f);
-    if (!code && (fflush(f) != 0 || fsync(fileno(f)) != 0))
-        code = failed(err_set(ERR_IO, "%s: %m", name));
-    if (fclose(f) != 0 && !code)
-        code = failed(err_set(ERR_IO, "%s: %m", name));
-    if (!code)
-        code = publish(part, name);
-    if (code)
-        (void)unlink(part);
-    return code;
-}
-
 static int export(struct cli *c, const struct args *a)
 {
     const char *name = args_word(a, 2);
-    struct stat st;
+    struct archive x = { c, a };
     if (strcmp(name, "-") == 0) {
         if (isatty(fileno(c->out.f)))
             return usage_error("snapshot export: an archive on a terminal helps nobody: give a file, or send it to a program");
-        return receive(c, a, c->out.f);
+        return receive(&x, c->out.f);
     }
-    return lstat(name, &st) == 0 ? taken(name) : to_file(c, a, name);
+    return save_file(name, receive, &x);
 }
 
 /* ---- the command ---- */

@@ -83,7 +83,7 @@ static const struct cli_option require_options[] = {
     { "wait", NULL, "return when all devices have reached it" },
     { "timeout", "DURATION", "with --wait: give up after this time, with exit code 3 (default: never)" },
     { "watch", NULL, "status: go on showing it until interrupted; with --wait until all have reached it" },
-    { "csv", NULL, "status: the devices as comma-separated values" },
+    { "csv", NULL, "status, verify: the devices as comma-separated values" },
     { 0 },
 };
 static const struct cli_option gate_options[] = {
@@ -152,13 +152,15 @@ static const struct command commands[] = {
     { "conflicts", "", "list the versions that lost against one made at the same time",
       "They are kept and wait for a look. Nothing is lost by ignoring them.", NULL, 0, 0, false, cmd_conflicts },
     { "require", "[--message TEXT] [--until WHEN] [--mode MODE] [--to NAME]... [--dry-run | --wait] | "
-      "status [--wait] [--watch | --csv] [ID] | cancel [ID]",
+      "status [--wait] [--watch | --csv] [ID] | cancel [ID] | export [ID] FILE | verify FILE",
       "make every device reach the version that this one has now, and lock it until it has",
       "Only owners and admins can. Devices that are online are locked at once, others when they return; a device is unlocked when it has\n"
       "all of it, or the requirement is cancelled or over, and it is never locked while no device online could help it.\n"
       "status    how far each device is; exit code 0 when all have reached it, or no version is required, else 1\n"
-      "cancel    ends it for all",
-      require_options, 0, 2, false, cmd_require },
+      "cancel    ends it for all\n"
+      "export    writes the receipts, what the devices have signed, to a file\n"
+      "verify    checks such a file, without a node; exit code 1 when anything in it is not genuine",
+      require_options, 0, 3, false, cmd_require },
     { "gate", "[status | accept | wait [--timeout DURATION] | run [--term] -- CMD [ARGUMENT]...]",
       "the required version, seen from the device that has to reach it",
       "status    whether this device is locked, by whom, and how far it is\n"

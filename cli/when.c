@@ -131,6 +131,16 @@ bool when_time(const char *text, size_t len, int64_t *ms)
     return true;
 }
 
+const char *when_text(int64_t ms, char out[static WHEN_TEXT])
+{
+    time_t sec = (time_t)(ms / SECOND);
+    struct tm t;
+    gmtime_r(&sec, &t);
+    size_t n = strftime(out, WHEN_TEXT - 6, "%Y-%m-%dT%H:%M:%S", &t);
+    snprintf(out + n, WHEN_TEXT - n, ".%03uZ", (unsigned)(ms % SECOND));
+    return out;
+}
+
 static const char *date(int64_t ms, char out[static WHEN_TEXT])
 {
     time_t sec = (time_t)(ms / SECOND);

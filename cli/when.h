@@ -13,6 +13,8 @@ int64_t when_now(void);
 bool when_duration(const char *text, int64_t *ms);
 /* RFC 3339: "2026-01-31T13:45:10Z", with a fraction, with an offset, with a space for the T. False when it is not. */
 bool when_time(const char *text, size_t len, int64_t *ms);
+/* RFC 3339, UTC, with milliseconds, as the node writes times. Returns out. */
+const char *when_text(int64_t ms, char out[static WHEN_TEXT]);
 /* For people: "just now", "12 s ago", "in 14 min", "3 days ago"; what is further away than 30 days as a date. Returns out. */
 const char *when_relative(int64_t ms, int64_t now_ms, char out[static WHEN_TEXT]);
 /* For people: "3 s", "2 min 10 s", "1 h 5 min", "3 days". Returns out. */

@@ -6,10 +6,9 @@
 #include "node/api_priv.h"
 #include "node/lock.h"
 #include "node/node_priv.h"
+#include "node/proof.h"
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
-static const char *const mode_names[] = {[REQUIRE_PROMPT] = "prompt", [REQUIRE_AUTO] = "auto", [REQUIRE_STRICT] = "strict"};
 
 /* ---- what is shown ---- */
 
@@ -26,7 +25,7 @@ static void put_facts(struct buf *b, struct node *n, const struct requirement *q
     put_text(b, "message", q->what->message);
     put_time(b, "since", q->what->ts_ms);
     put_time(b, "until", q->what->until_ms);
-    put_text(b, "mode", mode_names[q->what->mode]);
+    put_text(b, "mode", require_mode_name(q->what->mode));
 }
 
 void put_required(struct buf *b, struct node *n)
@@ -54,7 +53,7 @@ static void put_device_state(struct buf *b, struct node *n, const struct require
 {
     struct peer_lock l;
     bool self = id_eq(&m->card.dev, &n->home->keys->dev), known = engine_lock_of(n->engine, q, &m->card.dev, &l);
-    mp_put_map(b, 7);
+    mp_put_map(b, 8);
     put_text(b, "name", m->card.name);
     put_id(b, "id", &m->card.dev);
     put_bool(b, "online", self || peers_link(n->peers, &m->card.dev));
@@ -62,6 +61,7 @@ static void put_device_state(struct buf *b, struct node *n, const struct require
     put_time(b, "since", l.since_ms);
     put_bool(b, "waits", l.state == LOCK_WAITS);
     put_bool(b, "overridden", l.state == LOCK_OVERRIDDEN);
+    put_time(b, "signed", proof_signed_ms(n->proof, q->id, &m->card.dev));
 }
 
 static bool counts(const struct required *q, const struct member *m) { return !m->revoked && required_is_for(q, &m->card.dev); }
@@ -211,7 +211,7 @@ static int parse_mode(const char *text, enum require_mode *mode)
 {
     *mode = REQUIRE_AUTO;
     for (enum require_mode m = REQUIRE_PROMPT; text && m <= REQUIRE_STRICT; m++)
-        if (strcmp(text, mode_names[m]) == 0) {
+        if (strcmp(text, require_mode_name(m)) == 0) {
             *mode = m;
             return 0;
         }
@@ -338,6 +338,24 @@ static int run_cancel(struct session *s, const struct requirement *q)
     return r;
 }
 
+static int run_export(struct session *s, const struct requirement *q)
+{
+    AUTO(buf_release) struct buf file = BUF_INIT(LIMIT_CTL_REPLY), b = BUF_INIT(LIMIT_CTL_REPLY);
+    struct node *n = s->n;
+    int r = need_admin(n);
+    if (r == 0 && !q)
+        return err_set(ERR_NOTFOUND, "no version is required now: name the requirement by its id");
+    if (r == 0 && proof_unsaved(n->proof))
+        r = proof_save(n->proof, loop_wall());       /* with the receipts that have just come */
+    if (r == 0)
+        r = proof_export(n->proof, q->what->id, &file);
+    if (r < 0)
+        return r;
+    mp_put_bin(&b, file.data, file.len);
+    session_reply(s, false, &b);
+    return 0;
+}
+
 int run_require(struct session *s, const struct bytes *args)
 {
     AUTOFREE char *op = NULL, *id = NULL;
@@ -357,5 +375,7 @@ int run_require(struct session *s, const struct bytes *args)
         return run_standing(s, q, args);
     if (op && strcmp(op, "cancel") == 0)
         return run_cancel(s, q);
-    return err_set(ERR_USAGE, "require: use status or cancel, or no word to require what this device has");
+    if (op && strcmp(op, "export") == 0)
+        return run_export(s, q);
+    return err_set(ERR_USAGE, "require: use status, cancel or export, or no word to require what this device has");
 }

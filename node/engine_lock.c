@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "node/engine_priv.h"
+#include "proto/receipt.h"
 
 #define KEY_LOCK "lock"               /* struct lock_saved as in the memory of this machine */
 #define KEY_MERGED "required"         /* id of the requirement by which the winners were last chosen */
 #define GRACE_MS 30000                /* so long a lock outlives the last device that could end it */
+
+_Static_assert(LOCK_REACHED == VEC_REACHED, "the states of engine.h go over the wire");
 
 static const struct group *group_of(const struct engine *e) { return e->c.group; }
 

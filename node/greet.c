@@ -155,7 +155,7 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
         control_heard(n, l, ctl_n, &tip);
     if (r <= 0)
         return;
-    lock_now(n);
+    lock_vector(n, link_device(l), blob, len);
     fetch_change_sets(n);
     self_tell_forks(n);
     audit_poll(n);

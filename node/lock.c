@@ -9,6 +9,7 @@
 #include "node/file.h"
 #include "node/log.h"
 #include "node/node_priv.h"
+#include "node/proof.h"
 
 #define GAP_MS 20                         /* between two looks: a hundred vectors may come at once */
 
@@ -162,18 +163,43 @@ static void look(void *arg)
         node_committed(n);
 }
 
-void lock_now(struct node *n) { look(n); }
+/* What this device itself has signed is a receipt like any other. */
+static void prove_own(struct node *n)
+{
+    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+    if (proof_wants(n->proof, &n->home->keys->dev) && engine_own_vector(n->engine, loop_wall(), 0, &blob) == 0)
+        proof_note(n->proof, blob.data, blob.len);
+}
+
+/* Not at once: a hundred devices may reach it at the same time, and each transaction costs a flush of the disk. */
+static void look_and_save(void *arg)
+{
+    struct node *n = arg;
+    look(n);
+    prove_own(n);
+    if (proof_unsaved(n->proof) && proof_save(n->proof, loop_wall()) < 0)
+        log_seldom(LOG_WARN, "receipts: %s", err_text());
+}
 
 void lock_poll(struct node *n)
 {
     if (!n->lock_timer.set)
-        loop_timer_set(n->loop, &n->lock_timer, GAP_MS, look, n);
+        loop_timer_set(n->loop, &n->lock_timer, GAP_MS, look_and_save, n);
 }
 
-void lock_start(struct node *n)
+void lock_now(struct node *n)
 {
     look(n);
     lock_poll(n);
+}
+
+void lock_start(struct node *n) { lock_now(n); }
+
+void lock_vector(struct node *n, const struct id *dev, const void *blob, size_t len)
+{
+    if (proof_wants(n->proof, dev))
+        proof_note(n->proof, blob, len);
+    lock_now(n);
 }
 
 int lock_accept(struct node *n)

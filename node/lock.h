@@ -11,6 +11,7 @@
 void lock_start(struct node *n);          /* the engine is there, nothing of the folder yet */
 void lock_now(struct node *n);            /* the control log or a vector is news: before anything is done about what it brings */
 void lock_poll(struct node *n);           /* something else may have changed: is looked at soon */
+void lock_vector(struct node *n, const struct id *dev, const void *blob, size_t len);    /* lock_now, for a vector that was taken */
 bool lock_holds(const struct node *n);    /* the user must not work on */
 /* 0 unless this device is locked: ERR_LOCKED, with who wants what. For what makes other contents the present ones at the user's word: restore,
  * resolve. What only looks is never refused, and naming what is there (snapshot create) changes nothing. */

@@ -13,6 +13,7 @@
 #include "node/lock.h"
 #include "node/log.h"
 #include "node/node_priv.h"
+#include "node/proof.h"
 #include "proto/path.h"
 
 #define TICK_MS 1000
@@ -372,7 +373,9 @@ static int start_engine(struct node *n)
     sodium_memzero(k_chunk, sizeof k_chunk);
     struct engine_config c = {.index = n->index, .group = control_group(n->home->control), .keys = n->home->keys};
     memcpy(c.inst, n->inst, sizeof c.inst);
-    return engine_new(&c, &n->engine);
+    int r = engine_new(&c, &n->engine);
+    struct proof_config pc = {.index = n->index, .control = n->home->control, .engine = n->engine, .self = n->home->keys->dev};
+    return r < 0 ? r : proof_new(&pc, &n->proof);
 }
 
 static int start_parts(struct node *n, const struct node_options *o)
@@ -468,6 +471,7 @@ void node_free(struct node **pn)
     serve_free(&n->serve);
     net_free(&n->net);
     self_end(n);
+    proof_free(&n->proof);
     engine_free(&n->engine);
     index_close(&n->index);
     folder_close(&n->folder);

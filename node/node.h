@@ -28,6 +28,7 @@
 
 struct api;
 struct hooks;
+struct proof;
 struct node {
     struct home *home;
     struct config config;
@@ -69,6 +70,7 @@ struct node {
     uint8_t lock_told_of[16];           /* by which requirement; zero: not known */
     struct hooks *hooks;
     struct loop_timer lock_timer;
+    struct proof *proof;
     struct judged { struct id dev, tip; uint64_t until; } judged[64]; unsigned njudged;   /* chains of control records that have lost: the newest */
 };
 

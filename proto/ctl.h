@@ -23,7 +23,8 @@
  *             dry_run, partial (bool)                  {"path", "restored", "deleted", "unchanged"}; dry_run: array of what would change
  * conflicts   -                                        array of {"path", "current", "losers"}
  * resolve     path, keep (version id)                  nil
- * require     op = create|status|cancel, id; create:   create, status: the requirement of the contract, or nil; cancel: nil; dry_run:
+ * require     op = create|status|cancel|export, id;   create, status: the requirement of the contract, or nil; cancel: nil; export: a file
+ *             create:                                  of receipts (bin); dry_run:
  *             message, mode, until_ms, to (names, a    {"devices": [{"name", "id", "online", "state", "missing": {"files", "bytes"} or nil,
  *             line each), dry_run (bool); create,      "last_seen"}]}; wait: when all have reached it (code 3 when time is over)
  *             status: wait (bool), timeout_ms

@@ -35,6 +35,7 @@
 #define LIMIT_FILE_SIZE     (1ull << 46)         /* 64 TiB */
 #define LIMIT_SEQ           (1ull << 62)         /* a stream number: far from where adding one could wrap */
 #define LIMIT_REQUIRED      8u                   /* required versions of a group that are held: the latest */
+#define LIMIT_RECEIPTS      (32u * 1024 * 1024)  /* a file of receipts: each names all streams of the group */
 #define LIMIT_ADDRS         8u                   /* addresses kept for one peer */
 #define LIMIT_CTL_REQUEST   (1024u * 1024)       /* a request of the command line */
 #define LIMIT_CTL_REPLY     (64u * 1024 * 1024)  /* a reply to it */

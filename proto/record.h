@@ -63,6 +63,7 @@ struct cut { struct sid sid; uint64_t seq; struct id hdr_hash; };
 enum ctl_op_type { OP_ADD = 1, OP_REVOKE, OP_ROLE, OP_EPOCH, OP_REQUIRE, OP_CANCEL, OP_DORMANT, OP_RELAY, OP_POLICY, OP_NAME, OP_RECOVERY };
 #define SEALED_KEYS (32 + 8 + SEAL_EXTRA) /* k_epoch | epoch (u64 LE), sealed to a transport key: in ADD and in EPOCH */
 enum require_mode { REQUIRE_PROMPT = 1, REQUIRE_AUTO, REQUIRE_STRICT };
+const char *require_mode_name(enum require_mode m);
 struct ctl_op {
     enum ctl_op_type type;
     struct bytes card;            /* ADD: signed card blob */
@@ -169,6 +170,7 @@ bool entry_same(const struct entry *a, const struct entry *b);
  * bytes of the hash of the stream's last header. Streams sorted by sid, 1 <= known, content <= known. (inst, ctr) orders the
  * vectors of a device: ctr grows within an instance. ---- */
 #define VEC_REQS 64
+#define VEC_REACHED 1u            /* of the states the one that others rely on */
 struct vec_req { uint8_t id[16]; uint32_t state; uint64_t since_ms; };   /* state 0..255: where the device is with a REQUIRE */
 struct vec_stream { struct sid sid; uint64_t known, content; uint8_t tip8[8]; };
 struct vec {

@@ -29,6 +29,13 @@ int role_parse(const char *s, enum role *out)
     return err_set(ERR_USAGE, "there is no role %s: choose owner, admin, member or reader", s);
 }
 
+const char *require_mode_name(enum require_mode m)
+{
+    static const char *const names[] = { [REQUIRE_PROMPT] = "prompt", "auto", "strict" };
+    assert(m >= REQUIRE_PROMPT && m <= REQUIRE_STRICT);
+    return names[m];
+}
+
 /* ---- lists inside operations ---- */
 
 static void cut_read(struct field *f, const char *name, struct cut *c)

@@ -60,6 +60,7 @@ static const char later_schema[] =
     "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
     "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> '';"
     "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS receipt (req BLOB NOT NULL, dev BLOB NOT NULL, vec BLOB NOT NULL, UNIQUE (req, dev)) STRICT;"
     "CREATE INDEX IF NOT EXISTS kept_path ON kept (path);"
     "CREATE INDEX IF NOT EXISTS entry_dead ON entry (path, hlc) WHERE (live = 0 OR kind = 4)";
 
@@ -439,4 +440,37 @@ int index_kv_del(struct index *ix, const char *key)
     AUTO(q_end) struct query q = q_begin(ix, Q_KV_DEL);
     q_put_text(&q, key);
     return q_run(&q);
+}
+
+/* ---- receipts ---- */
+
+int index_receipt_put(struct index *ix, const struct ix_receipt *r)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_RECEIPT_PUT);
+    q_put_bytes(&q, r->req, sizeof r->req);
+    q_put_bytes(&q, r->dev.b, ID_LEN);
+    q_put_bytes(&q, r->vec.p, r->vec.len);
+    return q_run(&q);
+}
+
+int index_receipt_del(struct index *ix, const uint8_t req[static 16])
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_RECEIPT_DEL);
+    q_put_bytes(&q, req, 16);
+    return q_run(&q);
+}
+
+int index_receipt_each(struct index *ix, int (*row)(void *, const struct ix_receipt *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_RECEIPT_EACH);
+    int rc;
+    while ((rc = q_step(&q)) == 1) {
+        struct ix_receipt r;
+        q_exact(&q, r.req, sizeof r.req);
+        q_exact(&q, r.dev.b, ID_LEN);
+        r.vec = q_bytes(&q);
+        if ((rc = q.rc) != 0 || (rc = row(arg, &r)) != 0)
+            return rc;
+    }
+    return rc;
 }

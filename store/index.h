@@ -47,6 +47,12 @@ int index_kv_put(struct index *ix, const char *key, const void *v, size_t len) M
 int index_kv_get(struct index *ix, const char *key, struct buf *out) MUST_CHECK;      /* out cleared; ERR_NOTFOUND */
 int index_kv_del(struct index *ix, const char *key) MUST_CHECK;
 
+/* ---- receipts: the vector in which a device has signed that it has reached the required version with that id (node/proof.h) ---- */
+struct ix_receipt { uint8_t req[16]; struct id dev; struct bytes vec; };
+int index_receipt_put(struct index *ix, const struct ix_receipt *r) MUST_CHECK;       /* in the place of the one before */
+int index_receipt_del(struct index *ix, const uint8_t req[static 16]) MUST_CHECK;     /* of all devices */
+int index_receipt_each(struct index *ix, int (*row)(void *, const struct ix_receipt *), void *arg) MUST_CHECK;   /* by req and dev */
+
 /* ---- streams and headers ---- */
 struct ix_stream { int64_t id; struct sid sid; struct id dev; uint8_t inc[8]; uint64_t known; struct id tip; };
 int index_stream_add(struct index *ix, struct ix_stream *s) MUST_CHECK;               /* sets s->id */

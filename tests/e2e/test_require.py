@@ -1,10 +1,11 @@
 """A version that an admin requires: who is locked by it, when, and what it does to them."""
 import csv
 import io
+import os
 import subprocess
 import time
 
-from lanyard import LANYARD, SLOW, exists, failed, group, is_file_with, same_trees, tap, test, wait_until, write
+from lanyard import LANYARD, SLOW, exists, failed, group, is_file_with, node, same_trees, tap, temp_dir, test, wait_until, write
 
 
 def gate(n):
@@ -180,6 +181,43 @@ def scripts_wait_until_all_have_reached_it():
     waiting = a.popen(LANYARD, "require", "status", "--wait", q["id"], stderr=subprocess.PIPE)
     a.cli("require", "cancel")
     assert b"cancelled" in waiting.communicate(timeout=30 * SLOW)[1] and waiting.returncode == 1
+
+
+@test
+def receipts_prove_it_to_those_who_have_no_node():
+    a, b, c = group("a", "b", "c")
+    c.down()
+    write(a.folder, "f", b"new")
+    q = a.cli("require", "--message", "take it", json=True)
+    signed = wait_until(lambda: all(d["signed"] for d in standings(a)["devices"][:2]) and standings(a)["devices"][1]["signed"], 10, "receipts")
+    proof, outside = os.path.join(temp_dir("proof"), "receipts"), node("outside")
+    a.kill9().up(peers=[b])
+    a.cli("require", "export", proof)
+    failed(a.cli("require", "export", proof, check=False), 1)
+    failed(a.cli("require", "export", "0000", proof + "2", check=False), 1)
+    failed(b.cli("require", "export", proof + "2", check=False), 5)
+    seen = outside.cli("require", "verify", proof, json=True)
+    assert (seen["group"], seen["id"], seen["by"], seen["message"]) == (a.status()["group"]["id"], q["id"], "a", "take it"), seen
+    assert [(d["name"], d["state"], bool(d["signed"])) for d in seen["devices"]] == [
+        ("a", "reached", True), ("b", "reached", True), ("c", "unknown", False)], seen
+    assert seen["devices"][1]["signed"] == signed    # a restart loses none
+    shown = outside.cli("require", "verify", proof).out
+    assert seen["group"] in shown and "2 of 3 devices" in shown, shown
+    with open(proof, "rb") as f:
+        data = bytearray(f.read())
+    data[len(data) * 2 // 3] ^= 1
+    with open(proof + ".bad", "wb") as f:
+        f.write(data)
+    done = outside.cli("require", "verify", proof + ".bad", check=False)
+    failed(done, 1)
+    assert "proves nothing" in done.err, done.err
+    a.cli("require", "cancel")
+    a.cli("device", "rename", "b", "other")          # what follows in the log changes no receipt
+    a.cli("device", "revoke", "c")
+    a.cli("require", "export", q["id"][:8], proof + "3")
+    again = outside.cli("require", "verify", proof + "3", json=True)
+    assert again["cancelled"] and [(d["name"], d["signed"]) for d in again["devices"]] == [
+        ("a", seen["devices"][0]["signed"]), ("other", seen["devices"][1]["signed"])], again
 
 
 tap.main()
