@@ -335,15 +335,18 @@ int cmd_gate(struct cli *c, const struct args *a)
     AUTO(request_release) struct request q = request_new("gate");
     if (op && strcmp(op, "run") == 0)
         return cmd_gate_run(c, a);
-    if (op && strcmp(op, "status") != 0 && strcmp(op, "accept") != 0 && strcmp(op, "wait") != 0)
-        return usage_error("gate cannot \"%s\": use status, accept, wait or run -- CMD", op);
+    if (op && strcmp(op, "status") != 0 && strcmp(op, "accept") != 0 && strcmp(op, "wait") != 0 && strcmp(op, "override") != 0)
+        return usage_error("gate cannot \"%s\": use status, accept, wait, override --reason TEXT or run -- CMD", op);
     if (args_word(a, 1) || args_has(a, "term"))
         return usage_error("gate: %s goes with run: usage: lanyard gate run [--term] -- CMD [ARGUMENT]...",
                            args_word(a, 1) ? args_word(a, 1) : "--term");
     int code = args_duration(a, "timeout", &timeout);
     if (code)
         return code;
+    if (!args_has(a, "reason") != !(op && strcmp(op, "override") == 0))
+        return usage_error("gate: override and --reason TEXT go together");
     request_str(&q, "op", op);
+    request_str(&q, "reason", args_value(a, "reason"));
     if (timeout >= 0)
         request_u64(&q, "timeout_ms", (uint64_t)timeout);
     return ask_rows(c, &q, gate_columns);

@@ -88,6 +88,7 @@ static const struct cli_option require_options[] = {
 };
 static const struct cli_option gate_options[] = {
     { "timeout", "DURATION", "wait: give up after this time, with exit code 6 (default: never)" },
+    { "reason", "TEXT", "override: why" },
     { "term", NULL, "run: end CMD when a lock comes, with SIGTERM and after 10 s SIGKILL, and exit with code 6" },
     { 0 },
 };
@@ -161,11 +162,12 @@ static const struct command commands[] = {
       "export    writes the receipts, what the devices have signed, to a file\n"
       "verify    checks such a file, without a node; exit code 1 when anything in it is not genuine",
       require_options, 0, 3, false, cmd_require },
-    { "gate", "[status | accept | wait [--timeout DURATION] | run [--term] -- CMD [ARGUMENT]...]",
+    { "gate", "[status | accept | wait [--timeout DURATION] | override --reason TEXT | run [--term] -- CMD [ARGUMENT]...]",
       "the required version, seen from the device that has to reach it",
       "status    whether this device is locked, by whom, and how far it is\n"
       "accept    begin to get it, where the admin left that to the user (mode prompt)\n"
       "wait      return when this device is not locked\n"
+      "override  go on without the required version, in an emergency; the admins see it\n"
       "run       run CMD as soon as this device is not locked. It is stopped while a lock holds, with all that it has started, and goes\n"
       "          on afterwards. The exit code is that of CMD, 128 + N when signal N has killed it.",
       gate_options, 0, -1, false, cmd_gate },

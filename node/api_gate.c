@@ -60,6 +60,15 @@ static int accept(struct session *s)
     return r < 0 ? r : answer(s, false);
 }
 
+static int override(struct session *s, const struct bytes *args)
+{
+    AUTOFREE char *reason = NULL;
+    int r = arg_text(args, "reason", &reason);
+    if (r == 0)
+        r = lock_override(s->n, reason);
+    return r < 0 ? r : answer(s, false);
+}
+
 /* Without a check: a program may be run for days, and nothing happens meanwhile. */
 static int follow(struct session *s)
 {
@@ -88,5 +97,7 @@ int run_gate(struct session *s, const struct bytes *args)
         return wait_open(s, args);
     if (strcmp(op, "follow") == 0)
         return follow(s);
-    return strcmp(op, "accept") == 0 ? accept(s) : err_set(ERR_USAGE, "gate: use status, accept, wait or run -- CMD");
+    if (strcmp(op, "override") == 0)
+        return override(s, args);
+    return strcmp(op, "accept") == 0 ? accept(s) : err_set(ERR_USAGE, "gate: use status, accept, wait, override or run -- CMD");
 }

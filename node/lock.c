@@ -10,6 +10,7 @@
 #include "node/log.h"
 #include "node/node_priv.h"
 #include "node/proof.h"
+#include "proto/field.h"
 
 #define GAP_MS 20                         /* between two looks: a hundred vectors may come at once */
 
@@ -200,6 +201,27 @@ void lock_vector(struct node *n, const struct id *dev, const void *blob, size_t 
     if (proof_wants(n->proof, dev))
         proof_note(n->proof, blob, len);
     lock_now(n);
+}
+
+/* Where it stays: in the log and the events here; that it was done, and when, in this device's vectors, for all to see. */
+static void record_override(struct node *n, const struct required *q, const char *reason)
+{
+    log_warn("required version overridden by=%s message=\"%s\" reason=\"%s\"", name_of(n, &q->by), q->message, reason);
+    node_event(n, "overridden", "by", name_of(n, &q->by), "message", q->message, "reason", reason, NULL);
+}
+
+int lock_override(struct node *n, const char *reason)
+{
+    const struct requirement *q = group_required_of(control_group(n->home->control), &n->home->keys->dev);
+    if (!reason || !*reason || strlen(reason) > LIMIT_TEXT || !text_ok(reason, strlen(reason)))
+        return err_set(ERR_USAGE, "--reason: say in one line of at most %u bytes why this device must go on", LIMIT_TEXT);
+    int r = engine_lock_override(n->engine, loop_wall());
+    if (r == 0) {
+        record_override(n, q->what, reason);
+        look(n);
+        node_committed(n);
+    }
+    return r;
 }
 
 int lock_accept(struct node *n)

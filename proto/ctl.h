@@ -28,8 +28,8 @@
  *             message, mode, until_ms, to (names, a    {"devices": [{"name", "id", "online", "state", "missing": {"files", "bytes"} or nil,
  *             line each), dry_run (bool); create,      "last_seen"}]}; wait: when all have reached it (code 3 when time is over)
  *             status: wait (bool), timeout_ms
- * gate        op = status|accept|wait|follow,          the gate of the contract, and "waits" (for accept); follow: more = true: the
- *             timeout_ms                               gate as it is now, and at each change of "locked" or "waits"
+ * gate        op = status|accept|wait|override|follow, the gate of the contract, and "waits" (for accept); follow: more = true: the
+ *             timeout_ms; override: reason             gate as it is now, and at each change of "locked" or "waits"
  * snapshot    op = list|create|remove|restore|export,  list: array of {"name", "device", "time", "files", "bytes", "complete", "current"};
  *             name, device, path (bin), dry_run (bool) restore: {"snapshot", "restored", "deleted", "bytes", "changes": [{"change",
  *                                                      "kind", "size", "path"}]}; export: more = true: bin pieces of a tar, at the end nil;
