@@ -97,6 +97,8 @@ int engine_reload(struct engine *e)
     for (size_t i = 0; r == 0 && i < e->nstream; i++)
         r = cut_measure(e, e->stream[i]);
     if (r == 0)
+        r = self_load(e);
+    if (r == 0)
         find_own(e);
     return r;
 }

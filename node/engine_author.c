@@ -195,19 +195,16 @@ uint64_t engine_dated_by_file(int64_t mtime_ns)
 }
 
 /* Who does not know what was on this disk before cannot tell an old copy from a new edit but by its time. */
-static uint64_t written_at(const struct look *k, const struct entry *ent)
-{
-    if (!k->e->doubt || k->have_local || ent->kind == KIND_DIR)
-        return 0;
-    return engine_dated_by_file(ent->mtime_ns);
-}
+static bool is_find(const struct look *k) { return k->e->doubt && !k->have_local; }
 
 static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t wall_ms)
 {
     int64_t id;
-    ent->v.hlc = written_at(k, ent);
+    ent->v.hlc = is_find(k) ? engine_dated_by_file(ent->mtime_ns) : 0;
     edit_context(k, ent);
     int r = author(k->e, ent, k->path, wall_ms, &id);
+    if (r == 0 && is_find(k))
+        r = self_found(k->e);
     if (r == 0)
         r = put_local(k, id, st, settled);
     if (r == 0)
@@ -362,14 +359,14 @@ int engine_forget(struct engine *e, const char *path, size_t len)
 
 /* ---- found ---- */
 
-/* The deletion of a version, and of nothing else. Not of now: at a time in between the version would have been there. */
-static int end_found(struct look *k, const struct entry *found, uint64_t wall_ms)
+/* Not of now: at a time in between the version would have been there. */
+int author_end(struct engine *e, const struct entry *of, int64_t path, const struct version **heads, size_t n, uint64_t wall_ms)
 {
-    AUTO(entry_release) struct entry end = {.kind = KIND_TOMBSTONE, .path = found->path, .v.hlc = found->v.hlc + 1};
-    struct sid self = own_sid(k->e);
+    AUTO(entry_release) struct entry end = {.kind = KIND_TOMBSTONE, .path = of->path, .v.hlc = of->v.hlc + 1};
+    struct sid self = own_sid(e);
     int64_t id;
-    merge_context_edit(&end.v.ctx, &end.v.except, &self, &found->v, k->heads, k->n);
-    return author(k->e, &end, k->path, wall_ms, &id);
+    merge_context_edit(&end.v.ctx, &end.v.except, &self, &of->v, heads, n);
+    return author(e, &end, path, wall_ms, &id);
 }
 
 int engine_found(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
@@ -390,7 +387,7 @@ int engine_found(struct engine *e, const char *path, size_t len, const struct st
     merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads, k.n);
     r = author(e, &ent, k.path, wall_ms, entry);
     if (r == 0)
-        r = end_found(&k, &ent, wall_ms);
+        r = author_end(e, &ent, k.path, k.heads, k.n, wall_ms);
     if (r == 0)
         r = state_update(e, k.path);
     return r < 0 ? r : 1;

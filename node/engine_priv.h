@@ -77,6 +77,7 @@ struct engine {
     struct fresh { int64_t path[CONFLICTS_TOLD]; size_t n, sure; } fresh;  /* new conflicts; the first `sure` of them are committed */
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
+    bool found;                      /* something has been authored in doubt, once: what is known of old copies matters */
     struct end { struct sid sid; struct id dev; uint64_t end; } *end; size_t nend;   /* streams with two histories; the last number that counts */
     struct sidmap ended;             /* the same; value: the place there, plus one */
     struct split { struct id dev; size_t n; bool told; } *split; size_t nsplit;      /* of which devices they are; said in engine_next_distrusted */
@@ -96,6 +97,11 @@ int  engine_load_value(struct engine *e, const char *key, void *out, size_t len)
 void engine_begin_incarnation(struct engine *e);
 /* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
 void engine_notice_rollback(struct engine *e, const struct vec *v);
+int  self_load(struct engine *e) MUST_CHECK;
+int  self_found(struct engine *e) MUST_CHECK;          /* something is being authored in doubt */
+/* After news of the path. What this device found in doubt, before it had heard of it, may be an old copy of a version that had been deleted or
+ * changed since: then it ends, as that one did. */
+int  self_recognize(struct engine *e, int64_t path, uint64_t wall_ms) MUST_CHECK;
 void engine_regained(struct engine *e, const struct header *h);             /* entries of our own that we had lost came back */
 
 /* engine_fork.c */
@@ -186,6 +192,8 @@ int  state_put(struct engine *e, const struct stream *s, const struct entry *ent
 
 /* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
 int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;
+/* The deletion of that version of the path, and of nothing else; `heads` are those of the path. */
+int  author_end(struct engine *e, const struct entry *of, int64_t path, const struct version **heads, size_t n, uint64_t wall_ms) MUST_CHECK;
 uint64_t engine_dated_by_file(int64_t mtime_ns);       /* the hlc of what is found by somebody who does not know when it was written */
 int  engine_own_heads(struct engine *e, int64_t path, struct dots *own) MUST_CHECK;    /* the heads of the path that are of the own stream */
 /* In the place of a version that no longer counts; `own` are the own heads of its path, of which it is one then. */

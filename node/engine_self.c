@@ -6,6 +6,7 @@
 #include "node/engine_priv.h"
 #include "proto/hlc.h"
 
+#define KEY_FOUND "found"            /* there when anything has been authored in doubt */
 enum { ALARMS_MAX = 8 };             /* of a peer, that proved to be nothing */
 
 /* ---- incarnations ---- */
@@ -75,6 +76,85 @@ int engine_doubt(struct engine *e)
 }
 
 void engine_sure(struct engine *e) { e->doubt = false; }
+
+int self_found(struct engine *e)
+{
+    if (e->found)
+        return 0;
+    e->found = true;
+    return index_kv_put(e->c.index, KEY_FOUND, "1", 1);
+}
+
+int self_load(struct engine *e)
+{
+    char found = 0;
+    int r = engine_load_value(e, KEY_FOUND, &found, sizeof found);
+    e->found = found != 0;
+    return r;
+}
+
+/* Authored in doubt, and nobody has built upon it. */
+static bool is_find(struct engine *e, const struct vers *v)
+{
+    return id_eq(engine_stream_dev(e, v->row.stream), &e->c.keys->dev) && v->row.kind != KIND_TOMBSTONE && v->ent.v.ctx.n == 0 &&
+           v->ent.v.hlc == engine_dated_by_file(v->ent.mtime_ns);
+}
+
+static bool is_head(struct vers *const *of, size_t n, const struct vers *v)
+{
+    size_t i = 0;
+    while (i < n && of[i] != v)
+        i++;
+    return i < n;
+}
+
+/* It is a version that others knew, and that one is over. */
+static bool is_over(const struct versions *vs, struct vers *const *of, size_t n, const struct vers *find)
+{
+    for (size_t i = 0; i < vs->n; i++) {
+        const struct vers *v = &vs->v[i];
+        if (v->row.stream != find->row.stream && entry_same(&v->ent, &find->ent) && v->ent.mtime_ns == find->ent.mtime_ns && !is_head(of, n, v))
+            return true;
+    }
+    return false;
+}
+
+/* The first find of the path that is over; NULL: none. */
+static const struct vers *find_over(struct engine *e, struct versions *vs, const struct version **heads, struct vers **of, size_t *n)
+{
+    *n = versions_heads(vs, heads, of);
+    for (size_t i = 0; i < *n; i++)
+        if (is_find(e, of[i]) && is_over(vs, of, *n, of[i]))
+            return of[i];
+    return NULL;
+}
+
+/* 1 = there was one, and it has an end now. */
+static int end_one(struct engine *e, int64_t path, uint64_t wall_ms)
+{
+    size_t n;
+    AUTO(versions_release) struct versions vs;
+    int r = versions_load(e, path, &vs);
+    if (r < 0)
+        return r;
+    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
+    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
+    const struct vers *find = find_over(e, &vs, heads, of, &n);
+    if (!find)
+        return 0;
+    r = author_end(e, &find->ent, path, heads, n, wall_ms);
+    return r < 0 ? r : 1;
+}
+
+int self_recognize(struct engine *e, int64_t path, uint64_t wall_ms)
+{
+    int r = e->found && may_write(e) ? end_one(e, path, wall_ms) : 0;
+    if (r <= 0)
+        return r;
+    while (r > 0)
+        r = end_one(e, path, wall_ms);
+    return r < 0 ? r : state_update(e, path);
+}
 
 /* ---- somebody else with our keys ---- */
 

@@ -292,18 +292,17 @@ static int by_number(const void *a, const void *b)
 }
 
 /* Each path once, however many entries of it the change set has. */
-static int update_paths(struct engine *e, int64_t *path, size_t n)
+static int update_paths(struct engine *e, int64_t *path, size_t n, uint64_t wall_ms)
 {
     qsort(path, n, sizeof *path, by_number);
-    for (size_t i = 0; i < n; i++) {
-        int r = i && path[i] == path[i - 1] ? 0 : state_update(e, path[i]);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if ((i == 0 || path[i] != path[i - 1]) && (r = state_update(e, path[i])) == 0)
+            r = self_recognize(e, path[i], wall_ms);
+    return r;
 }
 
-static int take_items(struct engine *e, const struct stream *s, const struct header *h, const struct cs *cs)
+static int take_items(struct engine *e, const struct stream *s, const struct header *h, const struct cs *cs, uint64_t wall_ms)
 {
     struct mp m = cs_items(cs);
     uint32_t index = 0;
@@ -320,7 +319,7 @@ static int take_items(struct engine *e, const struct stream *s, const struct hea
         if (r < 0)
             return r;
     }
-    int r = update_paths(e, path, n);
+    int r = update_paths(e, path, n, wall_ms);
     return r < 0 ? r : mp_done(&m, "change set");
 }
 
@@ -360,7 +359,7 @@ static int check_place(struct engine *e, const struct cs *cs, const struct heade
     return r > 0 && check_items(h, cs) < 0 ? ERR_BAD : r;
 }
 
-static int take_one(struct engine *e, const struct cs *cs, const struct header *h)
+static int take_one(struct engine *e, const struct cs *cs, const struct header *h, uint64_t wall_ms)
 {
     int r = 0;
     struct stream *s = engine_stream_by_sid(e, &h->sid);
@@ -374,7 +373,7 @@ static int take_one(struct engine *e, const struct cs *cs, const struct header *
     if (id_eq(&h->dev, &e->c.keys->dev))
         engine_regained(e, h);
     if (r == 0)
-        r = take_items(e, s, h, cs);
+        r = take_items(e, s, h, cs, wall_ms);
     if (r == 0)
         r = index_stream_set(e->c.index, &s->row);
     return r;
@@ -398,7 +397,7 @@ int engine_change_sets(struct engine *e, const struct id *from, const void *body
             break;
         if (good == 0 && !forked)
             good = check_place(e, &cs, &h);
-        if (good > 0 && (r = take_one(e, &cs, &h)) == 0)
+        if (good > 0 && (r = take_one(e, &cs, &h, wall_ms)) == 0)
             total += (int)h.count;
         total += forked == 1;
         if (good < 0 && refuse_stream(engine_peer(e, from), &h.sid))

@@ -2,6 +2,7 @@
 clocks that are years wrong. Nothing is lost, nothing is deleted that its user did not delete, and the group goes on."""
 import os
 import shutil
+import signal
 import subprocess
 
 from lanyard import (Node, exists, fixture, group, is_file_with, make_tree, path_of, random_bytes, read, same_trees, tap,
@@ -163,6 +164,34 @@ def a_folder_of_yesterday_without_an_index():
     up_again(b, a)
     same_trees(a, b)
     assert read(a.folder, "of-b") == b"second" and read(a.folder, "new") == b"of today"
+
+
+@test
+def what_was_deleted_stays_deleted_without_an_index():
+    a, b = pair()
+    write(b.folder, "d/1", b"with its directory")
+    up_again(b, a)
+    same_trees(a, b)
+    b.down()
+    saved = b.folder + ".yesterday"
+    copy(b.folder, saved)
+    b.up(peers=[a])
+    os.unlink(path_of(b.folder, "of-b"))
+    shutil.rmtree(path_of(b.folder, "d"))
+    b.settle()
+    wait_until(lambda: not exists(a.folder, "of-b") and not exists(a.folder, "d"), 20, "the deletions on a")
+    expected = tree_digest(a.folder)
+    b.down()
+    back(saved, b.folder)
+    os.unlink(os.path.join(b.home, "index.db"))
+    a.signal(signal.SIGSTOP)
+    b.up()
+    b.cli("scan")                                    # it finds all of it before anybody can tell it better
+    b.down()
+    a.signal(signal.SIGCONT)
+    up_again(b, a)
+    all_as(expected, a, b)
+    no_conflicts(a, b)
 
 
 @test

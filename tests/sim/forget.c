@@ -62,16 +62,32 @@ void receive_live(struct world *w, const struct message *m)
         ask(w, m->to, m->from, m->cursor);
 }
 
+static void model_end(struct bytes path, const struct dot *dead)
+{
+    for (int p = 0; p < PATHS; p++)
+        if (path.len == strlen(path_name[p]) && memcmp(path.p, path_name[p], path.len) == 0)
+            model_add(busy_world, busy_device, p, DEAD_ALREADY, &(struct name){.dot = *dead});
+}
+
 /* A deletion that is written again names what it deletes. */
 int __real_author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id);
 int __wrap_author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id);
 int __wrap_author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
 {
-    struct world *w = busy_world;
-    struct name dead = {.dot = ent->v.ctx.n == 1 ? ent->v.ctx.v[0] : (struct dot){.seq = 0}};
+    struct dot dead = ent->v.ctx.n == 1 ? ent->v.ctx.v[0] : (struct dot){.seq = 0};
     int r = __real_author(e, ent, path, wall_ms, id);
-    for (int p = 0; r == 0 && p < PATHS; p++)
-        if (ent->path.len == strlen(path_name[p]) && memcmp(ent->path.p, path_name[p], ent->path.len) == 0)
-            model_add(w, busy_device, p, DEAD_ALREADY, &dead);
+    if (r == 0)
+        model_end(ent->path, &dead);
+    return r;
+}
+
+/* So does that of an old copy that was found before it was known. */
+int __real_author_end(struct engine *e, const struct entry *of, int64_t path, const struct version **heads, size_t n, uint64_t wall_ms);
+int __wrap_author_end(struct engine *e, const struct entry *of, int64_t path, const struct version **heads, size_t n, uint64_t wall_ms);
+int __wrap_author_end(struct engine *e, const struct entry *of, int64_t path, const struct version **heads, size_t n, uint64_t wall_ms)
+{
+    int r = __real_author_end(e, of, path, heads, n, wall_ms);
+    if (r == 0)
+        model_end(of->path, &of->v.dot);
     return r;
 }

@@ -1,4 +1,5 @@
-/* Contents that no version names, because an index was lost, become versions that have ended. */
+/* What is found after an index was lost: contents that no version names become versions that have ended; old copies of what has been
+ * deleted or changed since come to the end that those had. */
 #include "proto/hlc.h"
 #include "tests/unit/t_engine.h"
 
@@ -119,6 +120,101 @@ static void test_it_has_ended_at_once(void)
     world_free(w);
 }
 
+/* ---- what is found in doubt, and what others know of it ---- */
+
+static struct stamp old_stamp(const char *text)
+{
+    return (struct stamp){.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = 7, .size = strlen(text), .mtime_ns = 1600000000000000000};
+}
+
+static void see(struct world *w, size_t i, const char *path, const char *text)
+{
+    struct content_list c = {.type = CONTENT_INLINE, .size = strlen(text), .inline_len = strlen(text), .root = id_hash(text, strlen(text))};
+    memcpy(c.inline_bytes, text, strlen(text));
+    struct stamp st = old_stamp(text), dir = {.kind = STAMP_DIR, .mode = 0755, .dev = 1, .ino = 8};
+    must(engine_begin(w->d[i].e));
+    must(engine_seen(w->d[i].e, path, strlen(path), *text ? &st : &dir, *text ? &c : NULL, true, w->wall));
+    commit(w, i);
+}
+
+static void lose_index(struct world *w, size_t i, uint8_t inst)
+{
+    engine_free(&w->d[i].e);
+    index_close(&w->d[i].ix);
+    device_start(w, i, inst);
+    must(engine_begin(w->d[i].e));
+    must(engine_doubt(w->d[i].e));
+    commit(w, i);
+}
+
+/* f has been deleted, d with it, g was changed; new has not been heard of. All are found as they were. */
+static struct world *found_again(void)
+{
+    struct world *w = world_new();
+    see(w, 0, "d", "");
+    see(w, 0, "f", "one");
+    see(w, 0, "g", "one");
+    pull_entries(w, 0, 1);
+    install(w, 1);
+    delete(w, 1, "f");
+    delete(w, 1, "d");
+    save(w, 1, "g", "two");
+    lose_index(w, 0, 9);
+    see(w, 0, "d", "");
+    see(w, 0, "f", "one");
+    see(w, 0, "g", "one");
+    see(w, 0, "new", "one");
+    return w;
+}
+
+static void test_an_old_copy_brings_nothing_back(void)
+{
+    struct world *w = found_again();
+    pull_entries(w, 0, 2);
+    pull_entries(w, 1, 0);
+    pull_entries(w, 0, 1);
+    pull_entries(w, 0, 2);
+    pull_entries(w, 1, 2);
+    for (size_t i = 0; i < 3; i++) {
+        install(w, i);
+        CHECK(deleted(w, i, "f") && deleted(w, i, "d"));
+        EQ_S(shows(w, i, "g"), "two");
+        EQ_S(shows(w, i, "new"), "one");
+        EQ_U(conflicts(w, i), 0);
+    }
+    world_free(w);
+}
+
+/* Also when who knows of it is met at the next start only. */
+static void test_it_is_remembered(void)
+{
+    struct world *w = found_again();
+    engine_free(&w->d[0].e);
+    struct engine_config c = {.index = w->d[0].ix, .group = &w->group, .keys = w->d[0].keys, .inst = {10}};
+    must(engine_new(&c, &w->d[0].e));
+    pull_entries(w, 1, 0);
+    CHECK(deleted(w, 0, "f") && deleted(w, 0, "d"));
+    world_free(w);
+}
+
+/* What somebody has worked on since is no old copy. */
+static void test_work_on_an_old_copy_stays(void)
+{
+    struct world *w = found_again();
+    engine_sure(w->d[0].e);
+    save(w, 0, "f", "edited");
+    pull_entries(w, 0, 2);
+    install(w, 2);
+    save(w, 2, "g", "edited");
+    pull_entries(w, 2, 0);
+    pull_entries(w, 1, 0);
+    install(w, 0);
+    EQ_S(shows(w, 0, "f"), "edited");
+    EQ_S(shows(w, 0, "g"), "edited");
+    EQ_U(conflicts(w, 0), 1);
+    world_free(w);
+}
+
 int main(void)
 {
     must(keys_init());
@@ -126,5 +222,8 @@ int main(void)
     RUN(test_what_is_deleted_or_unknown_stays_so);
     RUN(test_edits_go_on);
     RUN(test_it_has_ended_at_once);
+    RUN(test_an_old_copy_brings_nothing_back);
+    RUN(test_it_is_remembered);
+    RUN(test_work_on_an_old_copy_stays);
     return t_done();
 }
