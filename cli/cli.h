@@ -62,6 +62,7 @@ int cmd_conflicts(struct cli *c, const struct args *a);
 int cmd_resolve(struct cli *c, const struct args *a);
 int cmd_require(struct cli *c, const struct args *a);
 int cmd_gate(struct cli *c, const struct args *a);
+int cmd_policy(struct cli *c, const struct args *a);
 int cmd_gate_run(struct cli *c, const struct args *a);     /* of cmd_gate */
 int cmd_snapshot(struct cli *c, const struct args *a);
 int cmd_check(struct cli *c, const struct args *a);

@@ -171,6 +171,8 @@ static const struct command commands[] = {
       "run       run CMD as soon as this device is not locked. It is stopped while a lock holds, with all that it has started, and goes\n"
       "          on afterwards. The exit code is that of CMD, 128 + N when signal N has killed it.",
       gate_options, 0, -1, false, cmd_gate },
+    { "policy", "[list | get KEY | set KEY VALUE | unset KEY]", "show or change what holds for all devices",
+      "Only owners and admins can change it. All devices follow as soon as they hear of it.", NULL, 0, 3, false, cmd_policy },
     { "resolve", "--keep ID PATH", "settle a conflict", "The other versions can still be had with `lanyard restore`.",
       resolve_options, 1, 1, false, cmd_resolve },
     { "snapshot", "[list | create NAME | restore NAME [PATH] | export NAME FILE | remove NAME]", "named states of the whole folder",

@@ -9,6 +9,7 @@
  *   api_tree.c     a former state of the folder, or of a directory: restore --at
  *   api_check.c    check, gc
  *   api_device.c   device: roles, names, revocation; api_recovery.c a lost owner
+ *   api_policy.c   policy
  *   api_require.c  require, api_require_plan.c what it would mean; api_gate.c gate: the same from the other side
  *   api_snapshot.h snapshot, in files of its own
  *
@@ -200,5 +201,6 @@ int run_restore(struct session *s, const struct bytes *args);
 int run_snapshot(struct session *s, const struct bytes *args);
 int run_require(struct session *s, const struct bytes *args);
 int run_gate(struct session *s, const struct bytes *args);
+int run_policy(struct session *s, const struct bytes *args);
 
 #endif

@@ -7,6 +7,7 @@
 #include "node/lock.h"
 #include "node/node_priv.h"
 #include "node/proof.h"
+#include "proto/policy.h"
 
 static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
 
@@ -249,6 +250,9 @@ static int check_wish(struct node *n, const struct wish *w, struct ctl_op *op, s
     int r = need_admin(n);
     if (r == 0)
         r = parse_mode(w->mode, &op->mode);
+    if (r == 0 && !policy_allows(group_of(n), op->mode))
+        r = err_set(ERR_DENIED, "--mode: the policy of the group does not allow %s: `lanyard policy get require.modes` shows what it allows",
+                    require_mode_name(op->mode));
     if (r == 0)
         r = parse_to(n, w->to, to);
     if (r == 0 && w->until_ms && w->until_ms <= loop_wall())

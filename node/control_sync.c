@@ -96,13 +96,13 @@ void control_revoked(struct node *n, struct link *l, bool self)
 /* ---- what follows from a change ---- */
 
 /* How it was before. */
-struct before { struct id hash; enum role role; struct card *in; size_t nin; };
+struct before { struct id hash, policies; enum role role; struct card *in; size_t nin; };
 
 static void look_before(const struct node *n, struct before *b)
 {
     const struct group *g = group_of(n);
     const struct member *self = group_find(g, &n->home->keys->dev);
-    *b = (struct before){.hash = g->ctl_hash, .role = self ? self->role : ROLE_READER, .in = xcalloc(g->nmember, sizeof *b->in)};
+    *b = (struct before){.hash = g->ctl_hash, .policies = group_policies_id(g), .role = self ? self->role : ROLE_READER, .in = xcalloc(g->nmember, sizeof *b->in)};
     for (size_t i = 0; i < g->nmember; i++)
         if (!g->member[i].revoked)
             b->in[b->nin++] = g->member[i].card;
@@ -164,8 +164,9 @@ static void follow(struct node *n, struct before *b)
         control_cuts(n);
         choose_winners(n);
         lock_now(n);
-        if (n->scan && self && self->role != b->role)
-            scan_all(n->scan);           /* who may write now has not recorded what changed here before */
+        struct id policies = group_policies_id(g);
+        if (n->scan && ((self && self->role != b->role) || !id_eq(&b->policies, &policies)))
+            scan_all(n->scan);           /* who may write now has not recorded what changed here before; rules and sizes may be others */
         greet_retry(n);
         greet_pex_ask_all(n);
         node_event(n, "members-changed", NULL);

@@ -4,6 +4,7 @@
 
 #include "node/keeper_priv.h"
 #include "node/log.h"
+#include "proto/policy.h"
 
 enum { HURRY_S = 2, IDLE_S = 10, STEP_MS = 1 };
 #define PASS_MS (60u * 60 * 1000)     /* without a reason */
@@ -183,10 +184,25 @@ uint64_t keeper_passes(const struct keeper *k) { return k->passes; }
 const char *keeper_failure(const struct keeper *k) { return k->failure[0] ? k->failure : NULL; }
 
 #define DAY_MS (24ull * 60 * 60 * 1000)
-uint64_t keeper_horizon(const struct keeper *k)
+static uint64_t before_days(const struct keeper *k, uint64_t days)
 {
-    uint64_t age = k->c.days * DAY_MS, now = engine_aged(k->c.engine);
+    uint64_t age = days * DAY_MS, now = engine_aged(k->c.engine);
     return now < age ? 0 : now - age;
+}
+
+static uint64_t floor_days(const struct keeper *k) { return k->c.group ? policy_number(k->c.group, "history.min_days") : 0; }
+
+uint64_t keeper_days(const struct keeper *k)
+{
+    uint64_t floor = floor_days(k);
+    return k->c.days > floor ? k->c.days : floor;
+}
+
+uint64_t keeper_horizon(const struct keeper *k) { return before_days(k, keeper_days(k)); }
+uint64_t keeper_floor(const struct keeper *k)
+{
+    uint64_t floor = floor_days(k);
+    return floor ? before_days(k, floor) : KEPT_ALIVE - 1;
 }
 
 enum step_result keeper_age(struct keeper *k)

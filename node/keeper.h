@@ -6,7 +6,7 @@
  *             more once another member has them. New small ones do not wait until the node has been idle for so long
  *   age       how old things are, for what follows (engine_age)
  *   fold      kept files become blocks in packs, each block once; a file goes when all of it can be read from packs
- *   expire    what is older than `days`, then the oldest until all takes no more than `share` percent of the disk, is forgotten: never a
+ *   expire    what is older than `days`, or what the policy says if that is longer, then the oldest that it lets go until all takes no more than `share` percent of the disk, is forgotten: never a
  *             version that is a head (conflicts wait as long as it takes), is pinned by a snapshot, or is wanted just now
  *   compact   packs of which less than half is still referred to are written anew, and removed
  *   forget    what the index knows of versions and deletions that ended before `days` and of which nothing is kept, goes (node/engine.h)
@@ -24,6 +24,7 @@ struct keeper;
 struct keeper_config {
     struct loop *loop; struct pool *pool; struct folder *folder; struct engine *engine; struct index *index;
     uint64_t days, share;
+    const struct group *group;                   /* its policy says how many days at least (history.min_days); NULL: none does */
     bool alone;                                  /* false: what only this disk has is not packed before it is overwritten */
     void (*done)(void *arg);                     /* a pass is over */
     void (*adopted)(void *arg); void *arg;       /* contents may have been found that no version names */

@@ -11,7 +11,7 @@
 
 enum { ROWS = 256, NUMBERS = 1024, SMALL = 16 << 20, PASSES_ANEW = 24 };
 
-static bool wanted(const struct keeper *k) { return k->c.alone && k->c.days && k->c.share; }
+static bool wanted(const struct keeper *k) { return k->c.alone && keeper_days(k) && k->c.share; }
 
 static uint64_t most(const struct keeper *k, bool edited)
 {

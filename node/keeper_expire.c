@@ -130,7 +130,8 @@ enum step_result keeper_expire_share(struct keeper *k)
         k->step--;
         return STEP_AGAIN;
     }
-    enum step_result r = expire(k, KEPT_ALIVE - 1, takes - most);
+    uint64_t floor = keeper_floor(k);
+    enum step_result r = floor ? expire(k, floor, takes - most) : STEP_OVER;
     if (r == STEP_LATER)
         k->step--;                      /* to marking */
     return r;

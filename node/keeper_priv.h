@@ -128,6 +128,8 @@ int  keeper_commit(struct keeper *k, int r) MUST_CHECK;                  /* ends
 /* Removes files of kept/ that no row names any more, then packs, in a worker. Takes over the names. */
 void keeper_remove(struct keeper *k, char **names, size_t n, const uint64_t *packs, size_t npacks);
 enum step_result keeper_age(struct keeper *k);
+uint64_t keeper_days(const struct keeper *k);                            /* how long old versions stay: by the config, or the policy */
+uint64_t keeper_floor(const struct keeper *k);                           /* what is older than that the policy lets go; 0: nothing */
 uint64_t keeper_horizon(const struct keeper *k);                         /* what is older than that may go; 0: nothing */
 /* keeper_adopt.c */
 enum step_result keeper_adopt(struct keeper *k);

@@ -11,6 +11,7 @@
 #include "node/node_priv.h"
 #include "node/proof.h"
 #include "proto/field.h"
+#include "proto/policy.h"
 
 #define GAP_MS 20                         /* between two looks: a hundred vectors may come at once */
 
@@ -215,6 +216,8 @@ int lock_override(struct node *n, const char *reason)
     const struct requirement *q = group_required_of(control_group(n->home->control), &n->home->keys->dev);
     if (!reason || !*reason || strlen(reason) > LIMIT_TEXT || !text_ok(reason, strlen(reason)))
         return err_set(ERR_USAGE, "--reason: say in one line of at most %u bytes why this device must go on", LIMIT_TEXT);
+    if (!policy_number(control_group(n->home->control), "require.override"))
+        return err_set(ERR_DENIED, "the policy of the group does not allow this: ask an owner or admin to cancel the requirement");
     int r = engine_lock_override(n->engine, loop_wall());
     if (r == 0) {
         record_override(n, q->what, reason);

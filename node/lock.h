@@ -17,7 +17,8 @@ bool lock_holds(const struct node *n);    /* the user must not work on */
  * resolve. What only looks is never refused, and naming what is there (snapshot create) changes nothing. */
 int  need_unlocked(struct node *n) MUST_CHECK;
 int  lock_accept(struct node *n) MUST_CHECK;       /* as engine_lock_accept */
-/* The user goes on without what is required. It is recorded with the reason, and told to all. As engine_lock_override; ERR_USAGE: no reason, or not a
+/* The user goes on without what is required. It is recorded with the reason, and told to all. As engine_lock_override; ERR_DENIED: the policy
+ * does not allow it. ERR_USAGE: no reason, or not a
  * text of one line. */
 int  lock_override(struct node *n, const char *reason) MUST_CHECK;
 

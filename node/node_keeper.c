@@ -22,7 +22,7 @@ int node_keeper_start(struct node *n)
 {
     struct keeper_config c = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .days = strtoul(n->config.history_days, NULL, 10), .share = strtoul(n->config.history_share, NULL, 10),
-        .alone = n->config.history_alone, .done = on_pass, .adopted = on_adopted, .arg = n};
+        .group = control_group(n->home->control), .alone = n->config.history_alone, .done = on_pass, .adopted = on_adopted, .arg = n};
     return keeper_new(&c, &n->keeper);
 }
 

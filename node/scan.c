@@ -9,6 +9,7 @@
 
 #include "node/log.h"
 #include "proto/path.h"
+#include "proto/policy.h"
 
 enum { SETTLE_MS = 15, HINTS_MAX = 20000, RETRY_MS = 2000 };
 #define FULL_PERIOD_MS (3600u * 1000)
@@ -112,6 +113,16 @@ static int read_rules(struct scan *s, struct ignore *ig, const char *path, struc
                          : err_set(ERR_BAD, "%s: longer than %u bytes", path, IGNORE_TEXT);
 }
 
+/* Behind the others: a device cannot take in again what the policy leaves out. */
+static int rules_of_group(struct scan *s, struct ignore *ig, struct id *hash)
+{
+    struct bytes text = policy_text(s->c.group, "ignore");
+    if (text.len == 0)
+        return 0;
+    *hash = id_hash_tagged(0, hash, sizeof *hash, text.p, text.len);
+    return ignore_load(ig, (const char *)text.p, text.len, "policy `ignore`");
+}
+
 /* Rules that cannot be read leave the old ones in force: forgetting them would publish what was meant to stay private. */
 static void load_rules(struct scan *s)
 {
@@ -120,6 +131,8 @@ static void load_rules(struct scan *s)
     int r = read_rules(s, ig, RULES_FILE, &hash);
     if (r == 0)
         r = read_rules(s, ig, RULES_LOCAL, &hash);
+    if (r == 0)
+        r = rules_of_group(s, ig, &hash);
     s->rules_changed = false;
     if (r < 0) {
         s->c.ops.trouble(s->c.ops.arg, RULES_FILE, strlen(RULES_FILE), err_text());

@@ -34,6 +34,7 @@ struct look {
 int  look_stat(const struct folder *f, const char *path, size_t len, struct stamp *out) MUST_CHECK;
 void look_start(struct scan *s, struct hints *hints, bool full);
 void scan_on_sights(struct scan *s, const struct sights *p);       /* in the loop, in order */
+void scan_trouble(struct scan *s, const char *path, size_t len, const char *text);     /* it cannot be synced: said once, and no deletion */
 void scan_settle(struct scan *s, const struct hints *looked);      /* absences and renames, at the end of a look */
 void scan_on_look_done(struct scan *s, struct look *l);
 
@@ -79,7 +80,8 @@ struct scan {
     bool braked, accept; uint64_t brake_files;
 };
 
-void take_file(struct scan *s, const char *path, size_t len, uint64_t size, int class);
+void take_file(struct scan *s, const char *path, size_t len, uint64_t size, int class);       /* also one that looks as it did */
+void take_changed(struct scan *s, const char *path, size_t len, uint64_t size, int class);    /* the same, unless the policy is against it */
 void take_fact(struct scan *s, struct fact f);                        /* owns f.path and f.content */
 void take_pump(struct scan *s);                                       /* starts hash jobs, flushes facts */
 void take_relieve(struct scan *s);                                    /* flushes facts when there are many */

@@ -45,14 +45,18 @@ static void see_absent(struct scan *s, const char *path, size_t len, const struc
 
 static void see_trouble(struct scan *s, const char *path, size_t len, const char *text, size_t textlen)
 {
+    char line[256];
+    snprintf(line, sizeof line, "%.*s", (int)textlen, text);
+    scan_trouble(s, path, len, line);
+}
+
+void scan_trouble(struct scan *s, const char *path, size_t len, const char *text)
+{
     hints_add(&s->unreadable, path, len, false, 0);
     bool known = pathset_get(&s->told, path, len, NULL);
     pathset_put(&s->told, path, len, s->looks);
-    if (known)
-        return;
-    char line[256];
-    snprintf(line, sizeof line, "%.*s", (int)textlen, text);
-    s->c.ops.trouble(s->c.ops.arg, path, len, line);
+    if (!known)
+        s->c.ops.trouble(s->c.ops.arg, path, len, text);
 }
 
 static int class_before(struct scan *s, const struct ix_local *l)
@@ -152,11 +156,11 @@ static void see_different(struct scan *s, const struct sights *p, const struct s
         break;
     case STAMP_FILE:
         if (l)
-            take_file(s, path, v->len, v->st.size, class_before(s, l));
+            take_changed(s, path, v->len, v->st.size, class_before(s, l));
         else if (may_be_renamed(s, &v->st))
             add_fresh(s, path, v->len, &v->st);
         else
-            take_file(s, path, v->len, v->st.size, -1);
+            take_changed(s, path, v->len, v->st.size, -1);
         break;
     case STAMP_SPECIAL: {
         const char *why = "neither file, directory nor symlink: not synced";
@@ -436,7 +440,7 @@ static void settle_fresh(struct scan *s)
             m->matched = true;
             take_gone(s, m);
         } else {
-            take_file(s, c->path, c->len, c->st.size, -1);
+            take_changed(s, c->path, c->len, c->st.size, -1);
         }
         take_relieve(s);
     }

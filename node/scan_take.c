@@ -1,4 +1,5 @@
 /* Hashing what has changed, and giving the results to the engine in transactions. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,6 +8,7 @@
 #include "node/log.h"
 #include "node/scan_priv.h"
 #include "proto/path.h"
+#include "proto/policy.h"
 
 enum { JOBS_MAX = 8, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 1000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
        AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20 };
@@ -209,6 +211,24 @@ void take_file(struct scan *s, const char *path, size_t len, uint64_t size, int 
     struct hash_job *h = job_with_room(s, size);
     h->w[h->n++] = (struct waiting){pathset_put(&s->in_hash, path, len, 0), (uint32_t)len, class};
     h->bytes += size;
+}
+
+/* By the policy: such a file stays as it is, here, and its earlier version everywhere. */
+static bool too_large(struct scan *s, const char *path, size_t len, uint64_t size)
+{
+    uint64_t max = policy_number(s->c.group, "max_file_size");
+    if (max == 0 || size <= max)
+        return false;
+    char why[120];
+    snprintf(why, sizeof why, "larger than the policy max_file_size allows (%llu bytes): not synced", (unsigned long long)max);
+    scan_trouble(s, path, len, why);
+    return true;
+}
+
+void take_changed(struct scan *s, const char *path, size_t len, uint64_t size, int class)
+{
+    if (!too_large(s, path, len, size))
+        take_file(s, path, len, size, class);
 }
 
 /* ---- facts ---- */

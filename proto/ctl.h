@@ -30,6 +30,7 @@
  *             status: wait (bool), timeout_ms
  * gate        op = status|accept|wait|override|follow, the gate of the contract, and "waits" (for accept); follow: more = true: the
  *             timeout_ms; override: reason             gate as it is now, and at each change of "locked" or "waits"
+ * policy      op = list|get|set|unset, key, value      list: array of, get, set: one {"key", "value", "default", "set", "type", "help"}; unset: nil
  * snapshot    op = list|create|remove|restore|export,  list: array of {"name", "device", "time", "files", "bytes", "complete", "current"};
  *             name, device, path (bin), dry_run (bool) restore: {"snapshot", "restored", "deleted", "bytes", "changes": [{"change",
  *                                                      "kind", "size", "path"}]}; export: more = true: bin pieces of a tar, at the end nil;

@@ -82,6 +82,7 @@ int group_init(struct group *g, const void *genesis, size_t len)
 void group_release(struct group *g)
 {
     requirements_drop(g);
+    policies_drop(g);
     free(g->member);
     free(g->cut);
     *g = (struct group){0};
@@ -94,6 +95,7 @@ static void copy_with_room(struct group *to, const struct group *from, size_t mo
     to->member = xcalloc(from->nmember + more, sizeof *to->member);
     memcpy(to->member, from->member, from->nmember * sizeof *to->member);
     requirements_share(to);
+    policies_share(to);
     to->cut = from->ncut ? xcalloc(from->ncut, sizeof *to->cut) : NULL;
     if (from->ncut)
         memcpy(to->cut, from->cut, from->ncut * sizeof *to->cut);
@@ -335,10 +337,16 @@ static int apply_cancel(struct group *g, const struct ctl *c, const struct ctl_o
     return 0;
 }
 
+static int apply_policy(struct group *g, const struct ctl *c, const struct ctl_op *op, const struct member *signer)
+{
+    (void)c, (void)signer;
+    return policies_set(g, op);
+}
+
 static apply_op *const operations[] = {
     [OP_ADD] = apply_add,         [OP_REVOKE] = apply_revoke,   [OP_ROLE] = apply_role,
     [OP_EPOCH] = apply_epoch,     [OP_REQUIRE] = apply_require, [OP_CANCEL] = apply_cancel,
-    [OP_DORMANT] = apply_nothing, [OP_RELAY] = apply_nothing,   [OP_POLICY] = apply_nothing,
+    [OP_DORMANT] = apply_nothing, [OP_RELAY] = apply_nothing,   [OP_POLICY] = apply_policy,
     [OP_NAME] = apply_name,       [OP_RECOVERY] = apply_recovery,
 };
 

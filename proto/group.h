@@ -14,7 +14,8 @@
  * REVOKE of a device that may write, and ROLE that ends that, cut its streams: what the record names counts up to there, and of its other
  * streams nothing. A cut stays for good: a device that may write again does so in streams that it begins after that.
  * EPOCH renews the key of the epoch after a REVOKE (node/epoch.h): its number is greater than the one before; the first is 1.
- * DORMANT, RELAY and POLICY are accepted from an owner or admin and leave no state here. */
+ * POLICY sets keys of a map, or takes them away (proto/policy.h): at most LIMIT_POLICIES, of LIMIT_POLICY_BYTES.
+ * DORMANT and RELAY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H
 #define PROTO_GROUP_H
 
@@ -49,6 +50,7 @@ struct group {
     uint64_t epoch, epoch_n; /* of the last EPOCH, and its record; 1 and 0: there was none */
     uint64_t revoked_n; struct id revoker;       /* the last record with a REVOKE, 0: none; who signed it */
     struct requirement requirement[LIMIT_REQUIRED]; size_t nrequirement;      /* the latest, by number */
+    struct policies *policies;        /* group_policy.c; NULL: none */
     struct id recovery;      /* the key that stands for an owner; none: there is none */
     struct id ctl_hash;      /* its hash; the group id when ctl_n = 0 */
 };
@@ -101,6 +103,11 @@ bool required_is_over(const struct requirement *q, uint64_t now_ms);      /* can
 /* The latest of all, whoever it is for, decides which of concurrent versions wins: whether it covers this one. To be cancelled, or over,
  * does not change that: what everybody agreed on while it was in force stays. */
 bool group_requires(const struct group *g, const struct dot *d);
+
+/* ---- policies (group_policy.c); what they mean: proto/policy.h ---- */
+struct mp group_policies(const struct group *g, uint32_t *n);      /* n pairs of a str and an object, by key; borrowed until the next group_apply */
+bool group_policy(const struct group *g, const struct bytes *key, struct bytes *value);     /* the object; false: not set */
+struct id group_policies_id(const struct group *g);                /* another one when they are others */
 
 bool role_may_admin(enum role r);
 bool role_may_write(enum role r);

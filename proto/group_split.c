@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "proto/group.h"
+#include "proto/group_priv.h"
 
 /* Takes its power from somebody of the signer's own role. (Of a higher one nobody may, of a lower one it decides nothing.) */
 static bool disarms(const struct group *g, const struct ctl *c, const struct member *signer)
@@ -79,7 +79,8 @@ enum op_now group_op_now(const struct group *g, const struct ctl_op *op)
         const struct requirement *q = group_requirement(g, op->require_id);
         return q && !q->cancelled_ms ? OP_IS_OPEN : OP_IS_SO;
     }
-    case OP_DORMANT: case OP_RELAY: case OP_POLICY: break;
+    case OP_POLICY: return policies_are(g, op) ? OP_IS_SO : OP_IS_OPEN;
+    case OP_DORMANT: case OP_RELAY: break;
     }
     return OP_IS_OPEN;
 }

@@ -36,6 +36,8 @@
 #define LIMIT_SEQ           (1ull << 62)         /* a stream number: far from where adding one could wrap */
 #define LIMIT_REQUIRED      8u                   /* required versions of a group that are held: the latest */
 #define LIMIT_RECEIPTS      (32u * 1024 * 1024)  /* a file of receipts: each names all streams of the group */
+#define LIMIT_POLICIES      64u                  /* policies of a group */
+#define LIMIT_POLICY_BYTES  (64u * 1024)         /* of all of them, keys and values */
 #define LIMIT_ADDRS         8u                   /* addresses kept for one peer */
 #define LIMIT_CTL_REQUEST   (1024u * 1024)       /* a request of the command line */
 #define LIMIT_CTL_REPLY     (64u * 1024 * 1024)  /* a reply to it */

@@ -17,6 +17,7 @@ static inline void keeper_start(uint64_t days, uint64_t share)
     if (!w.pool)
         t_must(pool_new(w.loop, 3, &w.pool));
     struct keeper_config c = {.loop = w.loop, .pool = w.pool, .folder = folder, .engine = w.e, .index = w.ix, .days = days, .share = share,
+                              .group = &w.g.group,
                               .alone = true, .done = on_pass, .adopted = on_adopted};
     t_must(keeper_new(&c, &keeper));
 }

@@ -293,6 +293,37 @@ static void test_compaction(void)
     OK(readable(&stays));
 }
 
+static void min_days(uint64_t days)
+{
+    AUTO(buf_release) struct buf map = BUF_INIT(100);
+    mp_put_map(&map, 1);
+    mp_put_str(&map, "history.min_days");
+    mp_put_u64(&map, days);
+    t_group_do(&w.g, &(struct ctl_op){.type = OP_POLICY, .policy = {map.data, map.len}});
+}
+
+/* The policy says how long versions stay at least, whatever this device would do. */
+static void test_policy_keeps_longer(void)
+{
+    fresh(30, 90);
+    min_days(1);
+    struct id old = keep("k-1", BIG, 1, 0);
+    run_pass();
+    keeper_end();
+    keeper_start(0, 0);
+    EQ_U(run_pass().expired, 0);
+    OK(readable(&old));
+    min_days(0);
+    EQ_U(run_pass().expired, 1);
+    EQ_I(readable(&old), ERR_NOTFOUND);
+    fresh(30, 0);                        /* the same when only the disk is to be spared */
+    min_days(1);
+    old = keep("k-1", BIG, 1, 0);
+    EQ_U(run_pass().expired, 0);
+    min_days(0);
+    EQ_U(run_pass().expired, 1);
+}
+
 static int first_loser(void *arg, const struct ix_entry *row)
 {
     int64_t winner;
@@ -350,6 +381,7 @@ int main(void)
     RUN(test_what_no_version_names_stays_a_file);
     RUN(test_older_index);
     RUN(test_compaction);
+    RUN(test_policy_keeps_longer);
     RUN(test_conflicts_do_not_expire);
     keeper_end();
     world_end();

@@ -239,9 +239,9 @@ static void test_crash(void)
 {
     for (int switched = 0; switched < 2; switched++) {
         world_begin();
-        struct ctl_op add = op_add(7, ROLE_MEMBER), other = op_add(8, ROLE_MEMBER), policy = { .type = OP_POLICY };
+        struct ctl_op add = op_add(7, ROLE_MEMBER), other = op_add(8, ROLE_MEMBER), dormant = { .type = OP_DORMANT, .dev = dev[2]->dev };
         OK(sign(1, 1, &add));
-        OK(sign(1, 1, &policy));         /* no state says of this one that it is so already */
+        OK(sign(1, 1, &dormant));        /* no state says of this one that it is so already */
         OK(sign(0, 0, &other));
         struct bytes blob;
         OK(control_record(node[0].control, NODES, &blob));
