@@ -98,6 +98,9 @@ int engine_reload(struct engine *e)
         r = cut_measure(e, e->stream[i]);
     if (r == 0)
         r = self_load(e);
+    e->partial = false;
+    if (r == 0)
+        r = engine_load_value(e, KEY_PARTIAL, &e->partial, sizeof e->partial);
     if (r == 0)
         find_own(e);
     return r;
@@ -321,7 +324,8 @@ static int vector_stream(struct engine *e, const struct stream *s, struct vec_st
 int engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob)
 {
     AUTO(vec_release) struct vec v = {.group = e->c.group->id, .dev = e->c.keys->dev, .ctr = ++e->ctr, .wall_ms = wall_ms,
-                                      .ctl_n = e->c.group->ctl_n, .ctl_hash = e->c.group->ctl_hash, .port = port, .fp = e->now.fp};
+                                      .ctl_n = e->c.group->ctl_n, .ctl_hash = e->c.group->ctl_hash, .port = port, .fp = e->now.fp,
+                                      .flags = e->partial ? VEC_PARTIAL : 0};
     AUTO(buf_release) struct buf reqs = BUF_INIT(LIMIT_HEAD);
     v.nreqs = lock_reqs(e, &reqs);
     v.reqs = (struct bytes){reqs.data, reqs.len};

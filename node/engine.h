@@ -143,8 +143,9 @@ int  engine_clash(struct engine *e, int64_t entry, const struct bytes *name, con
 int  engine_clashes_again(struct engine *e) MUST_CHECK;
 
 /* The ignore rules that hold, by their hash. When they are not those on record, what should be on this disk and is neither there nor wanted
- * is wanted again: they may have changed while the node was down. In a transaction. */
-int  engine_rules(struct engine *e, const struct id *hash) MUST_CHECK;
+ * is wanted again: they may have changed while the node was down. own: some of them are of this device alone; its vector says so, for then it
+ * may lack what it does not want any more. In a transaction. */
+int  engine_rules(struct engine *e, const struct id *hash, bool own) MUST_CHECK;
 
 /* ---- snapshots: names for what this device knew at a moment (docs/PROTOCOL.md "Snapshots"). They travel like any entry ---- */
 struct snapshot {
@@ -243,7 +244,7 @@ int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct
 /* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */
 size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max);
 /* Numbers of own streams whose contents no other member has said to have (by its last vector, online or not): the newest stream first, at
- * most max. engine_elsewhere: whether one has said so of (stream, seq). Who ignores a path counts, too: its vector does not tell. */
+ * most max. engine_elsewhere: whether one has said so of (stream, seq). Who leaves out paths by rules of its own is not believed. */
 struct own_range { int64_t stream; uint64_t from, to; };
 size_t engine_alone(struct engine *e, struct own_range *v, size_t max);
 bool engine_elsewhere(struct engine *e, int64_t stream, uint64_t seq);

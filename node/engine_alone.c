@@ -8,7 +8,7 @@ static uint64_t had_by_others(struct engine *e, const struct sid *sid)
     for (size_t i = 0; i < e->npeer; i++) {
         const struct peer_vec *p = &e->peer[i];
         const struct member *m = group_find(e->c.group, &p->dev);
-        const struct vec_stream *v = p->shown && m && !m->revoked && !engine_is_own(e, &p->dev) ? vec_find(&p->vec, sid) : NULL;
+        const struct vec_stream *v = p->shown && !(p->vec.flags & VEC_PARTIAL) && m && !m->revoked && !engine_is_own(e, &p->dev) ? vec_find(&p->vec, sid) : NULL;
         if (v && v->content > most)
             most = v->content;
     }

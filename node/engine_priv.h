@@ -26,6 +26,7 @@
 
 #define CLOCK_TOLERANCE_MS (10 * 60 * 1000)   /* whatever is dated later than that is not accepted yet */
 
+#define KEY_PARTIAL "partial"
 enum { PROBES_MAX = 16 };
 
 struct stream { struct ix_stream row; uint64_t end; };     /* end: where the control log cuts it; UINT64_MAX: nowhere */
@@ -77,6 +78,7 @@ struct engine {
     struct fresh { int64_t path[CONFLICTS_TOLD]; size_t n, sure; } fresh;  /* new conflicts; the first `sure` of them are committed */
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
+    bool partial;                    /* rules of this device alone leave paths out */
     bool found;                      /* something has been authored in doubt, once: what is known of old copies matters */
     struct end { struct sid sid; struct id dev; uint64_t end; } *end; size_t nend;   /* streams with two histories; the last number that counts */
     struct sidmap ended;             /* the same; value: the place there, plus one */

@@ -463,10 +463,20 @@ static int want_missing(struct engine *e)
     return r;
 }
 
-int engine_rules(struct engine *e, const struct id *hash)
+static int note_partial(struct engine *e, bool partial)
+{
+    if (partial == e->partial)
+        return 0;
+    e->partial = partial;
+    return index_kv_put(e->c.index, KEY_PARTIAL, &e->partial, sizeof e->partial);
+}
+
+int engine_rules(struct engine *e, const struct id *hash, bool own)
 {
     struct id before = ID_NONE;
-    int r = engine_load_value(e, KEY_RULES, &before, sizeof before);
+    int r = note_partial(e, own);
+    if (r == 0)
+        r = engine_load_value(e, KEY_RULES, &before, sizeof before);
     if (r < 0 || id_eq(&before, hash))
         return r;
     r = want_missing(e);

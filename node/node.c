@@ -171,11 +171,11 @@ static void look(void *arg, const char *path, size_t len)
         scan_hint(n->scan, path, len, false);
 }
 
-static void on_rules(void *arg, const struct id *hash)
+static void on_rules(void *arg, const struct id *hash, bool own)
 {
     struct node *n = arg;
     int r = engine_begin(n->engine);
-    if (r == 0 && (r = engine_rules(n->engine, hash)) == 0)
+    if (r == 0 && (r = engine_rules(n->engine, hash, own)) == 0)
         r = engine_commit(n->engine, loop_wall());
     else if (r < 0 && index_in_tx(n->index))
         engine_rollback(n->engine);

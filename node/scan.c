@@ -129,6 +129,7 @@ static void load_rules(struct scan *s)
     struct ignore *ig = ignore_new();
     struct id hash = {{1}};
     int r = read_rules(s, ig, RULES_FILE, &hash);
+    struct id synced = hash;
     if (r == 0)
         r = read_rules(s, ig, RULES_LOCAL, &hash);
     if (r == 0)
@@ -144,7 +145,7 @@ static void load_rules(struct scan *s)
     bool others = !id_eq(&s->rules, &hash);
     s->rules = hash;
     if (others)
-        s->c.ops.rules(s->c.ops.arg, &hash);
+        s->c.ops.rules(s->c.ops.arg, &hash, !id_eq(&synced, &hash));
 }
 
 void scan_stop(struct scan *s) { s->stopped = true; }

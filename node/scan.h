@@ -25,7 +25,8 @@ struct scan_ops {
     bool (*busy)(void *arg, const char *path, size_t len);      /* an install is at work on it */
     void (*committed)(void *arg);                               /* new entries are durable */
     void (*trouble)(void *arg, const char *path, size_t len, const char *text);  /* skipped things, each said once */
-    void (*rules)(void *arg, const struct id *hash);            /* these ignore rules hold from now on: after a start, and when they change */
+    /* These ignore rules hold from now on: after a start, and when they change. own: some of them are of this device alone. */
+    void (*rules)(void *arg, const struct id *hash, bool own);
     void (*failed)(void *arg, const char *text);                /* the folder or the index cannot be used now; NULL = it can again */
     void *arg;
 };

@@ -164,13 +164,14 @@ void entry_release(struct entry *e);
 /* Same kind, mode and content: never a conflict. The mode of a symlink does not count. A snapshot is like no other. */
 bool entry_same(const struct entry *a, const struct entry *b);
 
-/* ---- VEC: [1, group_id, dev, inst(8), ctr, wall_ms, ctl_n, ctl_hash, port, [[sid, known, content, tip8]...], fp(32), reqs, load],
+/* ---- VEC: [1, group_id, dev, inst(8), ctr, wall_ms, ctl_n, ctl_hash, port, [[sid, known, content, tip8]...], fp(32), reqs, flags],
  * context "lanyard-vec-1". Always the full vector. port is where the device can be dialled, 0 = nowhere. reqs: raw
  * [[id(16), state, since_ms]...] sorted by id, with its array header; empty bytes are written as the empty list. tip8: the first 8
  * bytes of the hash of the stream's last header. Streams sorted by sid, 1 <= known, content <= known. (inst, ctr) orders the
  * vectors of a device: ctr grows within an instance. ---- */
 #define VEC_REQS 64
 #define VEC_REACHED 1u            /* of the states the one that others rely on */
+#define VEC_PARTIAL 1u            /* the device leaves out paths by rules of its own: content does not say that it has what is live */
 struct vec_req { uint8_t id[16]; uint32_t state; uint64_t since_ms; };   /* state 0..255: where the device is with a REQUIRE */
 struct vec_stream { struct sid sid; uint64_t known, content; uint8_t tip8[8]; };
 struct vec {
@@ -182,7 +183,7 @@ struct vec {
     struct vec_stream *stream; size_t nstream;    /* owned */
     struct id fp;                 /* XOR of BLAKE2b-256(sid | seq LE) over the heads of all paths that are no tombstones: the audit of the live state */
     struct bytes reqs; uint32_t nreqs;            /* borrowed */
-    uint64_t load;
+    uint64_t flags;                  /* VEC_... ; others may be set */
 };
 int  vec_encode(struct buf *out, const struct vec *v, const struct device_keys *k) MUST_CHECK;   /* a signed blob */
 int  vec_decode(const void *blob, size_t len, struct vec *out) MUST_CHECK;   /* verified by v->dev; stream is allocated */

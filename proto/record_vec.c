@@ -75,7 +75,7 @@ static int vec_read(const void *rec, size_t len, struct vec *v)
     streams_read(&f, v);
     field_id_or_none(&f, "fp", &v->fp);
     reqs_read(&f, v);
-    v->load = field_u64(&f, "load", 0, LIMIT_SEQ);
+    v->flags = field_u64(&f, "flags", 0, LIMIT_SEQ);
     int code = field_done(&f);
     if (code < 0)
         vec_release(v);
@@ -108,7 +108,7 @@ static void vec_put(struct buf *b, const struct vec *v)
         buf_add(b, v->reqs.p, v->reqs.len);
     else
         mp_put_array(b, 0);
-    mp_put_u64(b, v->load);
+    mp_put_u64(b, v->flags);
 }
 
 int vec_encode(struct buf *out, const struct vec *v, const struct device_keys *k)

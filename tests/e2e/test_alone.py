@@ -178,4 +178,21 @@ def what_another_device_gets_is_packed_no_longer():
     assert a.cli("check", json=True)["ok"]
 
 
+@test
+def who_leaves_it_out_by_rules_of_its_own_does_not_have_it():
+    a, b = pair()
+    write(b.folder, ".lanyard/ignore", b"big*\n")
+    b.cli("scan")
+    data = [random_bytes(60 + i, (50 + i) * KIB) for i in range(3)]
+    write(a.folder, "small", b"x")
+    create(a, "big", data[0])
+    a.settle()
+    wait_until(lambda: gc(a) and pack_bytes(a) > len(data[0]), 20, "what b does not want to be packed")
+    for before, after in zip(data, data[1:]):
+        overwrite(a, "big", after)
+        assert content(a, "big", len(before)) == before
+        gc(a)
+    assert not os.path.exists(path_of(b.folder, "big")) and os.path.exists(path_of(b.folder, "small"))
+
+
 tap.main()

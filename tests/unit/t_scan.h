@@ -41,7 +41,7 @@ static inline void on_trouble(void *arg, const char *path, size_t len, const cha
     snprintf(w.trouble.path[w.trouble.n], 80, "%.*s", (int)len, path);
     snprintf(w.trouble.text[w.trouble.n++], 200, "%s", text);
 }
-static inline void on_rules(void *arg, const struct id *hash) { (void)arg, (void)hash; }
+static inline void on_rules(void *arg, const struct id *hash, bool own) { (void)arg, (void)hash, (void)own; }
 static inline void on_failed(void *arg, const char *text)
 {
     (void)arg;

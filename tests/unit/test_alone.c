@@ -9,15 +9,17 @@ enum { BIG = 300000, SHARE = 2 };     /* the half of the disk */
 /* ---- who has what ---- */
 
 /* The other member says that it knows `known` of our numbers, and has the contents of `content`. */
-static void told(uint64_t known, uint64_t content, uint8_t inst)
+static void told_with(uint64_t known, uint64_t content, uint8_t inst, uint64_t flags)
 {
     AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
     struct vec_stream s = {.sid = *engine_own_sid(w.e), .known = known, .content = content};
     struct vec v = {.group = w.g.group.id, .dev = w.g.dev[1]->dev, .inst = {inst}, .ctr = known + content, .wall_ms = loop_wall(),
-                    .ctl_n = w.g.group.ctl_n, .ctl_hash = w.g.group.ctl_hash, .stream = &s, .nstream = 1};
+                    .ctl_n = w.g.group.ctl_n, .ctl_hash = w.g.group.ctl_hash, .stream = &s, .nstream = 1, .flags = flags};
     t_must(vec_encode(&blob, &v, w.g.dev[1]));
     EQ_I(engine_vector(w.e, blob.data, blob.len, NULL, NULL), 1);
 }
+
+static void told(uint64_t known, uint64_t content, uint8_t inst) { told_with(known, content, inst, ~(uint64_t)VEC_PARTIAL & 0xff); }
 
 static void fresh_pair(void)
 {
@@ -58,6 +60,51 @@ static void test_vectors_tell(void)
     EQ_U(alone_from(), 0);
     told(3, 0, 2);                      /* it has lost its disk */
     EQ_U(alone_from(), 1);
+}
+
+/* It wants none of them, and may have none. */
+static void test_who_leaves_out_paths_is_no_holder(void)
+{
+    fresh_pair();
+    put_many("", 0, 3);
+    scan_again();
+    told_with(3, 3, 1, VEC_PARTIAL);
+    EQ_U(alone_from(), 1);
+    told_with(3, 3, 2, 0);
+    EQ_U(alone_from(), 0);
+}
+
+static bool shows_partial(void)
+{
+    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
+    AUTO(vec_release) struct vec v = {0};
+    t_must(engine_own_vector(w.e, loop_wall(), 1, &blob));
+    t_must(vec_decode(blob.data, blob.len, &v));
+    return v.flags & VEC_PARTIAL;
+}
+
+static void rules(bool own, bool stays)
+{
+    t_must(engine_begin(w.e));
+    t_must(engine_rules(w.e, &(struct id){{1}}, own));
+    if (stays)
+        t_must(engine_commit(w.e, loop_wall()));
+    else
+        engine_rollback(w.e);
+}
+
+static void test_own_rules_show(void)
+{
+    fresh_pair();
+    CHECK(!shows_partial());
+    rules(true, false);
+    CHECK(!shows_partial());
+    rules(true, true);
+    CHECK(shows_partial());
+    rules(false, false);
+    CHECK(shows_partial());
+    rules(false, true);
+    CHECK(!shows_partial());
 }
 
 /* ---- which are chosen ---- */
@@ -244,6 +291,8 @@ int main(void)
 {
     t_node_init();
     RUN(test_vectors_tell);
+    RUN(test_who_leaves_out_paths_is_no_holder);
+    RUN(test_own_rules_show);
     RUN(test_choice);
     RUN(test_every_version_stays);
     RUN(test_written_to_since);

@@ -1,7 +1,7 @@
 /* Version vectors. */
 #include "tests/unit/t_record.h"
 
-enum { FORMAT, GROUP, DEV, INST, CTR, WALL, CTL_N, CTL_HASH, PORT, STREAMS, FP, REQS, LOAD };
+enum { FORMAT, GROUP, DEV, INST, CTR, WALL, CTL_N, CTL_HASH, PORT, STREAMS, FP, REQS, FLAGS };
 
 static struct device_keys *dev;
 static struct id group;
@@ -72,7 +72,7 @@ static void test_rules(void)
     BAD(vec, PORT, mp_put_u64(b, 65536), "vector: port");
     BAD(vec, FP, mp_put_bin(b, ID_NONE.b, 31), "vector: fp");
     GOOD(vec, FP, mp_put_bin(b, ID_NONE.b, 32));
-    BAD(vec, LOAD, mp_put_u64(b, LIMIT_SEQ + 1), "vector: load");
+    BAD(vec, FLAGS, mp_put_u64(b, LIMIT_SEQ + 1), "vector: flags");
 }
 
 static void test_stream_rules(void)
@@ -134,7 +134,7 @@ static struct vec sample(uint64_t *seed, size_t nstream)
     v.wall_ms = t_num(seed, RECORD_MS_MAX);
     v.ctl_n = t_num(seed, LIMIT_SEQ);
     v.port = (uint16_t)t_num(seed, UINT16_MAX);
-    v.load = t_num(seed, LIMIT_SEQ);
+    v.flags = t_num(seed, LIMIT_SEQ);
     v.stream = xcalloc(nstream + 1, sizeof *v.stream);
     for (size_t i = 0; i < nstream; i++) {
         t_bytes(seed, v.stream[i].sid.b, SID_LEN);
@@ -172,7 +172,7 @@ static void test_round_trip(void)
         OK(vec_encode(&b, &v, dev));
         OK(vec_decode(b.data, b.len, &d));
         CHECK(id_eq(&d.group, &v.group) && id_eq(&d.dev, &v.dev) && id_eq(&d.ctl_hash, &v.ctl_hash) && id_eq(&d.fp, &v.fp));
-        CHECK(d.ctr == v.ctr && d.wall_ms == v.wall_ms && d.ctl_n == v.ctl_n && d.port == v.port && d.load == v.load);
+        CHECK(d.ctr == v.ctr && d.wall_ms == v.wall_ms && d.ctl_n == v.ctl_n && d.port == v.port && d.flags == v.flags);
         EQ_MEM(d.inst, v.inst, 8);
         same_streams(&v, &d);
         EQ_U(d.nreqs, n % 2 ? 2 : 0);

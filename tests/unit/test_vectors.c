@@ -245,14 +245,14 @@ static void test_vec(void)
     }
     struct vec v = { .group = group, .dev = alice->dev, .ctr = num("vec.ctr"), .wall_ms = num("vec.wall_ms"), .ctl_n = num("vec.ctl_n"),
                      .ctl_hash = id_of(hex("vec.ctl_hash")), .port = (uint16_t)num("vec.port"), .fp = id_of(hex("vec.fp")),
-                     .reqs = hex("vec.reqs"), .load = num("vec.load"), .stream = stream, .nstream = 2 };
+                     .reqs = hex("vec.reqs"), .flags = num("vec.flags"), .stream = stream, .nstream = 2 };
     memcpy(v.inst, hex("vec.inst").p, 8);
     AUTO(vec_release) struct vec d = { 0 };
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_BODY);
     OK(vec_encode(&b, &v, alice));
     SAME(b.data, b.len, hex("vec.blob"));
     OK(vec_decode(b.data, b.len, &d));
-    CHECK(d.nstream == 2 && d.nreqs == 1 && d.ctr == v.ctr && d.load == v.load && d.port == v.port && id_eq(&d.fp, &v.fp));
+    CHECK(d.nstream == 2 && d.nreqs == 1 && d.ctr == v.ctr && d.flags == v.flags && d.port == v.port && id_eq(&d.fp, &v.fp));
     for (int i = 0; i < 2; i++)
         CHECK(sid_eq(&d.stream[i].sid, &stream[i].sid) && d.stream[i].known == stream[i].known
               && d.stream[i].content == stream[i].content && memcmp(d.stream[i].tip8, stream[i].tip8, 8) == 0);

@@ -297,7 +297,7 @@ def vector(f, group, sid, hdr_hash):
     f.put("vec.streams", b"".join(s[0] + s[1].to_bytes(8, "little") + s[2].to_bytes(8, "little") + s[3] for s in streams))
     f.put("vec.inst", b"instance"), f.put("vec.ctr", 300), f.put("vec.wall_ms", MS + 3), f.put("vec.ctl_n", 1)
     f.put("vec.ctl_hash", fill(0x55)), f.put("vec.port", 7447), f.put("vec.fp", fill(0xf0)), f.put("vec.reqs", pack(reqs))
-    f.put("vec.load", 12)
+    f.put("vec.flags", 12)
     rec = pack([1, group, ALICE.dev, b"instance", 300, MS + 3, 1, fill(0x55), 7447, streams, fill(0xf0), reqs, 12])
     record(f, "vec", "lanyard-vec-1", ALICE, rec)
 
