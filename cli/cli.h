@@ -69,6 +69,7 @@ int cmd_check(struct cli *c, const struct args *a);
 int cmd_gc(struct cli *c, const struct args *a);
 int cmd_config(struct cli *c, const struct args *a);
 int cmd_events(struct cli *c, const struct args *a);
+int cmd_audit(struct cli *c, const struct args *a);
 int cmd_version(struct cli *c, const struct args *a);
 
 #endif

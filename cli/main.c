@@ -92,6 +92,12 @@ static const struct cli_option gate_options[] = {
     { "term", NULL, "run: end CMD when a lock comes, with SIGTERM and after 10 s SIGKILL, and exit with code 6" },
     { 0 },
 };
+static const struct cli_option audit_options[] = {
+    { "since", "WHEN", "only what was done since then: 2026-01-31T13:45:00Z, or how long ago (2h)" },
+    { "limit", "N", "show at most this many" },
+    { "verify", NULL, "recompute every hash and signature of it instead, and name what is not as it was signed" },
+    { 0 },
+};
 static const struct cli_option check_options[] = {
     { "repair", NULL, "repair what can be repaired (the default)" },
     { "no-repair", NULL, "only look" },
@@ -182,6 +188,10 @@ static const struct command commands[] = {
       "remove    forgets the name; what it kept may go when its time is over\n"
       "The contents of a snapshot are never given up by devices that have them. The setting `snapshots` makes them by itself.",
       snapshot_options, 0, 3, false, cmd_snapshot },
+    { "audit", "[--since WHEN] [--limit N] | --verify", "show who did what: a record that nobody can change unnoticed",
+      "Who joined, was revoked, got another role or name, required or cancelled a version; and who accepted one, restored, resolved,\n"
+      "removed a snapshot or deleted many files at once. Newest first, in the same order on all devices.",
+      audit_options, 0, 0, false, cmd_audit },
     { "check", "[--no-repair]", "verify everything that is stored, and repair it",
       "Reads the index, all files of the folder, all old versions and packs, and compares them with what they should be. What is\n"
       "damaged is fetched again from another device, or from another place on this disk; damaged bytes are kept aside. Exit code 1 when\n"

@@ -18,7 +18,7 @@ enum { SESSIONS_MAX = 128, BACKLOG = 32, EVENTS_KEPT = 1000, CHECK_MS = 100, REA
 #define WAITING_MAX LIMIT_CTL_REPLY                /* a client that lets more wait does not read */
 
 static const struct { const char *name; handler run; } commands[] = {
-    {"cat", run_cat}, {"check", run_check}, {"config", run_config}, {"conflicts", run_conflicts}, {"device", run_device}, {"devices", run_devices},
+    {"audit", run_audit}, {"cat", run_cat}, {"check", run_check}, {"config", run_config}, {"conflicts", run_conflicts}, {"device", run_device}, {"devices", run_devices},
     {"down", run_down}, {"events", run_events}, {"gate", run_gate}, {"gc", run_gc}, {"invite", run_invite}, {"log", run_log}, {"pause", run_pause}, {"policy", run_policy}, {"require", run_require}, {"resolve", run_resolve},
     {"restore", run_restore}, {"resume", run_resume}, {"scan", run_scan}, {"snapshot", run_snapshot}, {"status", run_status},
     {"version", run_version}, {"wait", run_wait},

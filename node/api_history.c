@@ -9,12 +9,16 @@
 #include "proto/merge.h"
 #include "proto/path.h"
 
-const char *version_id(struct node *n, const struct ix_entry *row, char out[static VERSION_ID])
+const char *dot_id(const struct dot *d, char out[static VERSION_ID])
 {
     char hex[SID_HEX];
-    sid_hex(engine_stream_sid(n->engine, row->stream), hex);
-    snprintf(out, VERSION_ID, "%.16s-%llu", hex, (unsigned long long)row->seq);
+    snprintf(out, VERSION_ID, "%.16s-%llu", sid_hex(&d->sid, hex), (unsigned long long)d->seq);
     return out;
+}
+
+const char *version_id(struct node *n, const struct ix_entry *row, char out[static VERSION_ID])
+{
+    return dot_id(&(struct dot){*engine_stream_sid(n->engine, row->stream), row->seq}, out);
 }
 
 const char *member_name(struct node *n, const struct id *dev)

@@ -10,6 +10,7 @@
  *   api_check.c    check, gc
  *   api_device.c   device: roles, names, revocation; api_recovery.c a lost owner
  *   api_policy.c   policy
+ *   api_audit.c    audit: who did what, and whether that is what was signed
  *   api_require.c  require, api_require_plan.c what it would mean; api_gate.c gate: the same from the other side
  *   api_snapshot.h snapshot, in files of its own
  *
@@ -128,6 +129,7 @@ const struct past *history_at(const struct history *h, uint64_t ms);   /* what w
 bool history_lost(const struct history *h, const struct past *p);      /* waits as a conflict */
 bool version_lost(const struct ix_entry *row, const struct entry *ent, int64_t winner, const struct entry *won);
 const char *version_id(struct node *n, const struct ix_entry *row, char out[static VERSION_ID]);
+const char *dot_id(const struct dot *d, char out[static VERSION_ID]);   /* the same of an entry's dot */
 const char *version_device(struct node *n, const struct ix_entry *row);
 /* One transaction of the engine around `change`; afterwards published. */
 int  api_commit(struct node *n, int (*change)(struct node *n, void *arg), void *arg) MUST_CHECK;
@@ -190,6 +192,7 @@ int run_invite(struct session *s, const struct bytes *args);
 int run_config(struct session *s, const struct bytes *args);
 int run_events(struct session *s, const struct bytes *args);
 int run_down(struct session *s, const struct bytes *args);
+int run_audit(struct session *s, const struct bytes *args);
 int run_version(struct session *s, const struct bytes *args);
 int run_log(struct session *s, const struct bytes *args);
 int run_conflicts(struct session *s, const struct bytes *args);

@@ -17,19 +17,26 @@ struct resolve {
     int64_t lose[LOSES_MAX]; size_t n;           /* paths that give up their name to that of the version; none: it is of one path */
 };
 
+static int say(struct node *n, const struct work *w)
+{
+    struct note note = {.what = NOTE_STR("resolved"), .path = {(const uint8_t *)w->path, w->len}, .name = NOTE_STR(w->version)};
+    return engine_note(n->engine, &note, loop_wall());
+}
+
 static int give_up(struct node *n, void *arg)
 {
     const struct resolve *c = arg;
     int r = 0;
     for (size_t i = 0; r == 0 && i < c->n; i++)
         r = engine_restore(n->engine, c->lose[i], 0, loop_wall());
-    return r;
+    return r < 0 ? r : say(n, &c->w);
 }
 
 static int survive(struct node *n, void *arg)
 {
     const struct resolve *c = arg;
-    return engine_resolve(n->engine, c->w.row.path, c->w.row.id, loop_wall());
+    int r = engine_resolve(n->engine, c->w.row.path, c->w.row.id, loop_wall());
+    return r < 0 ? r : say(n, &c->w);
 }
 
 static int resolve_go(struct work *w)

@@ -11,6 +11,7 @@
 
 #include "node/api_priv.h"
 #include "node/log.h"
+#include "node/note.h"
 #include "proto/path.h"
 #include "store/database.h"
 #include "store/sys.h"
@@ -184,6 +185,8 @@ static void restore_done(struct job *j)
         log_error("a kept version is not recorded name=%s why=\"%s\"", c->kept, err_text());
     if (n->scan)
         scan_hint(n->scan, c->to, c->tolen, false);
+    if (c->w.code == 0)
+        note_put(n, &(struct note){.what = NOTE_STR("restored"), .path = {(const uint8_t *)c->to, c->tolen}, .name = NOTE_STR(c->w.version)});
     if (!work_back(&c->w))
         return;
     if (c->w.code < 0)
@@ -268,7 +271,10 @@ static int begin(struct session *s, const struct history *h, const struct past *
 static int survive(struct node *n, void *arg)
 {
     const struct past *p = arg;
-    return engine_resolve(n->engine, p->row.path, p->row.id, loop_wall());
+    char version[VERSION_ID];
+    int r = engine_resolve(n->engine, p->row.path, p->row.id, loop_wall());
+    struct note note = {.what = NOTE_STR("restored"), .path = p->ent.path, .name = NOTE_STR(version_id(n, &p->row, version))};
+    return r < 0 ? r : engine_note(n->engine, &note, loop_wall());
 }
 
 /* The pull has put the winner in place. */

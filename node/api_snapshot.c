@@ -11,7 +11,12 @@
 struct named { const char *name; };
 
 static int create(struct node *n, void *arg) { return engine_snapshot_create(n->engine, ((const struct named *)arg)->name, loop_wall()); }
-static int removal(struct node *n, void *arg) { return engine_snapshot_remove(n->engine, ((const struct named *)arg)->name, loop_wall()); }
+static int removal(struct node *n, void *arg)
+{
+    const char *name = ((const struct named *)arg)->name;
+    int r = engine_snapshot_remove(n->engine, name, loop_wall());
+    return r < 0 ? r : engine_note(n->engine, &(struct note){.what = NOTE_STR("removed"), .name = NOTE_STR(name)}, loop_wall());
+}
 
 static int change(struct session *s, const char *name, int (*what)(struct node *n, void *arg))
 {

@@ -164,7 +164,7 @@ static int collect_path(struct moment *m, int64_t path, const struct buf *name, 
 static bool is_under(const struct moment *m, const struct buf *name)
 {
     const char *p = (const char *)name->data;
-    if (path_is_snapshot(p, name->len))
+    if (path_is_own(p, name->len))
         return false;
     return path_beneath(p, name->len, m->under, m->underlen) || (name->len == m->underlen && memcmp(p, m->under, name->len) == 0);
 }

@@ -7,6 +7,7 @@
 
 #include "node/api_snapshot.h"
 #include "node/lock.h"
+#include "node/note.h"
 #include "proto/path.h"
 
 enum { BATCH = 256 };
@@ -89,6 +90,9 @@ static int check_written(struct session *s)
         return r;
     bool over = m->at == m->n_items;
     if (over) {
+        uint64_t deleted = ((const struct restore *)m)->deleted;
+        note_put(m->n, &(struct note){.what = NOTE_STR("restored"), .path = {(const uint8_t *)m->under, m->underlen}, .name = NOTE_STR(m->name),
+                                      .files = m->n_items - deleted, .deleted = deleted});
         m->at = 0;
         m->progress = loop_now();
     }

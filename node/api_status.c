@@ -7,6 +7,7 @@
 #include <zmq.h>
 
 #include "node/api_priv.h"
+#include "node/note.h"
 
 #define TTL_S (15u * 60)
 #define FOLDER_AWAY_MS 3000            /* a folder that cannot be read now is looked at again sooner than that */
@@ -282,6 +283,9 @@ int run_resume(struct session *s, const struct bytes *args)
     if (r < 0)
         return r;
     node_pause(s->n, false);
+    uint64_t files = 0;
+    if (accept && scan_braked(s->n->scan, &files))
+        note_put(s->n, &(struct note){.what = NOTE_STR("confirmed"), .deleted = files});
     if (accept)
         scan_accept_deletions(s->n->scan);
     session_reply(s, false, NULL);

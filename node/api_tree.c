@@ -13,6 +13,7 @@
 
 #include "node/api_tree.h"
 #include "node/log.h"
+#include "node/note.h"
 #include "proto/path.h"
 
 #define STILL_MS (60u * 1000)          /* without any progress */
@@ -205,10 +206,12 @@ static int check_written(struct session *s)
         t->restored += !v->gone && v->entry;
         t->deleted += !v->gone && !v->entry;
     }
-    if (t->at == t->nv)
+    if (t->at == t->nv) {
+        note_put(t->n, &(struct note){.what = NOTE_STR("restored"), .path = t->q.to.len ? t->q.to : t->q.dir, .files = t->restored, .deleted = t->deleted});
         next_step(s, check_placed);
-    else
+    } else {
         go_on(s);
+    }
     return 0;
 }
 

@@ -109,7 +109,7 @@ static int plan_part(struct tree *t, const struct part *part)
     for (size_t i = 0; i < part->n; i++) {
         struct ix_entry was;
         const struct name *p = &part->v[i];
-        if (path_is_snapshot(p->name, p->len))
+        if (path_is_own(p->name, p->len))
             continue;
         int r = state_then(t, p, &was);
         if (r == 0)

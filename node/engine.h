@@ -24,6 +24,7 @@
 #include "proto/group.h"
 #include "proto/keys.h"
 #include "proto/msg.h"
+#include "proto/note.h"
 #include "store/content.h"
 #include "store/index.h"
 
@@ -163,7 +164,7 @@ int  engine_snapshot_remove(struct engine *e, const char *name, uint64_t wall_ms
 int  engine_snapshots(struct engine *e, const struct snapshot **out, size_t *n) MUST_CHECK;
 /* Whether every entry that the vector names is known here. */
 bool engine_covers(struct engine *e, const struct dots *vector);
-/* Whether anything but snapshots is known here beyond the vector. */
+/* Whether anything but snapshots and notes is known here beyond the vector. */
 int  engine_changed_since(struct engine *e, const struct dots *vector, bool *changed) MUST_CHECK;
 bool engine_is_own(const struct engine *e, const struct id *dev);     /* this device */
 /* The winner of a path among its entries that a vector covers, for n vectors at once: out[i].id is 0 where there was none. Without raw. */
@@ -176,6 +177,13 @@ int  engine_restore(struct engine *e, int64_t path, int64_t entry, uint64_t wall
 
 /* The same as a version of another path, at which nothing lives: ERR_EXISTS. */
 int  engine_copy(struct engine *e, const char *path, size_t len, int64_t entry, uint64_t wall_ms) MUST_CHECK;
+
+/* ---- notes: what users have done, for the record (proto/note.h; docs/PROTOCOL.md "Notes"). They travel like any entry ---- */
+/* In a transaction, best in that of what it tells of. 0 also when this device may not write: then nobody hears of it. */
+int  engine_note(struct engine *e, const struct note *note, uint64_t wall_ms) MUST_CHECK;
+struct told { const struct id *dev; struct dot dot; uint64_t hlc; struct note note; };
+/* All that are known, in no order. A callback that returns anything but 0 ends it with that. */
+int  engine_notes(struct engine *e, int (*tell)(void *arg, const struct told *n), void *arg) MUST_CHECK;
 
 /* ---- forgetting (docs/PROTOCOL.md "Forgetting") ---- */
 /* Forgets of up to 1000 paths behind *path what ended before that time, as every member is known to know, and nothing holds any more:

@@ -457,7 +457,7 @@ int engine_write_again(struct engine *e, const struct vers *was, struct dots *ow
     ent.v.ctx = ent.v.except = (struct dots){0};
     dots_copy(&ent.v.ctx, &was->ent.v.ctx);
     dots_copy(&ent.v.except, &was->ent.v.except);
-    for (size_t i = 0; i < own->n && ent.kind != KIND_SNAPSHOT; i++)       /* nothing descends from a snapshot but what ends all */
+    for (size_t i = 0; i < own->n && ent.kind <= KIND_TOMBSTONE; i++)      /* nothing descends from a snapshot but what ends all, and from a note nothing */
         if (!ctx_covers(&was->ent.v.ctx, &own->v[i]))
             dots_add(&ent.v.except, &own->v[i]);
     int r = author(e, &ent, was->row.path, wall_ms, id);

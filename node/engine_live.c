@@ -250,7 +250,7 @@ static int delete_again(struct taker *t, const struct entry *ent)
     AUTO(versions_release) struct versions vs = {0};
     AUTO(entry_release) struct entry again = {.kind = KIND_TOMBSTONE, .path = ent->path};
     int64_t path, id;
-    if (ent->kind == KIND_TOMBSTONE || !may_write(t->e))
+    if (ent->kind == KIND_TOMBSTONE || ent->kind == KIND_NOTE || !may_write(t->e))      /* nobody forgets a note */
         return 0;
     int r = index_path_id(t->e->c.index, (const char *)ent->path.p, ent->path.len, true, &path);
     if (r == 0)

@@ -11,6 +11,7 @@
  *   engine_probe.c   where two histories part
  *   engine_clock.c   clocks that are years wrong
  *   engine_snapshot.c names for vectors, and what was there at one
+ *   engine_note.c    what users have done, for the record
  *   engine_forget.c  what is dead and old goes
  *   engine_alone.c   what no other member has
  *   engine_live.c    the live state with its proofs, served and taken

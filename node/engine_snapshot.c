@@ -237,7 +237,7 @@ static int of_folder(void *arg, const struct ix_entry *row)
     struct engine *e = arg;
     AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
     if (row->kind != KIND_TOMBSTONE)
-        return row->kind != KIND_SNAPSHOT;
+        return row->kind < KIND_TOMBSTONE;
     int r = index_path_get(e->c.index, row->path, &name, NULL);
     return r < 0 ? r : !path_is_snapshot(name.data, name.len);
 }
@@ -261,7 +261,7 @@ size_t snapshot_heads(struct versions *vs, const struct dots *vector, const stru
 {
     size_t n = 0;
     for (size_t i = 0; i < vs->n; i++)
-        if (vs->v[i].row.kind != KIND_SNAPSHOT && ctx_covers(vector, &vs->v[i].ent.v.dot))
+        if (vs->v[i].row.kind <= KIND_TOMBSTONE && ctx_covers(vector, &vs->v[i].ent.v.dot))
             out[n++] = &vs->v[i].ent.v;
     size_t heads = merge_heads(out, n);
     return heads ? heads : n;

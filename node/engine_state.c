@@ -230,7 +230,7 @@ bool engine_next_conflict(struct engine *e, struct buf *path)
 static int update_wants(struct engine *e, struct versions *vs, struct vers **head, size_t n, const struct vers *w, bool unsure)
 {
     bool needs, conflict = false;
-    if (path_is_snapshot(w->ent.path.p, w->ent.path.len))
+    if (path_is_own(w->ent.path.p, w->ent.path.len))
         return 0;                    /* nothing of it is put on a disk */
     int r = needs_install(e, vs, w, unsure, &needs);
     if (r == 0 && needs)

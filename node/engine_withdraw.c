@@ -69,7 +69,8 @@ static bool same_dots(const struct dots *a, const struct dots *b)
 static bool is_again(const struct entry *x, const struct entry *was)
 {
     bool same = was->kind == KIND_SNAPSHOT ? x->kind == KIND_SNAPSHOT : entry_same(x, was);
-    return same && was->v.hlc != engine_dated_by_file(was->mtime_ns) && x->mtime_ns == was->mtime_ns && x->v.hlc == was->v.hlc && same_dots(&x->v.ctx, &was->v.ctx);
+    bool by_chance = was->kind <= KIND_TOMBSTONE && was->v.hlc == engine_dated_by_file(was->mtime_ns);
+    return same && !by_chance && x->mtime_ns == was->mtime_ns && x->v.hlc == was->v.hlc && same_dots(&x->v.ctx, &was->v.ctx);
 }
 
 static int64_t find_again(const struct versions *vs, const struct entry *was)
@@ -194,9 +195,19 @@ static int leave_room(struct engine *e, const struct id *dev, struct lost *lost)
     return r;
 }
 
+/* What a device says of itself nobody else can sign. */
+static void leave_notes(struct lost *lost)
+{
+    for (size_t i = 0; i < lost->n; i++)
+        if (lost->v[i].kind == KIND_NOTE)
+            lost->v[i].live = false;
+}
+
 static int save_all(struct engine *e, const struct id *dev, struct lost *lost, bool again, uint64_t wall_ms)
 {
     int r = again ? leave_room(e, dev, lost) : 0;
+    if (!engine_is_own(e, dev))
+        leave_notes(lost);
     if (lost->n)
         qsort(lost->v, lost->n, sizeof *lost->v, by_path_and_rank);
     for (size_t i = 0, next; r == 0 && i < lost->n; i = next) {

@@ -9,6 +9,7 @@
 #include "node/file.h"
 #include "node/log.h"
 #include "node/node_priv.h"
+#include "node/note.h"
 #include "node/proof.h"
 #include "proto/field.h"
 #include "proto/policy.h"
@@ -204,11 +205,12 @@ void lock_vector(struct node *n, const struct id *dev, const void *blob, size_t 
     lock_now(n);
 }
 
-/* Where it stays: in the log and the events here; that it was done, and when, in this device's vectors, for all to see. */
+/* Where it stays: in the log and the events here, and as a note; that it was done, and when, in this device's vectors, for all to see. */
 static void record_override(struct node *n, const struct required *q, const char *reason)
 {
     log_warn("required version overridden by=%s message=\"%s\" reason=\"%s\"", name_of(n, &q->by), q->message, reason);
     node_event(n, "overridden", "by", name_of(n, &q->by), "message", q->message, "reason", reason, NULL);
+    note_required(n, "overrode", reason);
 }
 
 int lock_override(struct node *n, const char *reason)
@@ -230,7 +232,9 @@ int lock_override(struct node *n, const char *reason)
 int lock_accept(struct node *n)
 {
     int r = engine_lock_accept(n->engine, loop_wall());
-    if (r == 0)
+    if (r == 0) {
+        note_required(n, "accepted", NULL);
         look(n);
+    }
     return r;
 }

@@ -42,6 +42,7 @@ void scan_on_look_done(struct scan *s, struct look *l);
 enum fact_kind { FACT_SEEN, FACT_GONE, FACT_FORGET, FACT_PART };   /* FORGET: gone, but ignored. PART: there, but not synced any more */
 struct fact {
     enum fact_kind kind; char *path; size_t len; struct stamp st; struct content_list *content; bool settled;
+    bool lost;                       /* GONE: a file, and it was not moved elsewhere */
     bool database, apart; int64_t base; char *kept;      /* apart: a snapshot, begun when the version `base` was on record; kept may be NULL */
 };
 struct candidate { char *path; size_t len; struct stamp st; };

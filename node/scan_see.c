@@ -383,6 +383,7 @@ static void take_gone(struct scan *s, struct missing *m)
 {
     struct fact f = plain_fact(m->path, m->len, &(struct stamp){0});
     f.kind = FACT_GONE;
+    f.lost = !m->matched && m->local.stamp.kind == STAMP_FILE;
     take_fact(s, f);
 }
 

@@ -11,7 +11,7 @@
 #include "proto/policy.h"
 
 enum { JOBS_MAX = 8, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 1000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
-       AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20 };
+       AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20, MANY_LOST = 100 };
 
 struct hash_job {
     struct job job;
@@ -306,6 +306,7 @@ static int give_all(struct scan *s, bool *news)
     int r = engine_begin(s->c.engine);
     if (r < 0)
         return r;
+    uint64_t lost = 0;
     for (size_t i = 0; i < s->nfact; i++) {
         if ((r = give(s, &s->fact[i])) < 0) {
             err_prefix(r, "%s", path_show(s->fact[i].path, s->fact[i].len));
@@ -313,7 +314,14 @@ static int give_all(struct scan *s, bool *news)
             return r;
         }
         *news |= r > 0;
+        lost += r > 0 && s->fact[i].lost;
         s->counting.changed += (uint64_t)r;
+    }
+    if (lost > MANY_LOST)                /* so many at once are worth a note */
+        r = engine_note(s->c.engine, &(struct note){.what = NOTE_STR("deleted"), .deleted = lost}, loop_wall());
+    if (r < 0) {
+        engine_rollback(s->c.engine);
+        return r;
     }
     return engine_commit(s->c.engine, loop_wall());
 }

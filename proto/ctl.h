@@ -36,6 +36,10 @@
  *                                                      "kind", "size", "path"}]}; export: more = true: bin pieces of a tar, at the end nil;
  *                                                      create, remove: nil
  * config      op = list|get|set, key, value            array of / one {"key", "value", "default", "type", "help"}
+ * audit       since (ms), limit; verify (bool)         array of {"time", "device", "id", "record", "what", "about"}, newest first, and of
+ *                                                      what is no record of the control log "path", "name", "reason", "files", "deleted";
+ *                                                      verify: {"ok", "records", "streams", "sets", "entries", "forgotten", "faults":
+ *                                                      [{"fault"}]}, with more = true when a failure follows
  * check       repair (bool, true)                      more = true: {"checked"}; at the end {"ok", "files", ..., "damaged": [{"what",
  *                                                      "name", "why", "state"}]}, with more = true when a failure follows
  * gc          -                                        {"folded", "expired", "packs", "pack_bytes", ...} when done

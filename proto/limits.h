@@ -15,6 +15,7 @@
 #define LIMIT_DEVICE_NAME   64u                  /* bytes of a device's name */
 #define LIMIT_SNAPSHOT_NAME 64u                  /* bytes of a snapshot's name */
 #define LIMIT_SNAPSHOTS     512u                 /* of one device: their vectors are held in memory */
+#define LIMIT_NOTE          1024u                /* content of a note: proto/note.h cuts what is longer */
 #define LIMIT_TEXT          1024u                /* bytes of a message or error text from outside */
 #define LIMIT_CTX           4096u                /* streams in a context, or exceptions of one: 100 devices re-made 40 times */
 #define LIMIT_ENTRY         (256u * 1024)        /* bytes of one encoded entry: LIMIT_CTX pairs and the longest path */

@@ -125,6 +125,29 @@ int path_check_snapshot(const void *path, size_t len)
     return snapshot_name_check((const uint8_t *)path + skip, len - skip);
 }
 
+/* ---- notes ---- */
+
+static bool name_of_note(const uint8_t *name, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!(name[i] >= '0' && name[i] <= '9') && !(name[i] >= 'a' && name[i] <= 'f'))
+            return false;
+    return true;
+}
+
+int path_check_note(const void *path, size_t len)
+{
+    const size_t skip = sizeof PATH_NOTES;
+    if (len != PATH_NOTE_LEN || memcmp(path, PATH_NOTES "/", skip) != 0 || !name_of_note((const uint8_t *)path + skip, len - skip))
+        return err_set(ERR_BAD, "bad path of a note (not " PATH_NOTES "/ and 32 hex digits): \"%s\"", path_show(path, len));
+    return 0;
+}
+
+bool path_is_own(const void *path, size_t len)
+{
+    return len > strlen(PATH_OWN) && memcmp(path, PATH_OWN "/", strlen(PATH_OWN) + 1) == 0;
+}
+
 /* ---- parts ---- */
 
 size_t path_parent(const char *path, size_t len)

@@ -27,6 +27,12 @@ bool path_is_snapshot(const void *path, size_t len);                 /* whether 
 int  path_check_snapshot(const void *path, size_t len) MUST_CHECK;   /* 0 or ERR_BAD */
 int  snapshot_name_check(const void *name, size_t len) MUST_CHECK;   /* the same */
 
+/* So are notes (proto/note.h): PATH_NOTES/NAME, NAME 32 lowercase hex digits. */
+#define PATH_NOTES PATH_OWN "/notes"
+#define PATH_NOTE_LEN (sizeof PATH_NOTES + 32u)                       /* '/' included, no NUL */
+int  path_check_note(const void *path, size_t len) MUST_CHECK;       /* 0 or ERR_BAD */
+bool path_is_own(const void *path, size_t len);                      /* of a checked path: a snapshot's or a note's, and no file's */
+
 /* Length of the parent of a checked path ("a/b/c" -> 3, "a" -> 0). */
 size_t path_parent(const char *path, size_t len);
 

@@ -127,9 +127,11 @@ int header_encode(struct buf *rec, uint8_t sig[static SIG_LEN], const struct hea
 int header_decode(const void *rec, size_t len, const uint8_t sig[static SIG_LEN], struct header *out) MUST_CHECK;
 
 /* ---- ENT: [kind, path, ctx, except, hlc, mode, size, mtime_ns, content, attrs, flags] ---- */
-enum kind { KIND_FILE = 1, KIND_DIR, KIND_SYMLINK, KIND_TOMBSTONE, KIND_SNAPSHOT };
+enum kind { KIND_FILE = 1, KIND_DIR, KIND_SYMLINK, KIND_TOMBSTONE, KIND_SNAPSHOT, KIND_NOTE };
 /* A snapshot names the vector that is its ctx: everything that its author knew. It lies at a path of its own (proto/path.h), where
- * besides it there are only tombstones; nothing else of it is put on a disk. Its mtime is when it was made. */
+ * besides it there are only tombstones; nothing else of it is put on a disk. Its mtime is when it was made.
+ * A note says what a user has done (proto/note.h). It lies at a path of its own, where there are only notes; it supersedes nothing, and
+ * nothing supersedes it: it is there for ever. */
 #define FLAG_RESOLVE 1u           /* this entry settles a conflict on purpose */
 enum content_type { CONTENT_NONE, CONTENT_INLINE, CONTENT_BLOCKS };
 /* nil | [0, bytes] | [alg = 1, class, nblocks, root]
@@ -149,12 +151,12 @@ struct entry {
     uint32_t mode;                /* permission bits, 0..0777; 0 for tombstones, no meaning for symlinks */
     uint64_t size;                /* bytes; 0 for directories and tombstones, target length for symlinks */
     int64_t mtime_ns;
-    struct content content;       /* file: inline or blocks; symlink: inline target; else none */
+    struct content content;       /* file: inline or blocks; symlink: inline target; note: inline; else none */
     uint64_t flags;
 };
 int  entry_encode(struct buf *out, const struct entry *e) MUST_CHECK;
 /* Decodes into *out, whose dots are reused (init with {0}, then entry_release). path_check (or
- * path_check_snapshot) is part of it. */
+ * path_check_snapshot, path_check_note) is part of it, and note_decode. */
 int  entry_decode(const void *data, size_t len, struct entry *out) MUST_CHECK;
 /* Gives a decoded entry its dot as leaf `index` < h->count of the change set with this header, and refuses (ERR_BAD) what it may
  * not say at that place: an hlc beyond the header's hlc_max, a context that covers the entry itself, exceptions that are not

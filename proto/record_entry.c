@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/field.h"
+#include "proto/note.h"
 #include "proto/path.h"
 
 #define ALG_INLINE 0u
@@ -57,6 +58,21 @@ static void symlink_rules(struct field *f, const struct entry *e)
         field_rule(f, !memchr(c->inline_bytes.p, 0, c->inline_bytes.len), "content bytes", "a NUL in a symlink's target");
 }
 
+static void note_rules(struct field *f, const struct entry *e)
+{
+    const struct content *c = &e->content;
+    struct note n;
+    field_rule(f, c->type == CONTENT_INLINE, "content", "a note without inline content");
+    field_rule(f, c->inline_bytes.len == e->size, "content bytes", "not as many as size says");
+    field_rule(f, e->mode == 0, "mode", "a note with a mode");
+    field_rule(f, e->mtime_ns == 0, "mtime_ns", "a note with a time besides its hlc");
+    field_rule(f, e->v.ctx.n == 0, "ctx", "a note that supersedes");
+    field_rule(f, e->v.except.n == 0, "except", "a note with exceptions");
+    field_rule(f, e->flags == 0, "flags", "a note with flags");
+    if (!f->code)
+        field_nested(f, "content", note_decode(c->inline_bytes.p, c->inline_bytes.len, &n));
+}
+
 static void entry_rules(struct field *f, const struct entry *e)
 {
     if (f->code)
@@ -81,13 +97,18 @@ static void entry_rules(struct field *f, const struct entry *e)
         field_rule(f, e->v.except.n == 0, "except", "a snapshot with exceptions");
         field_rule(f, e->flags == 0, "flags", "a snapshot with flags");
         break;
+    case KIND_NOTE:
+        note_rules(f, e);
+        break;
     }
 }
 
-/* Snapshots, and tombstones of snapshots, have a place of their own; everything else is anywhere but there. */
+/* Notes, and snapshots with their tombstones, have places of their own; everything else is anywhere but there. */
 static int entry_path_check(const struct entry *e)
 {
     const struct bytes *p = &e->path;
+    if (e->kind == KIND_NOTE)
+        return path_check_note(p->p, p->len);
     bool own = e->kind == KIND_SNAPSHOT || (e->kind == KIND_TOMBSTONE && path_is_snapshot(p->p, p->len));
     return own ? path_check_snapshot(p->p, p->len) : path_check(p->p, p->len);
 }
@@ -115,7 +136,7 @@ int entry_decode(const void *data, size_t len, struct entry *out)
     struct field f;
     entry_reset(out);
     field_open(&f, "entry", data, len, LIMIT_ENTRY, 11);
-    out->kind = (enum kind)field_u64(&f, "kind", KIND_FILE, KIND_SNAPSHOT);
+    out->kind = (enum kind)field_u64(&f, "kind", KIND_FILE, KIND_NOTE);
     out->path = field_bin(&f, "path", 1, LIMIT_PATH);
     if (!f.code)
         field_nested(&f, "path", entry_path_check(out));

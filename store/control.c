@@ -234,6 +234,30 @@ void control_close(struct control **c)
     *c = NULL;
 }
 
+static int verify(struct control *on_disk, const struct control *c)
+{
+    int rc = read_all(on_disk);
+    int torn = rc == 0 ? split(on_disk) : rc;
+    if (torn > 0)
+        return err_set(ERR_CORRUPT, "control log %s: ends in the middle of record %zu: " REMEDY, c->path, on_disk->n);
+    rc = torn < 0 ? torn : replay(on_disk);
+    if (rc == 0 && (on_disk->n != c->n || !id_eq(&on_disk->group.ctl_hash, &c->group.ctl_hash)))
+        return err_set(ERR_CORRUPT, "control log %s: ends with record %zu, and the node knows %zu: " REMEDY, c->path, on_disk->n - 1, c->n - 1);
+    return rc;
+}
+
+int control_verify(const struct control *c)
+{
+    int fd = sys->openat2(AT_FDCWD, c->path, O_RDONLY | O_CLOEXEC, 0, 0);
+    if (fd < 0)
+        return err_set(ERR_IO, "control log %s: %m", c->path);
+    struct control *on_disk = xcalloc(1, sizeof *on_disk);
+    *on_disk = (struct control){ .path = xstrdup(c->path), .fd = fd, .log = BUF_INIT(CONTROL_BYTES) };
+    int rc = verify(on_disk, c);
+    control_close(&on_disk);
+    return rc;
+}
+
 struct group *control_group(struct control *c)
 {
     return &c->group;

@@ -158,7 +158,7 @@ static int entry_columns(struct query *q, struct ix_entry *e)
     e->path = q_int(q);
     e->seq = q_u64(q);
     e->live = q_int(q) != 0;
-    e->kind = (enum kind)q_enum(q, KIND_FILE, KIND_SNAPSHOT);
+    e->kind = (enum kind)q_enum(q, KIND_FILE, KIND_NOTE);
     e->hlc = q_u64(q);
     e->size = q_u64(q);
     e->root = q_id(q);

@@ -120,7 +120,7 @@ def numbers_of_operations_errors_kinds_and_roles():
     for sentence, prefix, section in (("Roles are", "ROLE_", "CTL"), ("Modes are", "REQUIRE_", "CTL")):
         doc = re.search(rf"{sentence} ([^.]*)\.", SECTIONS[section])[1]
         assert {n.upper(): int(v) for v, n in re.findall(r"(\d)\s(\w+)", doc)} == enumerated("proto/record.h", prefix), doc
-    kinds = {"FILE": "file", "DIR": "directory", "SYMLINK": "symlink", "TOMBSTONE": "tombstone", "SNAPSHOT": "snapshot"}
+    kinds = {"FILE": "file", "DIR": "directory", "SYMLINK": "symlink", "TOMBSTONE": "tombstone", "SNAPSHOT": "snapshot", "NOTE": "note"}
     stated = dict((r[0], r[2]) for r in rows("ENT", "field"))["kind"]
     assert stated == ", ".join(f"{v} {kinds[k]}" for k, v in enumerated("proto/record.h", "KIND_").items()), stated
     status = {n: int(v) for v, n in re.findall(r"(\d) \(`BLK_(\w+)`\)", TEXT)}

@@ -83,6 +83,7 @@ def a_locked_device_waits_for_its_user_and_keeps_its_edits_to_itself():
     losers = [c for c in a.cli("conflicts", json=True) if c["path"] == "plan"]
     assert len(losers) == 1 and losers[0]["losers"][0]["device"] == "b", losers
     assert q["id"] == b.status()["required"]["id"]
+    assert [x["device"] for x in a.cli("audit", json=True) if x["what"] == "accepted"] == ["b"]
 
 
 @test
@@ -248,6 +249,7 @@ def in_an_emergency_a_user_goes_on_and_the_admin_sees_it():
     os.rename(a.folder + ".away", a.folder)
     same_trees(a, b)                                 # what was held back, and what is required
     wait_until(lambda: standing(a, "b") == "reached", 10, "b at the end")
+    assert [(x["device"], x["reason"]) for x in a.cli("audit", json=True) if x["what"] == "overrode"] == [("b", event["reason"])]
 
 
 tap.main()

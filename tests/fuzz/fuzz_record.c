@@ -99,12 +99,14 @@ static void try_entry(const uint8_t *p, size_t n)
     static struct entry e, d;                    /* their lists are used again, as in the node */
     if (entry_decode(p, n, &e) != 0)
         return;
-    bool own = path_is_snapshot(e.path.p, e.path.len);
-    assert((own ? path_check_snapshot(e.path.p, e.path.len) : path_check(e.path.p, e.path.len)) == 0);
+    bool own = path_is_snapshot(e.path.p, e.path.len), note = e.kind == KIND_NOTE;
+    assert((own ? path_check_snapshot : note ? path_check_note : path_check)(e.path.p, e.path.len) == 0);
     assert(own ? e.kind == KIND_SNAPSHOT || e.kind == KIND_TOMBSTONE : e.kind != KIND_SNAPSHOT);
+    assert(path_is_own(e.path.p, e.path.len) == (own || note));
+    assert(!note || (e.v.ctx.n == 0 && e.v.except.n == 0 && e.size <= LIMIT_NOTE));
     assert(e.mode <= 0777 && e.v.ctx.n <= LIMIT_CTX && e.v.except.n <= LIMIT_CTX);
     assert(e.content.type != CONTENT_INLINE || e.content.inline_bytes.len == e.size);
-    assert((e.kind == KIND_FILE || e.kind == KIND_SYMLINK) == (e.content.type != CONTENT_NONE));
+    assert((e.kind == KIND_FILE || e.kind == KIND_SYMLINK || note) == (e.content.type != CONTENT_NONE));
     AUTO(buf_release) struct buf x = BUF_INIT(LIMIT_ENTRY), y = BUF_INIT(LIMIT_ENTRY);
     int code = entry_encode(&x, &e);
     assert(code == 0 && entry_decode(x.data, x.len, &d) == 0 && (own || entry_same(&e, &d)));

@@ -112,6 +112,21 @@ static inline uint64_t authored(void)
     const struct sid *sid = engine_own_sid(w.e);
     return sid ? engine_known_of(w.e, sid) : 0;
 }
+/* How many files the notes say to have been deleted at once, and how many notes there are. */
+static inline int add_noted(void *arg, const struct told *t)
+{
+    uint64_t *sum = arg;
+    sum[0]++;
+    sum[1] += t->note.deleted;
+    return 0;
+}
+static inline uint64_t notes(uint64_t *deleted)
+{
+    uint64_t sum[2] = {0};
+    OK(engine_notes(w.e, add_noted, sum));
+    *deleted = sum[1];
+    return sum[0];
+}
 static inline bool local_of(const char *path, struct ix_local *l)
 {
     int64_t id;

@@ -1,24 +1,6 @@
 /* Clocks that are years wrong. */
+#include "tests/unit/t_clock.h"
 #include "tests/unit/t_forge.h"
-
-static void meet_clock(struct world *w, size_t from, size_t to)
-{
-    AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY);
-    must(engine_own_vector(w->d[from].e, w->wall, 1, &vec));
-    must(engine_vector(w->d[to].e, vec.data, vec.len, NULL, NULL));
-    engine_online(w->d[to].e, &w->d[from].keys->dev, true);
-}
-
-static int look_at_clock(struct world *w, size_t i)
-{
-    must(engine_begin(w->d[i].e));
-    int r = engine_clock(w->d[i].e, w->wall);
-    must(r);
-    commit(w, i);
-    return r;
-}
-
-#define YEAR_MS (365ull * 86400000)
 
 static void test_what_was_dated_in_the_future_is_signed_again(void)
 {

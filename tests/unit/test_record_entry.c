@@ -1,4 +1,5 @@
 /* Entries: what one version of one path may say. */
+#include "proto/note.h"
 #include "tests/unit/t_record.h"
 
 enum { KIND, PATH, CTX, EXCEPT, HLC, MODE, SIZE, MTIME, CONTENT, ATTRS, FLAGS };
@@ -77,6 +78,26 @@ static void snapshot_make(struct shape *s)
     mp_put_array(shape_set(s, EXCEPT), 0);
 }
 
+static void say(struct buf *b, const struct note *n)
+{
+    AUTO(buf_release) struct buf content = BUF_INIT(LIMIT_NOTE);
+    note_encode(&content, n);
+    inline_raw(b, (const char *)content.data, content.len);
+}
+
+enum { SAID = 23 };                             /* {"what": "restored"} has so many bytes, with a path of one */
+static void note_make(struct shape *s)
+{
+    stone_make(s);
+    mp_put_u64(shape_set(s, KIND), KIND_NOTE);
+    mp_put_bin(shape_set(s, PATH), ".lanyard/notes/0123456789abcdef0123456789abcdef", 47);
+    mp_put_array(shape_set(s, CTX), 0);
+    mp_put_array(shape_set(s, EXCEPT), 0);
+    mp_put_i64(shape_set(s, MTIME), 0);
+    mp_put_u64(shape_set(s, SIZE), SAID);
+    say(shape_set(s, CONTENT), &(struct note){ .what = t_str("restored"), .path = t_str("p") });
+}
+
 static int entry_bytes(const void *p, size_t n)
 {
     AUTO(entry_release) struct entry e = { 0 };
@@ -90,7 +111,7 @@ static int entry_shape(const struct shape *s, size_t n)
 }
 static const struct subject file = { file_make, entry_shape }, blocks = { blocks_make, entry_shape },
                             symlink = { link_make, entry_shape }, dir = { dir_make, entry_shape }, stone = { stone_make, entry_shape },
-                            snapshot = { snapshot_make, entry_shape };
+                            snapshot = { snapshot_make, entry_shape }, note = { note_make, entry_shape };
 
 static void test_shapes(void)
 {
@@ -100,6 +121,7 @@ static void test_shapes(void)
     t_shape_rules(&dir, "entry");
     t_shape_rules(&stone, "entry");
     t_shape_rules(&snapshot, "entry");
+    t_shape_rules(&note, "entry");
 }
 
 static void test_kind_and_path(void)
@@ -108,7 +130,7 @@ static void test_kind_and_path(void)
     for (size_t i = 0; i < sizeof longest; i++)
         longest[i] = i % 200 == 199 ? '/' : 'p';
     BAD(file, KIND, mp_put_u64(b, 0), "entry: kind");
-    BAD(file, KIND, mp_put_u64(b, 6), "entry: kind");
+    BAD(file, KIND, mp_put_u64(b, 7), "entry: kind");
     BAD(file, KIND, mp_put_u64(b, (1ull << 32) + 1), "entry: kind");
     BAD(file, PATH, mp_put_bin(b, "", 0), "entry: path");
     BAD(file, PATH, mp_put_bin(b, "../x", 4), "entry: path");
@@ -400,6 +422,27 @@ static void test_same(void)
     CHECK(!entry_same(&a, &a));                 /* two of one name are two vectors */
 }
 
+static void test_notes(void)
+{
+    static const char *const bad[] = { "file", ".lanyard/notes", ".lanyard/notes/0123", ".lanyard/notes/0123456789abcdef0123456789abcdeF",
+                                       ".lanyard/notes/0123456789abcdef0123456789abcde/", ".lanyard/notes/0123456789abcdef0123456789abcdef0",
+                                       ".lanyard/note//0123456789abcdef0123456789abcdef", ".lanyard/snapshots/0123456789abcdef0123456789ab" };
+    static const struct subject *const others[] = { &file, &blocks, &symlink, &dir, &stone, &snapshot };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        BAD(note, PATH, mp_put_bin(b, bad[i], strlen(bad[i])), "entry: path");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)      /* so nothing can end a note */
+        BAD(*others[i], PATH, mp_put_bin(b, ".lanyard/notes/0123456789abcdef0123456789abcdef", 47), "entry: path");
+    BAD(note, CTX, dots_raw(b, 1, "a", ((uint64_t[]){ 1 })), "entry: ctx");
+    BAD(note, EXCEPT, dots_raw(b, 1, "a", ((uint64_t[]){ 1 })), "entry: except");
+    BAD(note, MODE, mp_put_u64(b, 0600), "entry: mode");
+    BAD(note, SIZE, mp_put_u64(b, SAID + 1), "entry: content bytes");
+    BAD(note, MTIME, mp_put_u64(b, 1), "entry: mtime_ns");
+    BAD(note, FLAGS, mp_put_u64(b, FLAG_RESOLVE), "entry: flags");
+    BAD(note, CONTENT, mp_put_nil(b), "entry: content");
+    BAD(note, CONTENT, inline_raw(b, "0123456789012345678901234", SAID), "entry: content");
+    BAD(note, CONTENT, blocks_raw(b, 1, 0, 1, &(struct id){ "x" }), "entry: content");
+}
+
 static void test_place(void)
 {
     struct header h = { .sid = t_sid('s'), .first = 10, .count = 3, .hlc_max = 50 };
@@ -442,6 +485,7 @@ int main(void)
     RUN(test_inline_limit);
     RUN(test_other_kinds);
     RUN(test_snapshots);
+    RUN(test_notes);
     RUN(test_too_long);
     RUN(test_truncations);
     RUN(test_round_trip);

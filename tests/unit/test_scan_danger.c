@@ -195,7 +195,10 @@ static void test_brake(void)
     scan_accept_deletions(w.scan);
     settle();
     CHECK(!scan_braked(w.scan, &n));
-    EQ_U(authored(), 203 + 121);
+    uint64_t deleted;
+    EQ_U(notes(&deleted), 1);
+    EQ_U(deleted, 120 + 1);
+    EQ_U(authored(), 203 + 121 + 1);
     CHECK(is_deleted("d/0") && !is_deleted("d/120"));
 }
 

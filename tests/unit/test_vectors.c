@@ -1,6 +1,7 @@
 /* The test vectors of tests/vectors (see make.py there, which makes them without this code): every record and message is encoded
  * to exactly these bytes and decoded from them to exactly these fields. */
 #include "proto/msg.h"
+#include "proto/note.h"
 #include "proto/vv.h"
 #include "tests/unit/t_record.h"
 #include "tests/unit/t_vectors.h"
@@ -199,12 +200,19 @@ static void entry_parts(const char *name, struct entry *e)
     } else if (strcmp(name, "snapshot") == 0) {
         ctx_raise(&e->v.ctx, &a, 4);
         ctx_raise(&e->v.ctx, &b, 2);
+    } else if (strcmp(name, "note") == 0) {
+        static uint8_t said[LIMIT_NOTE];
+        struct note n = { .what = t_str("restored"), .path = t_str("docs"), .files = 3 };
+        AUTO(buf_release) struct buf content = BUF_INIT(sizeof said);
+        note_encode(&content, &n);
+        memcpy(said, content.data, content.len);
+        e->content = (struct content){ .type = CONTENT_INLINE, .inline_bytes = { said, content.len } };
     }
 }
 
 static void test_entries(void)
 {
-    static const char *const name[] = { "inline", "empty", "blocks", "single", "dir", "symlink", "tombstone", "snapshot" };
+    static const char *const name[] = { "inline", "empty", "blocks", "single", "dir", "symlink", "tombstone", "snapshot", "note" };
     AUTO(entry_release) struct entry d = { 0 };
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         const char *n = name[i];

@@ -270,6 +270,11 @@ def snapshots(f):
     f.note("ENT: a snapshot: its ctx is the vector that it names")
     put_entries(f, {"snapshot": [5, b".lanyard/snapshots/before", [[a, 4], [b, 2]], [], 6, 0, 0, MS * 10 ** 6, None, None, 0]})
 
+def notes(f):
+    f.note("ENT: a note")
+    said = pack({"files": 3, "path": b"docs", "what": "restored"})
+    put_entries(f, {"note": [6, b".lanyard/notes/" + b"0123456789abcdef" * 2, [], [], 8, 0, len(said), 0, [0, said], None, 0]})
+
 def put_entries(f, rows):
     for name, row in rows.items():
         f.put(f"entry.{name}.path", row[1])
@@ -320,6 +325,7 @@ def records_file():
     rec = pack([1, group, ALICE.dev, MS, ["192.0.2.7:7447", "[2001:db8::1]:7447"]])
     record(f, "addr", "lanyard-addr-1", ALICE, rec)
     snapshots(f)
+    notes(f)
     return f, ents
 
 def heads(f, group):
