@@ -156,6 +156,8 @@ static int load(struct engine *e)
     if (r == 0)
         r = lock_load(e);
     if (r == 0)
+        r = strict_load(e);
+    if (r == 0)
         r = index_totals(e->c.index, &e->now.files, &e->now.bytes);
     return r;
 }

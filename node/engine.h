@@ -231,6 +231,13 @@ int  engine_lock(struct engine *e, struct engine_lock *out) MUST_CHECK;
 int  engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now) MUST_CHECK;
 int  engine_lock_accept(struct engine *e, uint64_t wall_ms) MUST_CHECK;       /* ERR_NOTFOUND: it does not wait; engine_lock_look is the caller's */
 int  engine_lock_override(struct engine *e, uint64_t wall_ms) MUST_CHECK;     /* ERR_NOTFOUND: it is not locked */
+/* Mode strict (node/strict.h): while it is on, a file whose mode is that of a version but for the write bits has that version's mode, and a
+ * version is put in place without them. Durable when it returns. */
+bool engine_strict(const struct engine *e);
+int  engine_set_strict(struct engine *e, bool on, uint64_t wall_ms) MUST_CHECK;
+uint32_t engine_disk_mode(const struct engine *e, const struct entry *ent);   /* what its file is to have on this disk now */
+/* Whether the file of that row is to get another mode for it to be on, or off again: 1 and *mode, or 0. */
+int  engine_strict_row(struct engine *e, const struct ix_local *l, bool on, uint32_t *mode) MUST_CHECK;
 /* What this device has now, as cuts: what a REQUIRE of it names. ERR_FULL: in too many streams for a record. */
 int  engine_required_min(struct engine *e, struct buf *cuts) MUST_CHECK;
 /* What devices lack of such cuts, as their last vectors say: live entries, and the bytes of the files among them (at most: blocks that a

@@ -224,6 +224,8 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
     if (content && content->refs && (r = index_tree_put(e->c.index, &content->root, content->refs, content->nblocks)) < 0)
         return r;
     AUTO(entry_release) struct entry ent = entry_of(path, len, st, content);
+    if (ent.kind == KIND_FILE)
+        ent.mode = strict_shown(e, ent.mode, &k.vs, k.local.entry);
     struct vers *v = known_as(&k, &ent, st);
     if (!v)
         v = placed_unrecorded(&k, &ent);

@@ -15,6 +15,7 @@
  *   engine_forget.c  what is dead and old goes
  *   engine_alone.c   what no other member has
  *   engine_live.c    the live state with its proofs, served and taken
+ *   engine_strict.c  files that are read-only while a lock of mode strict holds
  *   engine_lock.c    what is required of this device, and how far it is
  *   engine_lacks.c   what others lack of what would be required */
 #ifndef NODE_ENGINE_PRIV_H
@@ -77,6 +78,7 @@ struct engine {
     uint64_t unserved;               /* since when nobody can serve what this device is locked for; 0: somebody can */
     uint8_t most_of[16]; uint64_t most;  /* of that requirement: the most entries that were left */
     struct fresh { int64_t path[CONFLICTS_TOLD]; size_t n, sure; } fresh;  /* new conflicts; the first `sure` of them are committed */
+    bool strict;
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
     bool partial;                    /* rules of this device alone leave paths out */
@@ -153,6 +155,12 @@ struct peer_vec *engine_peer(struct engine *e, const struct id *dev);
 /* engine_forget.c */
 int  forget_load_vectors(struct engine *e) MUST_CHECK;
 void forget_note_vector(struct peer_vec *p, const struct vec *v, const void *blob, size_t len);   /* before it takes the place of p->vec */
+
+/* engine_strict.c */
+struct versions;
+int  strict_load(struct engine *e) MUST_CHECK;
+/* The mode of the version that a file with that mode shows: its own, unless strict took its write bits. on_disk: the entry on record. */
+uint32_t strict_shown(const struct engine *e, uint32_t mode, const struct versions *vs, int64_t on_disk);
 
 /* engine_lock.c */
 int  lock_load(struct engine *e) MUST_CHECK;

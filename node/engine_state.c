@@ -119,9 +119,9 @@ static struct ix_want want_of(const struct vers *v, enum want_role role)
                             .size = v->row.size, .role = role, .kind = v->row.kind, .root = v->row.root};
 }
 
-static int as_on_disk(const struct vers *w, const struct ix_local *l, const struct vers *on_disk)
+static int as_on_disk(const struct engine *e, const struct vers *w, const struct ix_local *l, const struct vers *on_disk)
 {
-    return on_disk && entry_same(&w->ent, &on_disk->ent) && l->stamp.mode == w->ent.mode &&
+    return on_disk && entry_same(&w->ent, &on_disk->ent) && (l->stamp.mode == w->ent.mode || l->stamp.mode == engine_disk_mode(e, &w->ent)) &&
            (w->row.kind == KIND_DIR || l->apart || l->stamp.mtime_ns == w->ent.mtime_ns);
 }
 
@@ -138,7 +138,7 @@ static int needs_install(struct engine *e, struct versions *vs, const struct ver
     }
     if (r < 0 || l.entry == w->row.id)
         return r;
-    if (!as_on_disk(w, &l, versions_find(vs, l.entry))) {
+    if (!as_on_disk(e, w, &l, versions_find(vs, l.entry))) {
         *needs = true;
         return 0;
     }

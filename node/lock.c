@@ -11,6 +11,7 @@
 #include "node/node_priv.h"
 #include "node/note.h"
 #include "node/proof.h"
+#include "node/strict.h"
 #include "proto/field.h"
 #include "proto/policy.h"
 
@@ -94,7 +95,7 @@ static void remove_file(const struct node *n)
         log_warn("%s stays although this device is not locked: %m", path);
 }
 
-/* ---- from one state to the next ---- */
+/* ---- telling ---- */
 
 /* What a run before this one has told is remembered by the file: so nothing is told twice, and no end of a lock is passed over. */
 static void recall(struct node *n)
@@ -142,6 +143,39 @@ static void tell(struct node *n, const struct engine_lock *l)
         tell_unlocked(n, l);
 }
 
+/* ---- mode strict ---- */
+
+static bool may_pass(void *arg)
+{
+    struct node *n = arg;
+    return n->scan && scan_first_done(n->scan) && n->pull && !pull_placing(n->pull);
+}
+
+static void on_writable(void *arg) { lock_poll(arg); }
+
+void lock_folder(struct node *n)
+{
+    struct strict_config c = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
+                              .ops = {.ready = may_pass, .done = on_writable, .arg = n}};
+    n->strict = strict_new(&c);
+    lock_poll(n);
+}
+
+void lock_free(struct node *n) { strict_free(&n->strict); }
+
+bool lock_touches(const struct node *n, const char *path, size_t len) { return n->strict && strict_touches(n->strict, path, len); }
+
+/* True: nobody is to hear yet that the lock is over, for files are still read-only. */
+static bool fence(struct node *n, const struct engine_lock *l)
+{
+    if (!n->strict)
+        return false;
+    strict_want(n->strict, holds(l->state) && l->what && l->what->what->mode == REQUIRE_STRICT);
+    return !holds(l->state) && strict_undoing(n->strict);
+}
+
+/* ---- from one state to the next ---- */
+
 static void look(void *arg)
 {
     struct node *n = arg;
@@ -155,9 +189,11 @@ static void look(void *arg)
         log_seldom(LOG_WARN, "required version: %s", err_text());
         return;
     }
-    n->lock_state = l.state;
-    tell(n, &l);
-    if (was != l.state) {
+    if (!fence(n, &l)) {
+        n->lock_state = l.state;
+        tell(n, &l);
+    }
+    if (was != n->lock_state) {
         api_locked(n->api);
         if (n->pull)
             pull_choose_anew(n->pull);

@@ -2,7 +2,7 @@
  * makes the consequences real. While the device is locked, only what is required is pulled, in mode prompt nothing before the user
  * has accepted, and others are not shown what is written here (that is the engine's). Who looks at the folder finds
  * FOLDER/.lanyard/LOCKED, a text of which the last line is a JSON object; it is there while the device is locked, also while no node
- * runs. Events: `locked`, `unlocked`, each once, whatever restarts there are in between. */
+ * runs. In mode strict files are read-only (strict.h), and it is over when they are so no longer. Events: `locked`, `unlocked`, each once, whatever restarts there are in between. */
 #ifndef NODE_LOCK_H
 #define NODE_LOCK_H
 
@@ -10,6 +10,9 @@
 
 void lock_start(struct node *n);          /* the engine is there, nothing of the folder yet */
 void lock_now(struct node *n);            /* the control log or a vector is news: before anything is done about what it brings */
+void lock_folder(struct node *n);         /* the folder has its parts */
+void lock_free(struct node *n);           /* after the pool */
+bool lock_touches(const struct node *n, const char *path, size_t len);   /* as pull_busy: the mode of that file is being changed */
 void lock_poll(struct node *n);           /* something else may have changed: is looked at soon */
 void lock_vector(struct node *n, const struct id *dev, const void *blob, size_t len);    /* lock_now, for a vector that was taken */
 bool lock_holds(const struct node *n);    /* the user must not work on */

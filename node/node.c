@@ -129,7 +129,7 @@ void node_stop(struct node *n) { loop_stop(n->loop); }
 static bool scan_busy(void *arg, const char *path, size_t len)
 {
     struct node *n = arg;
-    return n->pull && pull_busy(n->pull, path, len);
+    return (n->pull && pull_busy(n->pull, path, len)) || lock_touches(n, path, len);
 }
 
 static void on_committed(void *arg) { node_committed(arg); }
@@ -208,6 +208,7 @@ static int start_parts_of_folder(struct node *n)
     struct scan_config sc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .gear = &n->gear, .group = g,
         .ops = {.busy = scan_busy, .committed = on_committed, .trouble = on_trouble, .rules = on_rules, .failed = on_scan_failed, .arg = n}};
+    lock_folder(n);
     return scan_new(&sc, &n->scan);
 }
 
@@ -223,6 +224,7 @@ static int start_folder(struct node *n)
         pull_free(&n->pull);
         serve_free(&n->serve);
         keeper_free(&n->keeper);
+        lock_free(n);
         folder_close(&n->folder);
     }
     return r;
@@ -469,6 +471,7 @@ void node_free(struct node **pn)
     keeper_free(&n->keeper);
     greet_free(n);
     serve_free(&n->serve);
+    lock_free(n);
     net_free(&n->net);
     self_end(n);
     proof_free(&n->proof);

@@ -29,6 +29,7 @@
 struct api;
 struct hooks;
 struct proof;
+struct strict;
 struct node {
     struct home *home;
     struct config config;
@@ -69,6 +70,7 @@ struct node {
     enum { LOCK_TOLD_UNKNOWN, LOCK_TOLD_NO, LOCK_TOLD_YES } lock_told;  /* whether this device is locked, as its user has heard last */
     uint8_t lock_told_of[16];           /* by which requirement; zero: not known */
     struct hooks *hooks;
+    struct strict *strict;              /* with the folder */
     struct loop_timer lock_timer;
     struct proof *proof;
     struct judged { struct id dev, tip; uint64_t until; } judged[64]; unsigned njudged;   /* chains of control records that have lost: the newest */

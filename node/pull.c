@@ -427,6 +427,7 @@ void pull_set_failed(struct pull *p, const char *text)
 }
 
 bool pull_busy(const struct pull *p, const char *path, size_t len) { return pathset_get(&p->busy, path, len, NULL); }
+bool pull_placing(const struct pull *p) { return p->placing; }
 bool pull_idle(const struct pull *p) { return !p->placing && !p->ready && !p->fetching; }
 void pull_figures(const struct pull *p, struct pull_figures *out) { *out = p->figures; }
 

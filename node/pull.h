@@ -44,6 +44,7 @@ void pull_choose_anew(struct pull *p);                                   /* `all
 void pull_find(struct pull *p);
 void pull_peer_up(struct pull *p, const struct id *dev);                 /* when it goes, its link calls its requests back */
 bool pull_busy(const struct pull *p, const char *path, size_t len);      /* a batch under way touches that path */
+bool pull_placing(const struct pull *p);                                 /* a batch under way */
 bool pull_idle(const struct pull *p);                                    /* no batch, no fetch under way */
 struct pull_figures { uint64_t blocks, bytes; };                          /* fetched from peers and verified, since the start */
 void pull_figures(const struct pull *p, struct pull_figures *out);

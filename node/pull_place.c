@@ -89,7 +89,7 @@ static void describe(struct pull *p, struct place *v, struct change *c)
     snprintf(v->tmp, sizeof v->tmp, "%s", it->tmp);
     name_kept(v);
     *c = (struct change){.op = op_of(v), .path = it->path, .len = it->len, .kept = v->kept, .tmp = v->tmp,
-                         .mode = it->ent.mode, .mtime_ns = it->ent.mtime_ns};
+                         .mode = engine_disk_mode(p->c.engine, &it->ent), .mtime_ns = it->ent.mtime_ns};
     if (v->have_local)
         c->expected = v->local.stamp;
     if (it->ent.kind == KIND_SYMLINK)

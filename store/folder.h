@@ -127,5 +127,9 @@ struct change {
  * the others. Returns ERR_IO when a flush failed: then nothing of the batch may be committed. A temp file whose change failed is
  * still in tmp/, unless was_kept says that it is in kept/ (or the user has removed it in that moment). */
 int folder_apply(const struct folder *f, struct change *c, size_t n) MUST_CHECK;
+/* Sets nothing but the mode of a file that is as `is` (else ERR_CHANGED), and reads it back: *now differs in mode and ctime alone. Not
+ * flushed: folder_flush does that, for all of them. */
+int folder_set_mode(const struct folder *f, const char *path, size_t len, const struct stamp *is, uint32_t mode, struct stamp *now) MUST_CHECK;
+int folder_flush(const struct folder *f) MUST_CHECK;
 
 #endif

@@ -396,3 +396,28 @@ int folder_apply(const struct folder *f, struct change *c, size_t n)
     batch_release(&b);
     return code;
 }
+
+/* ---- modes of files ---- */
+
+int folder_flush(const struct folder *f)
+{
+    return sys->syncfs(f->root) == 0 ? 0 : err_set(ERR_IO, "%s: syncfs: %m", f->path);
+}
+
+int folder_set_mode(const struct folder *f, const char *path, size_t len, const struct stamp *is, uint32_t mode, struct stamp *now)
+{
+    struct zpath z;
+    int code = folder_zpath(&z, path, len);
+    if (code < 0)
+        return code;
+    AUTOCLOSE int fd = folder_beneath(f->root, z.s, O_PATH | O_NOFOLLOW, 0);
+    if (fd < 0 || folder_look(fd, "", now) < 0)
+        return folder_error(f, z.s, "looking at it");
+    if (is->kind != STAMP_FILE || !stamp_same(now, is))
+        return err_set(ERR_CHANGED, "%s: it is another file now", path_show(path, len));
+    if (sys->fchmod(fd, mode & 0777) < 0 || folder_look(fd, "", now) < 0)
+        return folder_error(f, z.s, "setting its mode");
+    struct stamp meant = *is;
+    meant.mode = mode & 0777;
+    return stamp_same_file(now, &meant) ? 0 : err_set(ERR_CHANGED, "%s: it was written to meanwhile", path_show(path, len));
+}

@@ -1,12 +1,15 @@
 """What a lock means for programs on the locked device."""
 import ctypes
+import itertools
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 
-from lanyard import LANYARD, closing, failed, fixture, group, is_file_with, node, tap, temp_dir, test, wait_until, write
+from lanyard import (LANYARD, closing, descendants, failed, fixture, group, is_file_with, node, path_of, same_trees, tap, temp_dir,
+                     test, tree_digest, wait_until, write)
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -398,6 +401,103 @@ def other_hooks_and_those_that_may_not_run():
     wait_until(lambda: states([pid]) == "-", 10, "the end of the hook")
     os.rename(b.folder + ".away", b.folder)
     b.up(peers=[a])
+
+
+# ---- mode strict ----
+
+def modes(n):
+    """The modes of all files, 0644 and the like."""
+    return {os.fsdecode(path): mode for path, (kind, mode, *_) in tree_digest(n.folder, content=False).items() if kind == "file"}
+
+
+def writable(n):
+    return [path for path, mode in modes(n).items() if mode & 0o222]
+
+
+def have_read(n):
+    """Bytes that the node has read from files up to now."""
+    pid = descendants(n.process.pid)[0]
+    return int(re.search(r"rchar: (\d+)", text_of(f"/proc/{pid}/io"))[1])
+
+
+def lock_strictly(a, b):
+    """b stays locked, in mode strict, until the two files that are returned are closed: nothing is put in the place of what is being
+    written."""
+    held, late = (open(path_of(b.folder, name), "r+b") for name in ("held", "late"))
+    closing(held.close)
+    closing(late.close)
+    b.cli("pause")
+    write(a.folder, "held", b"as required")
+    write(a.folder, "late", b"installed while strict holds", 0o640)
+    a.cli("require", "--mode", "strict")
+    b.cli("resume")
+    wait_until(lambda: gate(b), 10, "b locked")
+    return held, late
+
+
+FILES = {f"f{i:03}": mode for i, mode in zip(range(300), itertools.cycle((0o644, 0o755, 0o600, 0o664, 0o444)))}
+
+
+def filled():
+    a, b = group("a", "b")
+    for path, mode in FILES.items():
+        write(a.folder, path, path.encode(), mode)
+    write(a.folder, "large", bytes(12 << 20), 0o644)
+    write(a.folder, "held", b"before")
+    write(a.folder, "late", b"before")
+    same_trees(a, b)
+    b.settle()
+    return a, b
+
+
+@test
+def strict_makes_files_read_only_and_gives_their_modes_back():
+    a, b = filled()
+    (held, late), read = lock_strictly(a, b), have_read(b)
+    wait_until(lambda: not writable(b), 10, lambda: f"all read-only; these are not: {writable(b)[:9]}")
+    late.close()
+    wait_until(lambda: is_file_with(b.folder, "late", b"installed while strict holds"), 10, "the file that comes late")
+    assert modes(b)["f001"] == 0o555 and modes(b)["late"] == 0o440, modes(b)
+    os.chmod(path_of(b.folder, "f000"), 0o644)       # who wants to, edits: in place
+    with open(path_of(b.folder, "f000"), "wb") as f:
+        f.write(b"edited all the same")
+    write(b.folder, "f003", b"and by an editor that keeps the mode it finds", 0o444)
+    b.cli("scan")
+    assert modes(b)["f000"] == 0o644
+    held.close()
+    b.cli("gate", "wait", "--timeout", "20")
+    found = modes(b)                                 # at once: the lock is not over before
+    assert all(found[path] == mode for path, mode in FILES.items()) and found["late"] == 0o640, found
+    assert have_read(b) - read < 6 << 20, "files were read again"
+    same_trees(a, b)
+    assert modes(a)["f003"] == 0o664 and is_file_with(a.folder, "f000", b"edited all the same")
+    assert {e["path"] for e in a.cli("log", json=True) if e["device"] == "b"} == {"f000", "f003"}
+
+
+@test
+def strict_survives_a_crash_at_any_moment():
+    a, b = filled()
+    edited = open(path_of(b.folder, "f000"), "r+b")
+    closing(edited.close)
+    held, late = lock_strictly(a, b)
+    wait_until(lambda: len(writable(b)) < 300, 10, "the first files to be read-only")
+    b.kill9()
+    b.up(peers=[a])
+    wait_until(lambda: not writable(b), 10, lambda: f"all read-only; these are not: {writable(b)[:9]}")
+    edited.write(b"an edit under way: the way back cannot end before it is on record")
+    edited.flush()
+    held.close()
+    late.close()
+    wait_until(lambda: len(writable(b)) > 200, 10, "files to be writable again")
+    assert gate(b) and "f000" not in writable(b)
+    b.kill9()
+    edited.close()
+    b.up(peers=[a])
+    wait_until(lambda: not gate(b) and "f000" in writable(b), 20, "the end of it")
+    b.settle()
+    same_trees(a, b)
+    assert all(modes(b)[path] == mode for path, mode in FILES.items()), modes(b)
+    assert {e["path"] for e in a.cli("log", json=True) if e["device"] == "b"} == {"f000"}     # none of the rest was an edit
 
 
 tap.main()

@@ -285,6 +285,32 @@ static void test_kept_files(void)
     FAILS(folder_kept_open(folder, "k.1", &fd), ERR_NOTFOUND, "k.1");
 }
 
+/* Only what is as on record, in every field, and nothing but its mode. */
+static void test_mode_alone(void)
+{
+    begin();
+    struct stamp st, now;
+    edit("f", "text");
+    st = look("f");
+    OK(folder_set_mode(folder, "f", 1, &st, 0400, &now));
+    EQ_U(now.mode, 0400);
+    struct stamp there = look("f");
+    CHECK(stamp_same(&now, &there));
+    EQ_I(now.mtime_ns, st.mtime_ns);
+    EQ_I(folder_set_mode(folder, "f", 1, &st, 0600, &now), ERR_CHANGED);       /* another mode than it had */
+    st = there;
+    st.ctime_ns--;
+    EQ_I(folder_set_mode(folder, "f", 1, &st, 0600, &now), ERR_CHANGED);       /* it may have been edited, and its time set back */
+    EQ_U(look("f").mode, 0400);
+    EQ_I(symlink("f", full("link")), 0);
+    st = look("link");
+    EQ_I(folder_set_mode(folder, "link", 4, &st, 0600, &now), ERR_CHANGED);
+    EQ_I(folder_set_mode(folder, "gone", 4, &there, 0600, &now), ERR_NOTFOUND);
+    EQ_I(folder_set_mode(folder, "../outside", 10, &there, 0600, &now), ERR_BAD);
+    EQ_U(look("f").mode, 0400);
+    OK(folder_flush(folder));
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -300,6 +326,7 @@ int main(void)
     RUN(test_quiet);
     RUN(test_temp_files);
     RUN(test_kept_files);
+    RUN(test_mode_alone);
     finish_all();
     return t_done();
 }
