@@ -52,9 +52,10 @@ static void test_names(void)
     EQ_S(err_name(ERR_BAD), "bad");
     EQ_S(err_name(ERR_CORRUPT), "corrupt");
     EQ_S(err_name(ERR_USAGE), "usage");
-    EQ_S(err_name(-13), "unknown");
+    EQ_S(err_name(ERR_LOCKED), "locked");
+    EQ_S(err_name(ERR_LOCKED - 1), "unknown");
     EQ_S(err_name(-2000000000), "unknown");
-    for (int code = ERR_BAD; code >= ERR_USAGE; code--)
+    for (int code = ERR_BAD; code >= ERR_LOCKED; code--)
         CHECK(err_name(code) && *err_name(code) && strcmp(err_name(code), "unknown") != 0);
 }
 
