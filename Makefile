@@ -8,7 +8,7 @@ comma   := ,
 # Avahi's client and core export one name with two meanings, so they are loaded at run time, apart from each other (discovery/backend.c).
 PKGS    := libzmq libsodium sqlite3 libzstd
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Werror
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE $(WARN) -I. -fno-omit-frame-pointer \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 override LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
