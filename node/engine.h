@@ -63,9 +63,10 @@ void engine_unmute(struct engine *e);
 int engine_seen(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
                 bool settled, uint64_t wall_ms) MUST_CHECK;
 /* The same for a database. Its times say little, since closing it sets them: of what was apart before only the content counts. kept: the name
- * of the kept file that has this content, for it is not what lies at the path; NULL: not needed, it is kept already. *used: whether it is
- * on record now; if not (a reader's edit counts for nothing), the kept file may go. */
-struct database_seen { bool apart; const char *kept; };
+ * of the kept file that has this content, for it is not what lies at the path; NULL: not needed, it is kept already. says: the
+ * snapshot that says the same as this file at rest; 0: none. *used: whether it is on record now; if not (a reader's edit counts for
+ * nothing), the kept file may go. */
+struct database_seen { bool apart; const char *kept; int64_t says; };
 int engine_seen_database(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
                          bool settled, const struct database_seen *how, bool *used, uint64_t wall_ms) MUST_CHECK;
 /* A path that was on disk is gone for sure. 1 when it authored a tombstone. */

@@ -197,10 +197,10 @@ uint64_t engine_dated_by_file(int64_t mtime_ns)
 /* Who does not know what was on this disk before cannot tell an old copy from a new edit but by its time. */
 static bool is_find(const struct look *k) { return k->e->doubt && !k->have_local; }
 
-static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t wall_ms)
+static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t dated, uint64_t wall_ms)
 {
     int64_t id;
-    ent->v.hlc = is_find(k) ? engine_dated_by_file(ent->mtime_ns) : 0;
+    ent->v.hlc = is_find(k) ? engine_dated_by_file(ent->mtime_ns) : dated;
     edit_context(k, ent);
     int r = author(k->e, ent, k->path, wall_ms, &id);
     if (r == 0 && is_find(k))
@@ -212,8 +212,8 @@ static int new_version(struct look *k, struct entry *ent, const struct stamp *st
     return r < 0 ? r : 1;
 }
 
-int engine_seen(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
-                bool settled, uint64_t wall_ms)
+int seen_dated(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
+               bool settled, uint64_t dated, uint64_t wall_ms)
 {
     assert(index_in_tx(e->c.index));
     assert(st->kind == STAMP_DIR || content);
@@ -235,58 +235,16 @@ int engine_seen(struct engine *e, const char *path, size_t len, const struct sta
     if (withdrawn)
         return put_local(&k, k.local.entry, st, settled);
     if (!v)
-        return may_write(e) ? new_version(&k, &ent, st, settled, wall_ms) : self_yield(e, k.path, st, settled);
+        return may_write(e) ? new_version(&k, &ent, st, settled, dated, wall_ms) : self_yield(e, k.path, st, settled);
     bool adopted = !k.have_local || k.local.entry != v->row.id;
     r = put_local(&k, v->row.id, st, settled);
     return r == 0 && adopted ? state_update(e, k.path) : r;
 }
 
-/* ---- a database ---- */
-
-/* The content of before has the time of before. */
-static int shown_time(struct engine *e, const char *path, size_t len, const struct content_list *content, struct stamp *shown)
+int engine_seen(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
+                bool settled, uint64_t wall_ms)
 {
-    AUTO(look_release) struct look k;
-    int r = look_load(e, path, len, true, &k);
-    const struct vers *v = r == 0 && k.have_local && k.local.apart ? versions_find(&k.vs, k.local.entry) : NULL;
-    if (v && id_eq(&v->row.root, &content->root))
-        shown->mtime_ns = v->ent.mtime_ns;
-    return r;
-}
-
-/* The row that engine_seen has written, if it is about this content. */
-static int mark_apart(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
-                      const struct database_seen *how, bool *used, uint64_t wall_ms)
-{
-    struct ix_local l;
-    struct ix_entry row;
-    int64_t id;
-    int r = index_path_id(e->c.index, path, len, false, &id);
-    if (r == 0)
-        r = index_local_get(e->c.index, id, &l);
-    if (r == 0)
-        r = index_entry_get(e->c.index, l.entry, &row, NULL);
-    if (r < 0 || !id_eq(&row.root, &content->root) || row.size != content->size)
-        return r == ERR_NOTFOUND ? 0 : r;
-    l.stamp = *st;
-    l.apart = how->apart;
-    *used = true;
-    r = index_local_put(e->c.index, &l);
-    return r == 0 && how->kept ? engine_kept(e, id, l.entry, &row.root, row.size, how->kept, wall_ms) : r;
-}
-
-int engine_seen_database(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
-                         bool settled, const struct database_seen *how, bool *used, uint64_t wall_ms)
-{
-    struct stamp shown = *st;
-    *used = false;
-    int authored = shown_time(e, path, len, content, &shown);
-    if (authored == 0)
-        authored = engine_seen(e, path, len, &shown, content, settled, wall_ms);
-    if (authored < 0)
-        return authored;
-    int r = mark_apart(e, path, len, st, content, how, used, wall_ms);
-    return r < 0 ? r : authored;
+    return seen_dated(e, path, len, st, content, settled, 0, wall_ms);
 }
 
 /* ---- gone ---- */

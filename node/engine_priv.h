@@ -3,6 +3,7 @@
  *   engine_state.c   the state of a path: heads, winner, wants, conflicts
  *   engine_clash.c   names that this disk's file system cannot tell apart
  *   engine_author.c  what happens on this disk becomes entries
+ *   engine_database.c the same of databases, whose versions may be snapshots
  *   engine_sync.c    vectors and change sets of peers
  *   engine_self.c    doubts about who we are: new incarnations
  *   engine_fork.c    streams with two histories
@@ -203,6 +204,9 @@ int  state_put(struct engine *e, const struct stream *s, const struct entry *ent
 
 /* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
 int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;
+/* engine_seen, but what it authors has that hlc, or one of now if it is 0. */
+int  seen_dated(struct engine *e, const char *path, size_t len, const struct stamp *st, const struct content_list *content,
+                bool settled, uint64_t dated, uint64_t wall_ms) MUST_CHECK;
 /* The deletion of that version of the path, and of nothing else; `heads` are those of the path. */
 int  author_end(struct engine *e, const struct entry *of, int64_t path, const struct version **heads, size_t n, uint64_t wall_ms) MUST_CHECK;
 uint64_t engine_dated_by_file(int64_t mtime_ns);       /* the hlc of what is found by somebody who does not know when it was written */

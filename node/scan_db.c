@@ -5,7 +5,8 @@
  * the row of its path says that the content is there, and of which state of the files it is. Later snapshots leave it behind as an old
  * version like any other. When the database comes to rest it is a file again, whose bytes differ from the snapshot's in numbers that SQLite
  * keeps of a file. So that it is the same everywhere, that is a version of its own; but not when another is to come in its place, with
- * which it would be in conflict though nothing was written: then it counts as what a snapshot of it says. */
+ * which it would be in conflict though nothing was written: then it counts as what a snapshot of it says. Of the others one more snapshot
+ * is made and looked at: if it is the one on record, nothing was written, and the version is dated as that one (engine_seen_database). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@ struct db_job {
     struct job job;
     struct scan *scan;
     struct waiting w; char *path;            /* of its own */
-    int64_t base; struct id known;           /* the version on record; its content, if that is kept */
+    int64_t base; struct id was, known;      /* the version on record; its content; the same if that is kept */
+    bool at_rest, same;                      /* the content is what lies at the path; and it says what the version on record says */
     struct stamp st; bool settled;
     char name[NAME]; bool kept;              /* in tmp/, then in kept/ */
     struct content_list content;
@@ -62,7 +64,7 @@ int db_hash(const struct scan *s, struct hashed *h)
     return d.open || d.logged ? ERR_AGAIN : read_at_rest(s, h, &d);
 }
 
-static int hash_copy(struct db_job *j)
+static int hash_copy(const struct db_job *j, struct content_list *out)
 {
     const struct scan *s = j->scan;
     struct stat st;
@@ -71,9 +73,28 @@ static int hash_copy(struct db_job *j)
     if (r < 0)
         return r;
     r = fstat(fd, &st) < 0 ? err_set(ERR_IO, "%s: %m", j->name)
-                           : content_read(fd, (uint64_t)st.st_size, s->c.gear, j->w.class, pool_stopping(s->c.pool), &j->content);
+                           : content_read(fd, (uint64_t)st.st_size, s->c.gear, j->w.class, pool_stopping(s->c.pool), out);
     close(fd);
     return r;
+}
+
+/* Whatever keeps us from knowing, the user's file becomes a version: as an edit then. */
+static int compare(struct db_job *j)
+{
+    const struct folder *f = j->scan->c.folder;
+    const _Atomic bool *stop = pool_stopping(j->scan->c.pool);
+    struct content_list copy = {0};
+    struct database d;
+    int r = database_look(f, j->w.path, j->w.len, &d);
+    if (r < 0 || d.open || d.logged || !stamp_same(&d.whole, &j->st))
+        return err_set(ERR_CHANGED, "changed since it was read");
+    r = database_snapshot(f, j->w.path, j->w.len, &d, j->name, stop);
+    if (r == 0)
+        r = hash_copy(j, &copy);
+    j->same = r == 0 && id_eq(&copy.root, &j->was);
+    content_list_release(&copy);
+    (void)!folder_tmp_remove(f, j->name);
+    return r == ERR_CHANGED || r == ERR_CLOSED ? r : 0;
 }
 
 static int make_snapshot(struct db_job *j)
@@ -89,7 +110,7 @@ static int make_snapshot(struct db_job *j)
     r = database_snapshot(f, j->w.path, j->w.len, &d, j->name, pool_stopping(j->scan->c.pool));
     if (r < 0)
         return r;
-    r = hash_copy(j);
+    r = hash_copy(j, &j->content);
     j->kept = r == 0 && !id_eq(&j->content.root, &j->known);
     if (j->kept) {
         folder_kept_note(f, j->name, j->w.path, j->w.len);
@@ -102,7 +123,7 @@ static int make_snapshot(struct db_job *j)
 static void db_run(struct job *job)
 {
     struct db_job *j = (struct db_job *)job;
-    j->code = make_snapshot(j);
+    j->code = j->at_rest ? compare(j) : make_snapshot(j);
     if (j->code < 0) {
         strncpy(j->text, err_text(), sizeof j->text - 1);
         content_list_release(&j->content);
@@ -124,10 +145,10 @@ static bool rests(const struct stamp *st)
     return take_now() - newest >= QUIET_MS * 1000000ll;
 }
 
-static void take_snapshot(struct scan *s, struct db_job *j)
+static void take_result(struct scan *s, struct db_job *j)
 {
     struct fact f = {.kind = FACT_SEEN, .path = j->path, .len = j->w.len, .st = j->st, .settled = j->settled, .database = true,
-                     .apart = true, .base = j->base, .kept = j->kept ? xstrdup(j->name) : NULL};
+                     .apart = !j->at_rest, .base = j->base, .same = j->same, .kept = j->kept ? xstrdup(j->name) : NULL};
     f.content = xcalloc(1, sizeof *f.content);
     *f.content = j->content;
     j->path = NULL;
@@ -143,12 +164,13 @@ static void db_job_done(struct job *job)
     pathset_get(&s->in_hash, j->w.path, j->w.len, &look_again);
     pathset_del(&s->in_hash, j->w.path, j->w.len);
     if (j->code == 0) {
-        next_period(s, j, rests(&j->st));
+        if (!j->at_rest)
+            next_period(s, j, rests(&j->st));
         pathset_del(&s->backoff, j->w.path, j->w.len);
         pathset_del(&s->told, j->w.path, j->w.len);
         if (look_again)
             scan_later(s, j->w.path, j->w.len, 0);
-        take_snapshot(s, j);
+        take_result(s, j);
     } else {
         if (j->code != ERR_CHANGED && j->code != ERR_CLOSED && !s->stopped)
             take_trouble(s, &j->w, j->text);
@@ -161,12 +183,15 @@ static void db_job_done(struct job *job)
 
 static int any(void *arg, const struct ix_kept *k) { (void)arg, (void)k; return 1; }
 
-static void start(struct scan *s, const struct hashed *h, const struct ix_local *l, const struct ix_entry *on_record)
+/* With code 0 its content is known, and goes to the job. */
+static void start(struct scan *s, struct hashed *h, const struct ix_local *l, const struct ix_entry *on_record)
 {
     bool kept = index_kept_by_root(s->c.index, &on_record->root, any, NULL) > 0;
     struct db_job *j = xcalloc(1, sizeof *j);
     *j = (struct db_job){.job = {.run = db_run, .done = db_job_done, .slow = true}, .scan = s, .w = h->w, .path = xcalloc(h->w.len + 1, 1),
-                         .base = l->entry, .known = kept ? on_record->root : ID_NONE, .began = loop_now(), .code = ERR_CLOSED};
+                         .base = l->entry, .was = on_record->root, .known = kept ? on_record->root : ID_NONE, .at_rest = h->code == 0,
+                         .st = h->st, .settled = h->settled, .content = h->content, .began = loop_now(), .code = ERR_CLOSED};
+    h->content = (struct content_list){0};
     memcpy(j->path, h->w.path, h->w.len);
     j->w.path = j->path;
     snprintf(j->name, sizeof j->name, "s-%llx-%llx", (unsigned long long)loop_wall(), (unsigned long long)(uintptr_t)j);
@@ -201,11 +226,16 @@ bool db_done(struct scan *s, struct hashed *h)
     struct ix_entry row = {0};
     bool have = index_local_find(s->c.index, h->w.path, h->w.len, &l) == 0 && l.entry && index_entry_get(s->c.index, l.entry, &row, NULL) == 0;
     bool same = have && l.apart && l.settled && stamp_same(&l.stamp, &h->st);
-    if (h->code != ERR_AGAIN && !(h->code == 0 && have && l.apart && is_to_go(s, &l, h)))
+    bool rested = h->code == 0 && have && l.apart;
+    if (h->code != ERR_AGAIN && (!rested || id_eq(&h->content.root, &row.root)))
         return false;
-    uint64_t wait = same ? 0 : wait_for(s, h);
-    content_list_release(&h->content);
-    if (!same && wait == 0) {
+    bool is_file = rested && !is_to_go(s, &l, h);
+    uint64_t wait = same || is_file ? 0 : wait_for(s, h);
+    if (!is_file) {
+        content_list_release(&h->content);
+        h->code = ERR_AGAIN;
+    }
+    if (is_file || (!same && wait == 0)) {
         start(s, h, &l, &row);
         return true;
     }
@@ -237,7 +267,7 @@ void db_drop(struct scan *s, const struct fact *f)
 
 int db_give(struct scan *s, const struct fact *f, uint64_t wall)
 {
-    struct database_seen how = {.apart = f->apart, .kept = f->kept};
+    struct database_seen how = {.apart = f->apart, .kept = f->kept, .says = f->same ? f->base : 0};
     bool used;
     int r = engine_seen_database(s->c.engine, f->path, f->len, &f->st, f->content, f->settled, &how, &used, wall);
     if (r >= 0 && !used)

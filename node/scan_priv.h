@@ -44,6 +44,7 @@ struct fact {
     enum fact_kind kind; char *path; size_t len; struct stamp st; struct content_list *content; bool settled;
     bool lost;                       /* GONE: a file, and it was not moved elsewhere */
     bool database, apart; int64_t base; char *kept;      /* apart: a snapshot, begun when the version `base` was on record; kept may be NULL */
+    bool same;                                           /* at rest, and it says what `base` said, which was a snapshot */
 };
 struct candidate { char *path; size_t len; struct stamp st; };
 struct hash_job;                 /* some files that are to be hashed by one worker */

@@ -169,6 +169,26 @@ def one_that_is_open_is_not_replaced_until_it_is_closed():
 
 
 @test
+def closing_it_outdoes_nobody():
+    a, b = group("a", "b")
+    p = Program(a, "x.db", "WAL", most=5)
+    first = p.count()
+    wait_until(lambda: seen(b, "x.db") == first, 30, "the snapshot on b")
+    for n in (a, b):
+        n.cli("pause")
+    second = add(b, "x.db", 2, "DELETE")
+    b.cli("scan")
+    wait_until(lambda: is_known(b, "x.db", second), 20, "what was written on b")
+    p.end()                                         # nothing was written since
+    a.cli("scan")
+    wait_until(lambda: len(versions(a, "x.db")) == 2, 20, "the file at rest, as a version")
+    for n in (a, b):
+        n.cli("resume")
+    wait_until(lambda: seen(a, "x.db") == second, 30, "what was written on b, on a")
+    same_trees(a, b)
+
+
+@test
 def one_whose_program_was_killed_is_replaced_whole_and_nothing_of_it_is_lost():
     for mode in ("WAL", "DELETE"):
         a, b = group("a", "b")

@@ -88,6 +88,11 @@ static void test_in_use_is_taken(void)
     EQ_U(authored(), 2);
     EQ_U(files_kept(), 2);
     EQ_U(w.trouble.n, 0);
+    uint64_t snapshot = version(x).hlc;
+    app_do(APP_ADD(7));
+    app_end(0);
+    UNTIL(w.loop, is_plain, x);
+    CHECK(version(x).hlc > snapshot + 1);             /* an edit, of just before it was closed */
 }
 
 static void test_journals_too(void)
@@ -104,7 +109,7 @@ static void test_journals_too(void)
     EQ_U(authored(), 2);
 }
 
-/* Then it is a file like any other. What lay beside it was none. */
+/* Then it is a file like any other, but no edit of then: it says what the snapshot said. What lay beside it was none. */
 static void check_closed(const char *mode)
 {
     char x[] = "x.db";
@@ -114,10 +119,12 @@ static void check_closed(const char *mode)
     app_do(APP_TABLES APP_ADD(5));
     first_scan();
     UNTIL(w.loop, is_apart, x);
+    uint64_t snapshot = version(x).hlc;
     app_end(0);
     EQ_S(get("x.db-wal"), "");
     UNTIL(w.loop, is_plain, x);
     EQ_U(authored(), 2);
+    EQ_U(version(x).hlc, snapshot + 1);
     app_start(x);
     app_do("SELECT * FROM a");
     app_end(0);
