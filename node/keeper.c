@@ -51,6 +51,7 @@ static void light_pass_over(struct keeper *k)
 static void begin_full_pass(struct keeper *k)
 {
     k->failure[0] = '\0';
+    k->stuck = false;
     k->figures = (struct keeper_figures){0};
     k->dirty |= k->forced;
     k->forgotten_to = 0;
@@ -62,7 +63,7 @@ static bool begin_pass(struct keeper *k)
 {
     if (k->step > 0)
         return true;
-    bool idle = keeper_is_idle(k), full = idle && (k->forced || loop_now() >= k->due || keeper_fold_waiting(k));
+    bool idle = keeper_is_idle(k), full = idle && (k->forced || loop_now() >= k->due || (!k->stuck && keeper_fold_waiting(k)));
     if (!full && !keeper_alone_waiting(k, !idle))
         return false;
     k->step = 1;
@@ -79,16 +80,18 @@ static void step_over(struct keeper *k)
     if (k->light && k->step == LIGHT_STEPS)
         light_pass_over(k);
     else if (k->step == NSTEPS)
-        pass_over(k, PASS_MS);
+        pass_over(k, k->stuck ? RETRY_MS : PASS_MS);
 }
 
 static void step_failed(struct keeper *k)
 {
     log_warn("history why=\"%s\"", k->failure);
-    if (k->light)
+    if (k->light) {
         light_pass_over(k);
-    else
-        pass_over(k, RETRY_MS);
+        return;
+    }
+    k->stuck = true;
+    pass_over(k, RETRY_MS);
 }
 
 static void pump(void *arg);

@@ -57,8 +57,10 @@ enum step_result keeper_fold(struct keeper *k)
     j->partly = &k->fold_partly;
     int r = index_kept_files(k->c.index, k->folded_to, choose, j);
     bool room = r < 0 || j->n == 0 || keeper_pack_room(j) == 0;
-    if (!room)
+    if (!room) {
         log_seldom(LOG_WARN, "kept versions wait to be packed why=\"%s\"", err_text());   /* what expires makes room */
+        k->stuck = true;
+    }
     if (r >= 0 && j->n && room)
         return keeper_pack_submit(j);
     keeper_pack_free(j);

@@ -96,6 +96,7 @@ struct keeper {
     _Atomic bool stop;                   /* for the job under way */
     uint64_t aged_at;                    /* when the age of things was told last */
     uint64_t passes, wanted, due;        /* of passes: over, asked for; when the next one begins by itself */
+    bool stuck;                          /* the last one failed or found no room: that something waits is no reason for another before `due` */
     char failure[200];
     struct keeper_figures figures;
     /* where the next block goes */

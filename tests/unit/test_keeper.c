@@ -191,6 +191,43 @@ static void test_disk_fails_at_each_write(void)
     T_FAIL("more writes than that");
 }
 
+/* Idle time as the node tells of it, for a while in which one pass after the other would go by. */
+static bool has_passed(void *arg) { return passes >= *(unsigned *)arg; }
+static void on_turn(void *arg) { ++*(unsigned *)arg; }
+static bool has_turned(void *arg) { return *(unsigned *)arg > 0; }
+static void stay_idle(unsigned turns)
+{
+    for (unsigned i = 0; i < turns; i++) {
+        struct loop_timer t = {0};
+        unsigned done = 0;
+        keeper_tick(keeper, true);
+        loop_timer_set(w.loop, &t, 2, on_turn, &done);
+        UNTIL(w.loop, has_turned, &done);
+    }
+}
+
+/* What could not be packed waits, but is no reason to try at once again, and again. */
+static void test_a_failed_pass_is_not_tried_at_once(void)
+{
+    unsigned one = 1;
+    fresh(30, 90);
+    keep("k-1", BIG, 1, 0);
+    struct sys failing = *sys;
+    failing.pwrite = few_writes;
+    writes_left = 0;
+    const struct sys *before = sys;
+    sys = &failing;
+    passes = 0;
+    stay_idle(12);
+    UNTIL(w.loop, has_passed, &one);
+    stay_idle(30);
+    sys = before;
+    EQ_U(passes, 1);
+    CHECK(keeper_failure(keeper));
+    EQ_U(run_pass().kept, 0);           /* unless somebody asks for it */
+    CHECK(!keeper_failure(keeper));
+}
+
 static int drop_pack(void *arg, const struct ix_pack *p)
 {
     (void)arg;
@@ -377,6 +414,7 @@ int main(void)
     RUN(test_damaged_block_is_written_again);
     RUN(test_file_of_two_contents);
     RUN(test_disk_fails_at_each_write);
+    RUN(test_a_failed_pass_is_not_tried_at_once);
     RUN(test_lost_index);
     RUN(test_what_no_version_names_stays_a_file);
     RUN(test_older_index);
