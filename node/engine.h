@@ -263,6 +263,8 @@ size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure,
  * most max. engine_elsewhere: whether one has said so of (stream, seq). Who leaves out paths by rules of its own is not believed. */
 struct own_range { int64_t stream; uint64_t from, to; };
 size_t engine_alone(struct engine *e, struct own_range *v, size_t max);
+/* The same of streams whose devices are members no more: who wrote them does not have them for us. */
+size_t engine_alone_left(struct engine *e, struct own_range *v, size_t max);
 bool engine_elsewhere(struct engine *e, int64_t stream, uint64_t seq);
 /* We have everything they have / they have everything we have, as far as their last vector says. */
 bool engine_have_all_of(struct engine *e, const struct id *dev);

@@ -1,4 +1,4 @@
-/* What nobody but this device has: contents of its own that no other member has said to have. */
+/* What nobody but this device has: contents of its own, or of devices that are gone, that no other member has said to have. */
 #include "node/engine_priv.h"
 
 /* Up to which number another member has the contents of a stream. */
@@ -15,12 +15,14 @@ static uint64_t had_by_others(struct engine *e, const struct sid *sid)
     return most;
 }
 
-size_t engine_alone(struct engine *e, struct own_range *v, size_t max)
+typedef bool chosen_fn(const struct engine *e, const struct id *dev);
+
+static size_t alone_in(struct engine *e, chosen_fn *chosen, struct own_range *v, size_t max)
 {
     size_t n = 0;
     for (size_t i = e->nstream; i > 0 && n < max; i--) {
         const struct ix_stream *row = &e->stream[i - 1]->row;
-        if (!engine_is_own(e, &row->dev))
+        if (!chosen(e, &row->dev))
             continue;
         uint64_t had = had_by_others(e, &row->sid);
         if (had < row->known)
@@ -28,6 +30,16 @@ size_t engine_alone(struct engine *e, struct own_range *v, size_t max)
     }
     return n;
 }
+
+size_t engine_alone(struct engine *e, struct own_range *v, size_t max) { return alone_in(e, engine_is_own, v, max); }
+
+static bool is_gone(const struct engine *e, const struct id *dev)
+{
+    const struct member *m = group_find(e->c.group, dev);
+    return !engine_is_own(e, dev) && (!m || m->revoked);
+}
+
+size_t engine_alone_left(struct engine *e, struct own_range *v, size_t max) { return alone_in(e, is_gone, v, max); }
 
 bool engine_elsewhere(struct engine *e, int64_t stream, uint64_t seq)
 {

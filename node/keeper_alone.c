@@ -1,5 +1,5 @@
 /* What only this disk has is packed while it still lies in the folder, for its user may overwrite it in place at any moment: contents of own
- * versions that no other member has said to have (engine_alone). On record they are packed contents whose retention has not begun
+ * versions, or of those of devices that are gone, that no other member has said to have (engine_alone). On record they are packed contents whose retention has not begun
  * (KEPT_ALIVE). Once another member has such a content it need not be here twice; once the version has ended it is history like any other.
  *
  * Files that had a version before come first, being worked on, and each time the latest. All of them take at most half of the history's
@@ -175,6 +175,16 @@ static int choose(void *arg, const struct ix_entry *e)
 
 static bool behind(const struct own_number *a, const struct own_range *r) { return r->stream < a->stream; }
 
+/* Nothing is added to what devices have left that are gone: it is looked at when there is another one, and now and then. */
+static void add_left(struct keeper *k, bool anew)
+{
+    struct alone *a = &k->alone;
+    size_t n = engine_alone_left(k->c.engine, a->range + a->n, ALONE_STREAMS - a->n);
+    if (anew || n != a->nleft)
+        a->n += n;
+    a->nleft = n;
+}
+
 /* What has been looked at before need not be again. */
 static void begin_sweep(struct keeper *k)
 {
@@ -188,6 +198,8 @@ static void begin_sweep(struct keeper *k)
         a->n--;
     if (a->n && a->range[a->n - 1].stream == from.stream && a->range[a->n - 1].from <= from.number)
         a->range[a->n - 1].from = from.number + 1;
+    if (!k->light)
+        add_left(k, anew);
     a->small_seen = own_known(k);
     if (!a->small)
         a->seen = a->small_seen;

@@ -80,6 +80,7 @@ struct alone {
     bool sweeping, small, edited;
     bool refused;                        /* something was too large for what is left */
     struct own_range range[ALONE_STREAMS]; size_t n, at;
+    size_t nleft;                        /* streams of devices that are gone, when they were last looked at */
     uint64_t high;
     struct own_number top;               /* where it began */
     struct partly partly;

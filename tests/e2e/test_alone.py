@@ -195,4 +195,18 @@ def who_leaves_it_out_by_rules_of_its_own_does_not_have_it():
     assert not os.path.exists(path_of(b.folder, "big")) and os.path.exists(path_of(b.folder, "small"))
 
 
+@test
+def what_a_revoked_device_has_left_is_only_here():
+    a, b = group("a", "b")
+    before, after = random_bytes(70, 50 * KIB), random_bytes(71, 51 * KIB)
+    create(b, "left", before)
+    b.settle()
+    a.settle()
+    assert gc(a)["alone"] == 0
+    a.cli("device", "revoke", "b")
+    assert gc(a)["alone"] == 1
+    overwrite(a, "left", after)
+    assert versions(a, "left") == [(len(after), "here"), (len(before), "here")] and content(a, "left", len(before)) == before
+
+
 tap.main()
