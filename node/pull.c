@@ -403,16 +403,27 @@ void pull_kick(struct pull *p)
     pull_wake(p, 0);
 }
 
-/* What is under way is finished; the rest gives up its place, and keeps what it has. */
+bool item_allowed(struct pull *p, struct item *it)
+{
+    if (allowed(p, &it->want))
+        return true;
+    item_state(p, it, ITEM_DELAYED);
+    if (it->refs) {
+        item_fail(p, it, SHELVE_MS);
+        return false;
+    }
+    it->tmp[0] = '\0';                   /* its download stays */
+    destroy(p, it);
+    return false;
+}
+
+/* What is fetched just now is finished, and not put in place; the rest gives up its place. */
 void pull_choose_anew(struct pull *p)
 {
     for (struct item *it = p->all.head, *next; it; it = next) {
         next = it->next_item;
-        if (it->refs || it->cancelled || allowed(p, &it->want))
-            continue;
-        item_state(p, it, ITEM_DELAYED);
-        it->tmp[0] = '\0';               /* its download stays */
-        destroy(p, it);
+        if (!it->refs && !it->cancelled)
+            (void)item_allowed(p, it);
     }
     p->cursor = 0;
     pull_kick(p);

@@ -403,7 +403,7 @@ void place_pump(struct pull *p)
     b->c = xcalloc(max, sizeof *b->c);
     for (struct item *it = p->all.head, *next; it && b->n < max; it = next) {
         next = it->next_item;
-        if (it->state != ITEM_READY || !still_wanted(p, it))
+        if (it->state != ITEM_READY || !still_wanted(p, it) || !item_allowed(p, it))
             continue;
         item_state(p, it, ITEM_PLACING);
         it->refs++;
