@@ -65,7 +65,7 @@ int need_admin(struct node *n)
 {
     const struct member *self = group_find(group_of(n), &n->home->keys->dev);
     int r = need_member(n);
-    if (r < 0 || (self && role_may_admin(self->role)))
+    if (r < 0 || member_may_admin(self))
         return r;
     return err_set(ERR_DENIED, "only an owner or admin can do this, and this device is %s", self ? role_name(self->role) : "none");
 }

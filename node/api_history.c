@@ -216,7 +216,7 @@ int need_writer(struct node *n)
 {
     const struct member *m = group_find(control_group(n->home->control), &n->home->keys->dev);
     int r = need_member(n);
-    if (r < 0 || (m && !m->revoked && role_may_write(m->role)))
+    if (r < 0 || member_may_write(m))
         return r;
     return err_set(ERR_DENIED, "this device may only read: ask an admin for another role");
 }

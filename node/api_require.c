@@ -47,7 +47,7 @@ static const char *state_name(bool known, enum lock_state s)
 {
     if (!known)
         return "unknown";
-    return s == LOCK_REACHED ? "reached" : s == LOCK_LOCKED || s == LOCK_WAITS ? "locked" : "behind";
+    return s == LOCK_REACHED ? "reached" : lock_state_holds(s) ? "locked" : "behind";
 }
 
 static void put_device_state(struct buf *b, struct node *n, const struct required *q, const struct member *m)

@@ -14,8 +14,7 @@ static bool is_due(const struct node *n)
 {
     const struct group *g = group_of(n);
     const struct member *self = group_find(g, &n->home->keys->dev);
-    bool admin = self && !self->revoked && role_may_admin(self->role);
-    return epoch_is_due(g, &n->home->keys->dev) || (admin && n->home->group_keys->epoch != g->epoch);
+    return epoch_is_due(g, &n->home->keys->dev) || (member_may_admin(self) && n->home->group_keys->epoch != g->epoch);
 }
 
 static bool belongs(const struct node *n)

@@ -212,15 +212,16 @@ struct live_found { uint64_t items, restored, deleted; };
 int  engine_take_live(struct engine *e, const void *body, size_t len, uint64_t wall_ms, struct live_found *found) MUST_CHECK;
 
 /* ---- a required version (docs/PROTOCOL.md "A required version") ---- */
-/* Where a device is with what is required of it. LOCKED and WAITS: its user must not work on. The numbers go over the wire. */
+/* Where a device is with what is required of it. The numbers go over the wire. */
 enum lock_state {
     LOCK_NONE,          /* nothing is required, or no more */
     LOCK_REACHED,       /* it has had all of it, once */
     LOCK_LOCKED,        /* it is getting what it lacks */
     LOCK_WAITS,         /* as LOCKED, but it gets nothing before its user has accepted */
-    LOCK_BEHIND,        /* it lacks something, and no device online has it: not locked */
+    LOCK_BEHIND,        /* it lacks something, and no device online has it, or a later one counts: not locked */
     LOCK_OVERRIDDEN,    /* its user went on without */
 };
+static inline bool lock_state_holds(enum lock_state s) { return s == LOCK_LOCKED || s == LOCK_WAITS; }      /* the user must not work on */
 struct engine_lock {
     enum lock_state state; uint64_t since_ms;
     const struct requirement *what;      /* the latest for this device, be it over; NULL: none */

@@ -20,19 +20,13 @@ static int by_stream(const void *a, const void *b)
     return (x->stream > y->stream) - (x->stream < y->stream);
 }
 
-static uint64_t content_of(const struct peer_vec *p, const struct sid *sid)
-{
-    const struct vec_stream *v = vec_find(&p->vec, sid);
-    return v ? v->content : 0;
-}
-
 static bool is_behind(const struct peer_vec *p, const struct bytes *cuts, uint32_t n)
 {
     struct mp m = cuts_reader(cuts);
     for (uint32_t i = 0; i < n; i++) {
         struct cut c;
         cut_next(&m, &c);
-        if (content_of(p, &c.sid) < c.seq)
+        if (vec_content(&p->vec, &c.sid) < c.seq)
             return true;
     }
     return false;
@@ -66,7 +60,7 @@ static void measure(struct engine *e, struct survey *s, const struct bytes *cuts
         struct reach *r = &s->reach[s->nreach];
         *r = (struct reach){.stream = st->row.id, .seq = c.seq, .has = &s->has[s->nreach * s->nof]};
         for (size_t k = 0; k < s->nof; k++)
-            r->has[k] = content_of(engine_peer_find(e, &s->of[k]->dev), &c.sid);
+            r->has[k] = vec_content(&engine_peer_find(e, &s->of[k]->dev)->vec, &c.sid);
         s->nreach++;
     }
     qsort(s->reach, s->nreach, sizeof *s->reach, by_stream);

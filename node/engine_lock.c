@@ -1,12 +1,10 @@
 /* What is required of this device (docs/PROTOCOL.md "A required version"): how far it is, what it tells others of that, and what of its own
  * it keeps to itself meanwhile. What is remembered over restarts is a list of states, one a requirement, and from where on the own
  * stream is held back. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/engine_priv.h"
-#include "proto/receipt.h"
 
 #define KEY_LOCK "lock"               /* struct lock_saved as in the memory of this machine */
 #define KEY_MERGED "required"         /* id of the requirement by which the winners were last chosen */
@@ -39,8 +37,7 @@ static bool somebody_has(struct engine *e, const struct cut *c)
 {
     for (size_t i = 0; i < e->npeer; i++) {
         const struct peer_vec *p = &e->peer[i];
-        const struct vec_stream *v = p->online && p->have ? vec_find(&p->vec, &c->sid) : NULL;
-        if (v && v->content >= c->seq)
+        if (p->online && p->have && vec_content(&p->vec, &c->sid) >= c->seq)
             return true;
     }
     return false;
@@ -84,8 +81,6 @@ static const struct lock_of *find(const struct lock_saved *s, const uint8_t id[s
     return NULL;
 }
 
-static bool holds(enum lock_state s) { return s == LOCK_LOCKED || s == LOCK_WAITS; }
-
 /* Somebody who goes away for a moment does not unlock all others. */
 static bool within_grace(struct engine *e, bool served, uint64_t now)
 {
@@ -106,7 +101,7 @@ static enum lock_state next_state(struct engine *e, const struct requirement *q,
         return LOCK_REACHED;
     if (state == LOCK_OVERRIDDEN || !latest)
         return state == LOCK_OVERRIDDEN ? LOCK_OVERRIDDEN : LOCK_BEHIND;
-    if (holds(state) ? !within_grace(e, st.served, now) : !st.served)
+    if (lock_state_holds(state) ? !within_grace(e, st.served, now) : !st.served)
         return LOCK_BEHIND;
     bool accepted = q->what->mode != REQUIRE_PROMPT || memcmp(e->lock.accepted, q->what->id, sizeof e->lock.accepted) == 0;
     return accepted ? LOCK_LOCKED : LOCK_WAITS;
@@ -197,7 +192,7 @@ int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
     if (!group_of(e)->nrequirement && !e->lock.n)
         return 0;
     look(e, wall_ms, now, &next);
-    bool locked = holds(state_of(e, &next));
+    bool locked = lock_state_holds(state_of(e, &next));
     if (locked && !next.held)
         hold(e, &next);
     else if (!locked)
@@ -223,7 +218,7 @@ int engine_lock_accept(struct engine *e, uint64_t wall_ms)
 int engine_lock_override(struct engine *e, uint64_t wall_ms)
 {
     const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
-    if (!q || !holds(state_of(e, &e->lock)))
+    if (!q || !lock_state_holds(state_of(e, &e->lock)))
         return err_set(ERR_NOTFOUND, "this device is not locked");
     struct lock_saved next = e->lock;
     struct lock_of *l = (struct lock_of *)(uintptr_t)find(&next, q->what->id);
@@ -257,7 +252,7 @@ static bool is_required(struct engine *e, int64_t stream, uint64_t seq)
 bool engine_lock_allows(struct engine *e, int64_t stream, uint64_t seq)
 {
     enum lock_state state = state_of(e, &e->lock);
-    if (!holds(state) || id_eq(engine_stream_dev(e, stream), &e->c.keys->dev))
+    if (!lock_state_holds(state) || id_eq(engine_stream_dev(e, stream), &e->c.keys->dev))
         return true;
     return state == LOCK_LOCKED && is_required(e, stream, seq);
 }
@@ -288,7 +283,7 @@ int engine_lock(struct engine *e, struct engine_lock *out)
     const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
     const struct lock_of *l = q ? find(&e->lock, q->what->id) : NULL;
     *out = (struct engine_lock){.state = l ? l->state : LOCK_NONE, .since_ms = l ? l->since_ms : 0, .what = q};
-    if (!holds(out->state))
+    if (!lock_state_holds(out->state))
         return 0;
     uint64_t left;
     int r = count_all_left(e, q->what, &left);
@@ -341,7 +336,7 @@ bool lock_note_reqs(struct peer_vec *p, const struct vec *v)
 bool lock_peer_holds(const struct peer_vec *p)
 {
     for (size_t i = 0; i < p->nreq; i++)
-        if (holds((enum lock_state)p->req[i].state))
+        if (lock_state_holds((enum lock_state)p->req[i].state))
             return true;
     return false;
 }
@@ -349,9 +344,9 @@ bool lock_peer_holds(const struct peer_vec *p)
 static bool vector_reaches(const struct engine *e, const struct vec *v, const struct required *q)
 {
     for (size_t i = 0; i < q->nmin; i++) {
-        const struct vec_stream *s = vec_find(v, &q->min[i].sid);
-        uint64_t seq = counted(e, &q->min[i]);
-        if (seq && (!s || s->content < seq))
+        const struct cut *c = &q->min[i];
+        uint64_t seq = counted(e, c);
+        if (seq < c->seq ? vec_content(v, &c->sid) < seq : !vec_shows(v, c))
             return false;
     }
     return true;

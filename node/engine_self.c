@@ -189,5 +189,5 @@ int self_yield(struct engine *e, int64_t path, const struct stamp *st, bool sett
 bool may_write(const struct engine *e)
 {
     const struct member *m = group_find(e->c.group, &e->c.keys->dev);
-    return m && !m->revoked && role_may_write(m->role) && !e->muted;
+    return member_may_write(m) && !e->muted;
 }

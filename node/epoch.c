@@ -68,9 +68,7 @@ int epoch_open(const struct control *c, const struct group *g, const struct devi
 bool epoch_is_due(const struct group *g, const struct id *self)
 {
     const struct member *m = group_find(g, self), *by = group_find(g, &g->revoker);
-    if (g->revoked_n <= g->epoch_n || !m || m->revoked || !role_may_admin(m->role))
-        return false;
-    return m == by || !by || by->revoked || !role_may_admin(by->role);
+    return g->revoked_n > g->epoch_n && member_may_admin(m) && (m == by || !member_may_admin(by));
 }
 
 void epoch_seal(const uint8_t key[static 32], uint64_t epoch, const uint8_t tr_pk[static 32], uint8_t out[static SEALED_KEYS])

@@ -172,9 +172,9 @@ static int may_invite(const struct inviter *i, enum role role)
     const struct group *g = control_group(i->c.control);
     const struct member *self = group_find(g, &i->c.keys->dev), *boss = NULL;
     for (size_t m = 0; m < g->nmember && !boss; m++)
-        if (!g->member[m].revoked && role_may_admin(g->member[m].role))
+        if (member_may_admin(&g->member[m]))
             boss = &g->member[m];
-    if (!self || self->revoked || !role_may_admin(self->role))
+    if (!member_may_admin(self))
         return err_set(ERR_DENIED, "only an owner or admin can invite: ask %s", boss ? boss->card.name : "one of them");
     if (role < self->role)
         return err_set(ERR_DENIED, "a device with the role %s cannot make another one %s: ask %s", role_name(self->role),

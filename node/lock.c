@@ -17,9 +17,7 @@
 
 #define GAP_MS 20                         /* between two looks: a hundred vectors may come at once */
 
-static bool holds(enum lock_state s) { return s == LOCK_LOCKED || s == LOCK_WAITS; }
-
-bool lock_holds(const struct node *n) { return holds(n->lock_state); }
+bool lock_holds(const struct node *n) { return lock_state_holds(n->lock_state); }
 
 static const char *name_of(const struct node *n, const struct id *dev)
 {
@@ -137,7 +135,7 @@ static void tell(struct node *n, const struct engine_lock *l)
         return;
     if (n->lock_told == LOCK_TOLD_UNKNOWN)
         recall(n);
-    if (holds(l->state) && l->what)
+    if (lock_state_holds(l->state) && l->what)
         tell_locked(n, l->what->what);
     else
         tell_unlocked(n, l);
@@ -170,8 +168,8 @@ static bool fence(struct node *n, const struct engine_lock *l)
 {
     if (!n->strict)
         return false;
-    strict_want(n->strict, holds(l->state) && l->what && l->what->what->mode == REQUIRE_STRICT);
-    return !holds(l->state) && strict_undoing(n->strict);
+    strict_want(n->strict, lock_state_holds(l->state) && l->what && l->what->what->mode == REQUIRE_STRICT);
+    return !lock_state_holds(l->state) && strict_undoing(n->strict);
 }
 
 /* ---- from one state to the next ---- */
@@ -231,8 +229,6 @@ void lock_now(struct node *n)
     look(n);
     lock_poll(n);
 }
-
-void lock_start(struct node *n) { lock_now(n); }
 
 void lock_vector(struct node *n, const struct id *dev, const void *blob, size_t len)
 {

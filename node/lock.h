@@ -8,8 +8,9 @@
 
 #include "node/node.h"
 
-void lock_start(struct node *n);          /* the engine is there, nothing of the folder yet */
-void lock_now(struct node *n);            /* the control log or a vector is news: before anything is done about what it brings */
+/* At the start, before anything of the folder is there; then when the control log or a vector is news, before anything is done about what it
+ * brings. */
+void lock_now(struct node *n);
 void lock_folder(struct node *n);         /* the folder has its parts */
 void lock_free(struct node *n);           /* after the pool */
 bool lock_touches(const struct node *n, const char *path, size_t len);   /* as pull_busy: the mode of that file is being changed */

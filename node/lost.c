@@ -89,7 +89,7 @@ static int settle_op(const struct lost *l, const struct ctl *c, const struct ctl
 {
     const struct group *g = control_group(l->control);
     const struct member *signer = group_find(g, &c->signer);
-    bool may = signer && !signer->revoked && role_may_admin(signer->role), own = id_eq(&c->signer, &l->keys->dev);
+    bool may = member_may_admin(signer), own = id_eq(&c->signer, &l->keys->dev);
     enum op_now now = group_op_now(g, op);
     if (now == OP_IS_OPEN && op->type == OP_ADD && revoked_later(op, *rest))
         now = OP_IS_OVER;

@@ -262,7 +262,7 @@ static void watch_folder(struct node *n)
 static void make_snapshots(struct node *n)
 {
     const struct member *m = group_find(control_group(n->home->control), &n->home->keys->dev);
-    if (!m || m->revoked || !role_may_write(m->role) || !n->scan || !scan_first_done(n->scan) || error_of(n))
+    if (!member_may_write(m) || !n->scan || !scan_first_done(n->scan) || error_of(n))
         return;
     int r = autosnap_run(&n->autosnap, n->engine, loop_wall());
     if (r < 0)
@@ -396,7 +396,7 @@ static int start_parts(struct node *n, const struct node_options *o)
         r = greet_start(n, o->listen ? o->listen : n->config.listen);
     if (r < 0)
         return r;
-    lock_start(n);
+    lock_now(n);
     if (start_folder(n) < 0)
         snprintf(n->start_error, sizeof n->start_error, "%s", err_text());
     r = api_clean_up(n);

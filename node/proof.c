@@ -89,7 +89,7 @@ bool proof_wants(const struct proof *p, const struct id *dev)
 {
     const struct group *g = group_of(p);
     const struct member *self = group_find(g, &p->c.self);
-    if (!self || self->revoked || !role_may_admin(self->role))
+    if (!member_may_admin(self))
         return false;
     for (size_t i = 0; i < g->nrequirement; i++)
         if (lacks(p, g->requirement[i].what, dev))

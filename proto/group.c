@@ -20,7 +20,12 @@ bool role_may_write(enum role r)
 
 bool member_may_write(const struct member *m)
 {
-    return !m->revoked && role_may_write(m->role);
+    return m && !m->revoked && role_may_write(m->role);
+}
+
+bool member_may_admin(const struct member *m)
+{
+    return m && !m->revoked && role_may_admin(m->role);
 }
 
 static struct member *find(const struct group *g, const struct id *dev)
@@ -218,7 +223,7 @@ uint64_t group_end(const struct group *g, const struct id *dev, const struct sid
     const struct member *m = find(g, dev);
     if (c)
         return c->seq;
-    return m && member_may_write(m) && began >= m->since ? UINT64_MAX : 0;
+    return member_may_write(m) && began >= m->since ? UINT64_MAX : 0;
 }
 
 /* ---- operations ---- */

@@ -92,7 +92,8 @@ bool group_by_recovery(const struct group *g, const struct id *signer);     /* i
 /* Up to which number the stream counts, as far as the control log says: UINT64_MAX: without end. began: ctl_n of its first header. */
 uint64_t group_end(const struct group *g, const struct id *dev, const struct sid *sid, uint64_t began);
 const struct cut *group_cut(const struct group *g, const struct id *dev, const struct sid *sid);    /* NULL: none names it */
-bool member_may_write(const struct member *m);                              /* by its role, and not revoked */
+bool member_may_write(const struct member *m);                              /* by its role, and not revoked; NULL may nothing */
+bool member_may_admin(const struct member *m);
 /* ---- required versions (group_require.c) ---- */
 /* What a device has to reach: the latest that is for it, also when it is cancelled. Earlier ones have lost their meaning for it.
  * NULL: none. */

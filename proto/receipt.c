@@ -10,16 +10,11 @@
 
 /* ---- one receipt ---- */
 
-bool receipt_shows(const struct required *q, const struct vec *v)
+static bool shows(const struct vec *v, const struct required *q)
 {
-    for (size_t i = 0; i < q->nmin; i++) {
-        const struct cut *c = &q->min[i];
-        const struct vec_stream *s = vec_find(v, &c->sid);
-        if (c->seq == 0)
-            continue;
-        if (!s || s->content < c->seq || (s->known == c->seq && memcmp(s->tip8, c->hdr_hash.b, sizeof s->tip8) != 0))
+    for (size_t i = 0; i < q->nmin; i++)
+        if (!vec_shows(v, &q->min[i]))
             return false;
-    }
     return true;
 }
 
@@ -48,7 +43,7 @@ int receipt_check(const struct group *g, const uint8_t id[static 16], const stru
         return err_set(ERR_BAD, "nothing of the kind was required of %s when it signed", m->card.name);
     if (said(v, id).state != VEC_REACHED)
         return err_set(ERR_BAD, "%s does not say that it has reached it", m->card.name);
-    if (!receipt_shows(q->what, v))
+    if (!shows(v, q->what))
         return err_set(ERR_BAD, "%s does not show what is required", m->card.name);
     return 0;
 }

@@ -14,8 +14,6 @@
 
 #define RECEIPT_MAGIC "LNYDRCP1"
 
-/* Whether a vector shows that its device has what is required: the contents, and of the right history as far as one can see. */
-bool receipt_shows(const struct required *q, const struct vec *v);
 /* Whether v is a receipt for the requirement with this id. g: the group as it was after the control record that v names.
  * ERR_BAD, with what is wrong about it. */
 int receipt_check(const struct group *g, const uint8_t id[static 16], const struct vec *v) MUST_CHECK;

@@ -194,6 +194,9 @@ struct mp vec_reqs(const struct vec *v);                                     /* 
 void vec_req_next(struct mp *m, struct vec_req *r);
 void vec_req_put(struct buf *b, const struct vec_req *r);
 const struct vec_stream *vec_find(const struct vec *v, const struct sid *sid);  /* NULL when absent */
+uint64_t vec_content(const struct vec *v, const struct sid *sid);               /* 0 when absent */
+/* Its device has the contents up to the cut, and of the history that the cut names, as far as a vector tells. */
+bool vec_shows(const struct vec *v, const struct cut *c);
 
 /* ---- address card, for PEX: [1, group_id, dev, wall_ms, [addr...]], context "lanyard-addr-1"; addr = "HOST:PORT" text,
  * 1..LIMIT_ADDRS of them, none twice. HOST is a name, an IPv4 address, or an IPv6 address in brackets; never with a zone, which

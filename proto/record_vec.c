@@ -180,3 +180,17 @@ const struct vec_stream *vec_find(const struct vec *v, const struct sid *sid)
     }
     return NULL;
 }
+
+uint64_t vec_content(const struct vec *v, const struct sid *sid)
+{
+    const struct vec_stream *s = vec_find(v, sid);
+    return s ? s->content : 0;
+}
+
+bool vec_shows(const struct vec *v, const struct cut *c)
+{
+    const struct vec_stream *s = vec_find(v, &c->sid);
+    if (c->seq == 0)
+        return true;
+    return s && s->content >= c->seq && (s->known > c->seq || memcmp(s->tip8, c->hdr_hash.b, sizeof s->tip8) == 0);
+}

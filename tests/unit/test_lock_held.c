@@ -286,6 +286,9 @@ static void test_claims(void)
     EQ_U(seen_of(w, 0, 2), LOCK_BEHIND);
     s.content = 1;
     claim(w, 2, 0, &r, &s, 1);
+    EQ_U(seen_of(w, 0, 2), LOCK_BEHIND);             /* of another history */
+    memcpy(s.tip8, q->min[0].hdr_hash.b, sizeof s.tip8);
+    claim(w, 2, 0, &r, &s, 1);
     EQ_U(seen_of(w, 0, 2), LOCK_REACHED);
     r.state = LOCK_WAITS;
     claim(w, 2, 0, &r, &s, 1);
