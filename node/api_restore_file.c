@@ -28,6 +28,7 @@ struct restore {
     struct id old_root; uint64_t old_size;
     int64_t newest;                    /* greatest entry id of `to` then */
     char tmp[NAME], kept[NAME];
+    bool in_use;                       /* that is why it failed */
     struct change change;
     struct database_moved moved;
 };
@@ -114,6 +115,21 @@ static int make_way(struct restore *c)
                              pool_stopping(n->pool), &c->moved);
 }
 
+/* What a program has open is not displaced (it would go on writing to it unseen), and looking again does not help. */
+static bool in_use(const struct restore *c)
+{
+    const struct folder *f = c->w.n->folder;
+    struct database d;
+    int fd;
+    if (database_look(f, c->to, c->tolen, &d) == 0)
+        return d.open;
+    if (folder_open_file(f, c->to, c->tolen, &fd) < 0)
+        return false;
+    bool open = folder_quiet(fd) == ERR_AGAIN;
+    close(fd);
+    return open;
+}
+
 static void restore_run(struct job *j)
 {
     struct restore *c = (struct restore *)j;
@@ -128,6 +144,7 @@ static void restore_run(struct job *j)
     if (r == 0)
         return;
     work_failed(&c->w, r);
+    c->in_use = r == ERR_CHANGED && in_use(c);
     if (!c->change.was_kept)
         (void)!folder_tmp_remove(c->w.n->folder, c->tmp);
 }
@@ -170,7 +187,10 @@ static int check_recorded(struct session *s)
 static void fail_restore(struct restore *c)
 {
     const char *path = path_show(c->to, c->tolen);
-    if (c->w.code == ERR_CHANGED)
+    if (c->in_use)
+        err_set(ERR_CHANGED, "%s: a program on this device has it open for writing: close it there, then try again, or restore to another name",
+                path);
+    else if (c->w.code == ERR_CHANGED)
         err_set(ERR_CHANGED, "%s: has just been changed here: run lanyard scan, then try again", path);
     else
         err_set(ERR_IO, "%s: cannot be restored: %s", path, c->w.text);

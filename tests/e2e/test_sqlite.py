@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from lanyard import closing, exists, group, is_file_with, path_of, same_trees, tap, test, wait_until, write
+from lanyard import closing, exists, failed, group, is_file_with, node, path_of, read, same_trees, tap, test, wait_until, write
 
 # Transactions one after the other, in each of which the sums of two tables grow by the same; until a line comes, or the end.
 # argv: file, journal mode, number of transactions (0: no end), bytes in each
@@ -186,6 +186,35 @@ def closing_it_outdoes_nobody():
         n.cli("resume")
     wait_until(lambda: seen(a, "x.db") == second, 30, "what was written on b, on a")
     same_trees(a, b)
+
+
+@test
+def one_that_is_open_is_not_restored_until_it_is_closed():
+    n = node("a")
+    n.init()
+    n.up()
+    write(n.folder, "plain", b"one")
+    programs = [Program(n, "x.db", "DELETE", most=2)]
+    first = programs[0].count()
+    wait_until(lambda: versions(n, "x.db") and versions(n, "plain"), 20, "the first versions")
+    old, plain = (versions(n, name)[0]["version"] for name in ("x.db", "plain"))
+    programs.append(Program(n, "x.db", "DELETE", most=1))
+    assert programs[1].count() == first + 1
+    wait_until(lambda: len(versions(n, "x.db")) == 2, 20, "a snapshot of what it wrote")
+    with open(path_of(n.folder, "plain"), "r+b", buffering=0) as f:
+        f.write(b"two")
+        for name, version in (("x.db", old), ("plain", plain)):
+            done = n.cli("restore", name, "--version", version, check=False)
+            failed(done, 1)
+            assert f"{name}: a program on this device has it open" in done.err and "close it" in done.err, done.err
+    for p in programs:
+        p.end()
+    n.cli("scan")
+    wait_until(lambda: len(versions(n, "x.db")) == 3 and len(versions(n, "plain")) == 2, 20, "both as they were closed")
+    n.cli("restore", "x.db", "--version", old)
+    n.cli("restore", "plain", "--version", plain)
+    assert seen(n, "x.db") == first and read(n.folder, "plain") == b"one"
+    assert is_known(n, "x.db", first + 1)
 
 
 @test
