@@ -4,50 +4,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "node/log.h"
+#include "node/lists.h"
 
-enum { LISTS_CACHED = 4, JOBS_MAX = 128, BYTES_MAX = 64 << 20 };   /* of one peer at once: more than an honest one asks for */
-
-/* A block list with the offset of each block. */
-struct list { struct id root; struct buf refs; uint64_t *at; uint32_t n; uint64_t used; };
+enum { JOBS_MAX = 128, BYTES_MAX = 64 << 20 };   /* of one peer at once: more than an honest one asks for */
 
 struct serve {
     struct serve_config c;
-    struct list list[LISTS_CACHED];
-    uint64_t clock, bytes;
+    struct lists lists;
+    uint64_t bytes;
     struct client { struct id who; unsigned jobs; uint64_t bytes; } *peer; size_t npeer;
 };
 
 /* ---- block lists ---- */
-
-static struct list *load_list(struct serve *s, const struct id *root)
-{
-    struct list *l = &s->list[0];
-    for (size_t i = 0; i < LISTS_CACHED; i++) {
-        if (s->list[i].n && id_eq(&s->list[i].root, root)) {
-            s->list[i].used = ++s->clock;
-            return &s->list[i];
-        }
-        if (s->list[i].used < l->used)
-            l = &s->list[i];
-    }
-    l->n = 0;
-    l->refs.max = (size_t)LIMIT_BLOCKS * BLOCK_REF;
-    if (index_tree_get(s->c.index, root, &l->refs) < 0)
-        return NULL;
-    l->root = *root;
-    l->n = (uint32_t)(l->refs.len / BLOCK_REF);
-    l->at = xrealloc(l->at, l->n + 1, sizeof *l->at);
-    l->used = ++s->clock;
-    uint64_t off = 0;
-    for (uint32_t i = 0; i < l->n; i++) {
-        struct block_ref ref;
-        block_ref_get(l->refs.data + (size_t)i * BLOCK_REF, &ref);
-        l->at[i] = off;
-        off += ref.len;
-    }
-    return l;
-}
 
 static void refuse(struct serve *s, const struct net_from *to, uint64_t req, enum msg_error code, const char *text)
 {
@@ -57,7 +25,7 @@ static void refuse(struct serve *s, const struct net_from *to, uint64_t req, enu
 
 static void serve_list(struct serve *s, const struct net_from *to, const struct msg *m)
 {
-    const struct list *l = load_list(s, &m->get_tree.root);
+    const struct list *l = lists_get(&s->lists, &m->get_tree.root);
     uint32_t first = m->get_tree.first, most = LIMIT_BODY / BLOCK_REF;
     if (!l || m->get_tree.nblocks != l->n) {
         refuse(s, to, m->req, MSGERR_NODATA, "no such block list here");
@@ -115,7 +83,7 @@ static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *
         v->code = v->at.stamp.size <= LIMIT_BLOCK ? 0 : ERR_NOTFOUND;
         return;
     }
-    const struct list *l = id_eq(&w->root, &w->id) ? NULL : load_list(s, &w->root);
+    const struct list *l = id_eq(&w->root, &w->id) ? NULL : lists_get(&s->lists, &w->root);
     if (!l) {
         v->whole = v->at.kept && id_eq(&w->root, &w->id);
         v->code = v->whole ? 0 : ERR_NOTFOUND;
@@ -268,6 +236,7 @@ int serve_new(const struct serve_config *c, struct serve **out)
 {
     *out = xcalloc(1, sizeof **out);
     (*out)->c = *c;
+    (*out)->lists = (struct lists){.index = c->index, .most = LISTS_BYTES};
     return 0;
 }
 
@@ -275,10 +244,7 @@ void serve_free(struct serve **s)
 {
     if (!*s)
         return;
-    for (size_t i = 0; i < LISTS_CACHED; i++) {
-        buf_release(&(*s)->list[i].refs);
-        free((*s)->list[i].at);
-    }
+    lists_release(&(*s)->lists);
     free((*s)->peer);
     free(*s);
     *s = NULL;
