@@ -327,7 +327,7 @@ int engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct 
 {
     AUTO(vec_release) struct vec v = {.group = e->c.group->id, .dev = e->c.keys->dev, .ctr = ++e->ctr, .wall_ms = wall_ms,
                                       .ctl_n = e->c.group->ctl_n, .ctl_hash = e->c.group->ctl_hash, .port = port, .fp = e->now.fp,
-                                      .flags = e->partial ? VEC_PARTIAL : 0};
+                                      .flags = self_is_partial(e) ? VEC_PARTIAL : 0};
     AUTO(buf_release) struct buf reqs = BUF_INIT(LIMIT_HEAD);
     v.nreqs = lock_reqs(e, &reqs);
     v.reqs = (struct bytes){reqs.data, reqs.len};

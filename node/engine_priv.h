@@ -83,6 +83,7 @@ struct engine {
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
     bool partial;                    /* rules of this device alone leave paths out */
+    bool changed;                    /* while it might not write, its user has changed what was on its disk */
     bool found;                      /* something has been authored in doubt, once: what is known of old copies matters */
     struct end { struct sid sid; struct id dev; uint64_t end; } *end; size_t nend;   /* streams with two histories; the last number that counts */
     struct sidmap ended;             /* the same; value: the place there, plus one */
@@ -104,6 +105,7 @@ void engine_begin_incarnation(struct engine *e);
 /* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
 void engine_notice_rollback(struct engine *e, const struct vec *v);
 int  self_load(struct engine *e) MUST_CHECK;
+bool self_is_partial(const struct engine *e);          /* it may lack contents that its vector says it wants no more */
 int  self_found(struct engine *e) MUST_CHECK;          /* something is being authored in doubt */
 /* After news of the path. What this device found in doubt, before it had heard of it, may be an old copy of a version that had been deleted or
  * changed since: then it ends, as that one did. */

@@ -7,7 +7,29 @@
 #include "proto/hlc.h"
 
 #define KEY_FOUND "found"            /* there when anything has been authored in doubt */
+#define KEY_CHANGED "changed"        /* there when anything has been changed that is no version */
 enum { ALARMS_MAX = 8 };             /* of a peer, that proved to be nothing */
+
+/* ---- what is remembered for good ---- */
+
+static int remember(struct engine *e, const char *key, bool *it)
+{
+    if (*it)
+        return 0;
+    *it = true;
+    return index_kv_put(e->c.index, key, "1", 1);
+}
+
+int self_load(struct engine *e)
+{
+    char found = 0, changed = 0;
+    int r = engine_load_value(e, KEY_FOUND, &found, sizeof found);
+    if (r == 0)
+        r = engine_load_value(e, KEY_CHANGED, &changed, sizeof changed);
+    e->found = found != 0;
+    e->changed = changed != 0;
+    return r;
+}
 
 /* ---- incarnations ---- */
 
@@ -77,21 +99,7 @@ int engine_doubt(struct engine *e)
 
 void engine_sure(struct engine *e) { e->doubt = false; }
 
-int self_found(struct engine *e)
-{
-    if (e->found)
-        return 0;
-    e->found = true;
-    return index_kv_put(e->c.index, KEY_FOUND, "1", 1);
-}
-
-int self_load(struct engine *e)
-{
-    char found = 0;
-    int r = engine_load_value(e, KEY_FOUND, &found, sizeof found);
-    e->found = found != 0;
-    return r;
-}
+int self_found(struct engine *e) { return remember(e, KEY_FOUND, &e->found); }
 
 /* Authored in doubt, and nobody has built upon it. */
 static bool is_find(struct engine *e, const struct vers *v)
@@ -171,6 +179,8 @@ int self_yield(struct engine *e, int64_t path, const struct stamp *st, bool sett
     struct ix_local l = {.path = path};
     int64_t winner;
     int r = index_local_get(e->c.index, path, &l);
+    if (r == 0)
+        r = remember(e, KEY_CHANGED, &e->changed);
     if (r == 0 || r == ERR_NOTFOUND)
         r = index_path_get(e->c.index, path, NULL, &winner);
     if (r < 0 || e->muted || winner == l.entry || st->kind == STAMP_DIR)
@@ -184,6 +194,8 @@ int self_yield(struct engine *e, int64_t path, const struct stamp *st, bool sett
     l.apart = true;
     return index_local_put(e->c.index, &l);
 }
+
+bool self_is_partial(const struct engine *e) { return e->partial || (e->changed && !may_write(e)); }
 
 /* What a reader does to its copy stays on its disk: nobody would accept it. */
 bool may_write(const struct engine *e)

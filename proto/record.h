@@ -173,7 +173,7 @@ bool entry_same(const struct entry *a, const struct entry *b);
  * vectors of a device: ctr grows within an instance. ---- */
 #define VEC_REQS 64
 #define VEC_REACHED 1u            /* of the states the one that others rely on */
-#define VEC_PARTIAL 1u            /* the device leaves out paths by rules of its own: content does not say that it has what is live */
+#define VEC_PARTIAL 1u            /* it leaves out paths by rules of its own, or is a reader that changed something: content does not say that it has what is live */
 struct vec_req { uint8_t id[16]; uint32_t state; uint64_t since_ms; };   /* state 0..255: where the device is with a REQUIRE */
 struct vec_stream { struct sid sid; uint64_t known, content; uint8_t tip8[8]; };
 struct vec {

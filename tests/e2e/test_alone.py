@@ -196,6 +196,21 @@ def who_leaves_it_out_by_rules_of_its_own_does_not_have_it():
 
 
 @test
+def a_reader_who_has_overwritten_its_copy_does_not_have_it():
+    a, b = group("a", "b")
+    a.cli("device", "role", "b", "reader")
+    before = random_bytes(80, 50 * KIB)
+    create(a, "f", before)
+    a.settle()
+    b.settle()
+    assert gc(a)["alone"] == 0
+    overwrite(b, "f", random_bytes(81, 51 * KIB))
+    wait_until(lambda: gc(a)["alone"] == 1, 20, "what the reader has no more to be packed")
+    overwrite(a, "f", random_bytes(82, 52 * KIB))
+    assert content(a, "f", len(before)) == before
+
+
+@test
 def what_a_revoked_device_has_left_is_only_here():
     a, b = group("a", "b")
     before, after = random_bytes(70, 50 * KIB), random_bytes(71, 51 * KIB)
