@@ -321,6 +321,11 @@ def what_a_revoked_device_writes_on_counts_for_nobody():
     c.cli("restore", path)
     c.settle()
     assert read(a.folder, "new/deep/file") == big    # brought back by somebody who may
+    # What counts of it comes also to who was not there yet.
+    late = node("late")
+    late.join(a.invite(), at=a.address)
+    late.up(peers=[c]).wait()
+    same_trees(a, c, late)
 
 
 @test
