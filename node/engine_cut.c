@@ -89,7 +89,7 @@ static int follows(void *arg, const struct ix_header *row)
     if (r < 0)
         return r;
     uint64_t last = h.first + h.count - 1;
-    if (h.first != a->s->row.known + 1 || !id_eq(&h.prev, &a->s->row.tip) || last > a->end)
+    if (memcmp(h.inc, a->s->row.inc, sizeof h.inc) != 0 || h.first != a->s->row.known + 1 || !id_eq(&h.prev, &a->s->row.tip) || last > a->end)
         return 1;
     a->s->row.known = last;
     a->s->row.tip = h.hash;

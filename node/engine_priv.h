@@ -136,6 +136,8 @@ bool cut_vouches(struct engine *e, const struct stream *s);          /* our hist
 /* engine_withdraw.c: s counts up to `end`, where a change set ends, and no longer beyond. again: what was live beyond, and whose content is
  * here, is signed again. */
 int  withdraw_beyond(struct engine *e, struct stream *s, uint64_t end, bool again, uint64_t wall_ms) MUST_CHECK;
+/* What was withdrawn of the stream and is of another history than what comes now is put apart: to be read, and never to count. */
+int  withdrawn_make_way(struct engine *e, struct stream *s) MUST_CHECK;
 /* What is seen on this disk is what was put there as that entry, which no longer counts: no edit. */
 int  withdrawn_same(struct engine *e, int64_t entry, const struct entry *seen, bool *same) MUST_CHECK;
 

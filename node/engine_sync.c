@@ -361,9 +361,9 @@ static int check_place(struct engine *e, const struct cs *cs, const struct heade
 
 static int take_one(struct engine *e, const struct cs *cs, const struct header *h, uint64_t wall_ms)
 {
-    int r = 0;
     struct stream *s = engine_stream_by_sid(e, &h->sid);
-    if (!s && (r = engine_stream_add(e, &h->dev, h->inc, &s)) < 0)
+    int r = s ? withdrawn_make_way(e, s) : engine_stream_add(e, &h->dev, h->inc, &s);
+    if (r < 0)
         return r;
     struct ix_header row = {.stream = s->row.id, .first = h->first, .count = h->count, .rec = cs->hdr, .sig = cs->sig};
     r = index_header_put(e->c.index, &row);

@@ -246,6 +246,28 @@ int withdraw_beyond(struct engine *e, struct stream *s, uint64_t end, bool again
     return r;
 }
 
+/* ---- two histories of which the other one counts ---- */
+
+static int any_header(void *arg, const struct ix_header *h)
+{
+    *(struct id *)arg = id_hash(h->rec.p, h->rec.len);
+    return 1;
+}
+
+/* Under an incarnation that nobody has: by the hash of its first header, so that there is room for any number of them. Nothing of it ever
+ * counts, as its headers name another incarnation; it is there to be read. */
+int withdrawn_make_way(struct engine *e, struct stream *s)
+{
+    struct id first;
+    struct stream *apart;
+    int r = index_header_each(e->c.index, s->row.id, s->row.known + 1, UINT64_MAX, any_header, &first);
+    if (r <= 0)
+        return r;
+    struct id dev = s->row.dev;
+    r = engine_stream_add(e, &dev, first.b, &apart);
+    return r < 0 ? r : index_stream_apart(e->c.index, s->row.id, s->row.known, apart->row.id);
+}
+
 int withdrawn_same(struct engine *e, int64_t entry, const struct entry *seen, bool *same)
 {
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);

@@ -57,6 +57,8 @@ int index_receipt_each(struct index *ix, int (*row)(void *, const struct ix_rece
 struct ix_stream { int64_t id; struct sid sid; struct id dev; uint8_t inc[8]; uint64_t known; struct id tip; };
 int index_stream_add(struct index *ix, struct ix_stream *s) MUST_CHECK;               /* sets s->id */
 int index_stream_set(struct index *ix, const struct ix_stream *s) MUST_CHECK;         /* known and tip */
+/* Change sets and entries of a stream behind `after` become those of another one, which has none of these numbers. None is wanted. */
+int index_stream_apart(struct index *ix, int64_t stream, uint64_t after, int64_t to) MUST_CHECK;
 int index_stream_each(struct index *ix, int (*row)(void *, const struct ix_stream *), void *arg) MUST_CHECK;
 
 struct ix_header { int64_t stream; uint64_t first; uint32_t count; struct bytes rec; const uint8_t *sig; };

@@ -28,6 +28,20 @@ int index_stream_set(struct index *ix, const struct ix_stream *s)
     return q_run_found(&q);
 }
 
+int index_stream_apart(struct index *ix, int64_t stream, uint64_t after, int64_t to)
+{
+    static const enum query_id what[] = { Q_APART_HEADERS, Q_APART_PRUNED, Q_APART_ENTRIES };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof what / sizeof *what; i++) {
+        AUTO(q_end) struct query q = q_begin(ix, what[i]);
+        q_put_int(&q, stream);
+        q_put_seq(&q, after);
+        q_put_int(&q, to);
+        r = q_run(&q);
+    }
+    return r;
+}
+
 int index_stream_each(struct index *ix, int (*row)(void *, const struct ix_stream *), void *arg)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_STREAM_EACH);

@@ -25,6 +25,9 @@ static const char *const sql[Q_COUNT] = {
     [Q_STREAM_ADD] = "INSERT INTO stream VALUES (NULL, ?, ?, ?, ?, ?)",
     [Q_STREAM_SET] = "UPDATE stream SET known = ?, tip = ? WHERE id = ?",
     [Q_STREAM_EACH] = "SELECT id, sid, dev, inc, known, tip FROM stream ORDER BY id",
+    [Q_APART_HEADERS] = "UPDATE header SET stream = ?3 WHERE stream = ?1 AND first > ?2",
+    [Q_APART_PRUNED] = "UPDATE pruned SET stream = ?3 WHERE stream = ?1 AND first > ?2",
+    [Q_APART_ENTRIES] = "UPDATE entry SET stream = ?3 WHERE stream = ?1 AND seq > ?2",
     [Q_HEADER_PUT] = "INSERT INTO header VALUES (?, ?, ?, ?, ?)",
     [Q_HEADER_EACH] = "SELECT first, count, rec, sig FROM header"
                       " WHERE stream = ? AND first > ? AND first + count > ? AND first <= ? ORDER BY first",
