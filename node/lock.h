@@ -2,7 +2,8 @@
  * makes the consequences real. While the device is locked, only what is required is pulled, in mode prompt nothing before the user
  * has accepted, and others are not shown what is written here (that is the engine's). Who looks at the folder finds
  * FOLDER/.lanyard/LOCKED, a text of which the last line is a JSON object; it is there while the device is locked, also while no node
- * runs. In mode strict files are read-only (strict.h), and it is over when they are so no longer. Events: `locked`, `unlocked`, each once, whatever restarts there are in between. */
+ * runs. In mode strict files are read-only (strict.h), and it is over when they are so no longer. Events: `locked`, `unlocked`, each once,
+ * whatever restarts there are in between. */
 #ifndef NODE_LOCK_H
 #define NODE_LOCK_H
 
@@ -22,8 +23,7 @@ bool lock_holds(const struct node *n);    /* the user must not work on */
 int  need_unlocked(struct node *n) MUST_CHECK;
 int  lock_accept(struct node *n) MUST_CHECK;       /* as engine_lock_accept */
 /* The user goes on without what is required. It is recorded with the reason, and told to all. As engine_lock_override; ERR_DENIED: the policy
- * does not allow it. ERR_USAGE: no reason, or not a
- * text of one line. */
+ * does not allow it; ERR_USAGE: no reason, or not a text of one line. */
 int  lock_override(struct node *n, const char *reason) MUST_CHECK;
 
 #endif
