@@ -226,3 +226,20 @@ int args_number(const struct args *a, const char *option, uint64_t max, uint64_t
     *v = n;
     return 0;
 }
+
+static bool is_among(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *p = words; *p && (p = strstr(p, word)); p++)
+        if ((p == words || p[-1] == ' ') && (p[len] == ' ' || !p[len]))
+            return true;
+    return false;
+}
+
+int args_check_uses(const struct args *a, const char *word, const struct option_use *uses)
+{
+    for (; uses->option; uses++)
+        if (args_has(a, uses->option) && !is_among(uses->words, word))
+            return usage_error("%s: --%s is only for %s", a->command->name, uses->option, uses->what);
+    return 0;
+}

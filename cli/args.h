@@ -25,6 +25,10 @@ int args_parse(struct args *a, const struct command *commands, int argc, char **
 void args_release(struct args *a);
 /* Whether the number of words fits the command and --json is not asked of one that has none: an exit code. */
 int args_check(const struct args *a);
+/* Options that belong to some of a command's first words only (words: with spaces between; what: those for the user). The table ends with
+ * option NULL. One that means nothing to what is asked for would be forgotten in silence: an exit code. */
+struct option_use { const char *option, *words, *what; };
+int args_check_uses(const struct args *a, const char *word, const struct option_use *uses);
 
 const struct command *command_find(const struct command *commands, const char *name);
 /* EXIT_USAGE with the nearest command's name. */

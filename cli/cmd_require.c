@@ -268,19 +268,19 @@ static int create(struct cli *c, const struct args *a)
 
 /* ---- the command ---- */
 
-/* An option that means nothing to what is asked for would be forgotten in silence. */
 static int check_options(const struct args *a, const char *op)
 {
     static const char new[] = "a new requirement";
-    static const struct { const char *option, *ops, *what; } uses[] = {
+    static const struct option_use uses[] = {
         { "message", "create", new }, { "until", "create", new }, { "mode", "create", new }, { "to", "create", new },
         { "dry-run", "create", new }, { "wait", "create status", "a new requirement and status" },
         { "timeout", "create status", "a new requirement and status" }, { "watch", "status", "status" },
         { "csv", "status verify", "status and verify" },
+        { 0 },
     };
-    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
-        if (args_has(a, uses[i].option) && !strstr(uses[i].ops, op))
-            return usage_error("require: --%s is only for %s", uses[i].option, uses[i].what);
+    int code = args_check_uses(a, op, uses);
+    if (code)
+        return code;
     if (args_has(a, "timeout") && !args_has(a, "wait"))
         return usage_error("require: --timeout is for --wait");
     if (a->words > 2 && strcmp(op, "export") != 0)
@@ -330,21 +330,25 @@ static const struct out_column gate_columns[] = {
 
 int cmd_gate(struct cli *c, const struct args *a)
 {
+    static const struct option_use uses[] = {
+        { "timeout", "wait", "wait" }, { "reason", "override", "override" }, { "term", "run", "run" }, { 0 },
+    };
     const char *op = args_word(a, 0);
     int64_t timeout = -1;
     AUTO(request_release) struct request q = request_new("gate");
+    int code = args_check_uses(a, op ? op : "status", uses);
+    if (!code)
+        code = args_duration(a, "timeout", &timeout);
+    if (code)
+        return code;
     if (op && strcmp(op, "run") == 0)
         return cmd_gate_run(c, a);
     if (op && strcmp(op, "status") != 0 && strcmp(op, "accept") != 0 && strcmp(op, "wait") != 0 && strcmp(op, "override") != 0)
         return usage_error("gate cannot \"%s\": use status, accept, wait, override --reason TEXT or run -- CMD", op);
-    if (args_word(a, 1) || args_has(a, "term"))
-        return usage_error("gate: %s goes with run: usage: lanyard gate run [--term] -- CMD [ARGUMENT]...",
-                           args_word(a, 1) ? args_word(a, 1) : "--term");
-    int code = args_duration(a, "timeout", &timeout);
-    if (code)
-        return code;
-    if (!args_has(a, "reason") != !(op && strcmp(op, "override") == 0))
-        return usage_error("gate: override and --reason TEXT go together");
+    if (args_word(a, 1))
+        return usage_error("gate: %s goes with run: usage: lanyard gate run [--term] -- CMD [ARGUMENT]...", args_word(a, 1));
+    if (op && strcmp(op, "override") == 0 && !args_has(a, "reason"))
+        return usage_error("gate override: --reason TEXT is missing");
     request_str(&q, "op", op);
     request_str(&q, "reason", args_value(a, "reason"));
     if (timeout >= 0)

@@ -125,6 +125,10 @@ def only_admins_and_only_what_can_be():
     failed(a.cli("require", "--csv", check=False), 2)
     failed(a.cli("require", "status", "--to", "b", check=False), 2)
     failed(a.cli("require", "--timeout", "3", check=False), 2)
+    for words in (["--timeout", "3"], ["accept", "--reason", "none"], ["wait", "--term"], ["run", "--timeout", "3", "--", "true"]):
+        done = a.cli("gate", *words, check=False)    # nothing that is asked for is passed over in silence
+        failed(done, 2)
+        assert "is only for" in done.err, done.err
     assert a.cli("require", "status", json=True) is None
 
 
