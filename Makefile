@@ -61,7 +61,7 @@ sim: sim-build ; $(BUILD)/tests/sim/sim --seeds $(or $(SEEDS),1000000)
 torture: all ; @sh tests/deps test && tests/torture
 test: ; @sh tests/deps test && tests/run
 demo: all ; @sh tests/deps demo && tests/demo
-bench: all ; @sh tests/deps bench && tests/bench/bench
+bench: all ; @sh tests/deps bench && tests/bench/bench $(ROW)
 lint: ; @sh tests/deps lint && tests/lint --tidy
 fuzz: ; @sh tests/deps fuzz && tests/fuzz/run
 coverage: ; @sh tests/deps test && tests/coverage
@@ -74,7 +74,7 @@ help:
 	@echo "make lint      include rule, function and file lengths, clang-tidy"
 	@echo "make fuzz      coverage-guided fuzzing of every decoder (SECONDS_EACH=60)"
 	@echo "make coverage  which lines of proto, store and the engine the tests run (at least 90 % each)"
-	@echo "make bench     the speed figures, beside Syncthing and rsync"
+	@echo "make bench     the speed figures, beside Syncthing and rsync (ROW=big|small|latency|memory|idle|require)"
 	@echo "make install   into DESTDIR, PREFIX=$(PREFIX)"
 install: all
 	install -Dm755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/lanyard $(BUILD)/lanyardd

@@ -119,18 +119,6 @@ static bool somebody_left(const struct node *n, const struct before *b)
     return false;
 }
 
-/* The latest requirement decides who wins where several versions are live. */
-static void choose_winners(struct node *n)
-{
-    int r = engine_begin(n->engine);
-    if (r == 0 && (r = engine_requirement_changed(n->engine)) < 0)
-        engine_rollback(n->engine);
-    else if (r == 0)
-        r = engine_commit(n->engine, loop_wall());
-    if (r < 0)
-        log_error("required version: %s", err_text());
-}
-
 void control_cuts(struct node *n)
 {
     int r = engine_begin(n->engine), streams = 0;
@@ -162,7 +150,6 @@ static void follow(struct node *n, struct before *b)
         }
         control_look_at_self(n);
         control_cuts(n);
-        choose_winners(n);
         lock_now(n);
         struct id policies = group_policies_id(g);
         if (n->scan && ((self && self->role != b->role) || !id_eq(&b->policies, &policies)))
@@ -264,7 +251,6 @@ void control_start(struct node *n)
     control_cuts(n);                     /* the node may have been killed between the record and this */
     control_open_key(n);
     control_renew_key(n);
-    choose_winners(n);
 }
 
 /* ---- asking ---- */

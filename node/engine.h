@@ -228,8 +228,9 @@ struct engine_lock {
     uint64_t done, total;                /* entries, while locked */
 };
 int  engine_lock(struct engine *e, struct engine_lock *out) MUST_CHECK;
-/* Finds the state anew: to be asked after the control log has grown, when vectors, peers or contents have come or gone, and now and then. now: a
- * clock that never jumps, in ms. 1: it is another one. While it is LOCKED or WAITS, what this device writes is not shown to others. */
+/* Chooses winners anew when the latest requirement of all is another one, and finds the state anew: to be asked at the start, after the
+ * control log has grown, when vectors, peers or contents have come or gone, and now and then. now: a clock that never jumps, in ms. 1: there
+ * is news. While it is LOCKED or WAITS, what this device writes is not shown to others. Not in a transaction. */
 int  engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now) MUST_CHECK;
 int  engine_lock_accept(struct engine *e, uint64_t wall_ms) MUST_CHECK;       /* ERR_NOTFOUND: it does not wait; engine_lock_look is the caller's */
 int  engine_lock_override(struct engine *e, uint64_t wall_ms) MUST_CHECK;     /* ERR_NOTFOUND: it is not locked */
@@ -248,10 +249,8 @@ struct lacks { struct id dev; bool known, behind; uint64_t entries, bytes; };
 int  engine_lacks(struct engine *e, const struct bytes *cuts, struct lacks *of, size_t n) MUST_CHECK;     /* dev is given */
 bool engine_holds_back(const struct engine *e);
 bool engine_shows(struct engine *e, int64_t stream, uint64_t seq);            /* others may hear of this entry: it counts, and is not held back */
-/* Whether what that entry wants may be put on this disk now. A locked device gets what is required, and makes room for it by what it writes. */
-bool engine_lock_allows(struct engine *e, int64_t stream, uint64_t seq);
-/* The latest requirement of all decides who wins. In a transaction: when the control log has changed, and at the start. */
-int  engine_requirement_changed(struct engine *e) MUST_CHECK;
+/* Whether it may be done on this disk now. A locked device gets what is required, and what may have to make room for it. */
+bool engine_lock_allows(struct engine *e, const struct ix_want *w);
 /* The same of any device, as its last vector says. false: it has shown none yet. */
 struct peer_lock { enum lock_state state; uint64_t since_ms; };
 bool engine_lock_of(struct engine *e, const struct required *q, const struct id *dev, struct peer_lock *out);

@@ -7,7 +7,7 @@
 #include "node/engine_priv.h"
 
 #define KEY_LOCK "lock"               /* struct lock_saved as in the memory of this machine */
-#define KEY_MERGED "required"         /* id of the requirement by which the winners were last chosen */
+#define KEY_MERGED "required"         /* e->merged */
 #define GRACE_MS 30000                /* so long a lock outlives the last device that could end it */
 
 _Static_assert(LOCK_REACHED == VEC_REACHED, "the states of engine.h go over the wire");
@@ -169,6 +169,53 @@ bool engine_shows(struct engine *e, int64_t stream, uint64_t seq)
     return s && seq <= lock_shown(e, &s->row);
 }
 
+/* ---- winners ---- */
+
+struct contested { int64_t *path; size_t n, cap; };
+static int note(void *arg, int64_t path)
+{
+    struct contested *c = arg;
+    if (c->n == c->cap) {
+        c->cap = c->cap ? 2 * c->cap : 64;
+        c->path = xrealloc(c->path, c->cap, sizeof *c->path);
+    }
+    c->path[c->n++] = path;
+    return 0;
+}
+
+static int choose_anew(struct engine *e, const uint8_t by[static 16])
+{
+    struct contested c = {0};
+    int r = index_entry_contested(e->c.index, note, &c);
+    for (size_t i = 0; r == 0 && i < c.n; i++)
+        r = state_update(e, c.path[i]);
+    free(c.path);
+    snapshots_changed(e, NULL);          /* of several of one name another one may be meant */
+    return r < 0 ? r : index_kv_put(e->c.index, KEY_MERGED, by, sizeof e->merged);
+}
+
+/* The latest requirement of all decides. 1: it is another one than when winners were last chosen. */
+static int choose_winners(struct engine *e, uint64_t wall_ms)
+{
+    const struct group *g = group_of(e);
+    uint8_t by[sizeof e->merged] = {0};
+    if (g->nrequirement)
+        memcpy(by, g->requirement[g->nrequirement - 1].what->id, sizeof by);
+    if (memcmp(e->merged, by, sizeof by) == 0)
+        return 0;
+    int r = engine_begin(e);
+    if (r < 0)
+        return r;
+    if ((r = choose_anew(e, by)) < 0) {
+        engine_rollback(e);
+        return r;
+    }
+    if ((r = engine_commit(e, wall_ms)) < 0)
+        return r;
+    memcpy(e->merged, by, sizeof by);
+    return 1;
+}
+
 /* ---- changing it ---- */
 
 static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_ms)
@@ -186,7 +233,7 @@ static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_m
     return r;
 }
 
-int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
+static int find_state(struct engine *e, uint64_t wall_ms, uint64_t now)
 {
     struct lock_saved next;
     if (!group_of(e)->nrequirement && !e->lock.n)
@@ -203,6 +250,13 @@ int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
         return 0;
     int r = keep(e, &next, wall_ms);
     return r < 0 ? r : 1;
+}
+
+/* Winners first: who has the content, but shows another version, has not reached it. */
+int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
+{
+    int anew = choose_winners(e, wall_ms), r = anew < 0 ? anew : find_state(e, wall_ms, now);
+    return r < 0 ? r : anew || r;
 }
 
 int engine_lock_accept(struct engine *e, uint64_t wall_ms)
@@ -232,6 +286,8 @@ int lock_load(struct engine *e)
 {
     memset(&e->lock, 0, sizeof e->lock);
     int r = engine_load_value(e, KEY_LOCK, &e->lock, sizeof e->lock);
+    if (r == 0)
+        r = engine_load_value(e, KEY_MERGED, e->merged, sizeof e->merged);
     if (r == 0 && (e->lock.n > LIMIT_REQUIRED))
         return err_set(ERR_CORRUPT, "index: value %s: move the index away and start again", KEY_LOCK);
     return r;
@@ -249,12 +305,17 @@ static bool is_required(struct engine *e, int64_t stream, uint64_t seq)
     return false;
 }
 
-bool engine_lock_allows(struct engine *e, int64_t stream, uint64_t seq)
+/* A required file lies in no directory where another file is, nor in the place of a directory that is not empty. These have no content. */
+static bool makes_room(struct engine *e, const struct ix_want *w)
+{
+    return w->role == WANT_HIDE || (w->role == WANT_INSTALL && (w->kind == KIND_DIR || w->kind == KIND_TOMBSTONE)) ||
+           id_eq(engine_stream_dev(e, w->stream), &e->c.keys->dev);
+}
+
+bool engine_lock_allows(struct engine *e, const struct ix_want *w)
 {
     enum lock_state state = state_of(e, &e->lock);
-    if (!lock_state_holds(state) || id_eq(engine_stream_dev(e, stream), &e->c.keys->dev))
-        return true;
-    return state == LOCK_LOCKED && is_required(e, stream, seq);
+    return !lock_state_holds(state) || (state == LOCK_LOCKED && (makes_room(e, w) || is_required(e, w->stream, w->seq)));
 }
 
 struct left { struct engine *e; uint64_t n; };
@@ -371,38 +432,6 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
     if (out->state == LOCK_REACHED && !vector_reaches(e, &p->vec, q))
         out->state = LOCK_BEHIND;
     return true;
-}
-
-/* ---- winners ---- */
-
-struct contested { int64_t *path; size_t n, cap; };
-static int note(void *arg, int64_t path)
-{
-    struct contested *c = arg;
-    if (c->n == c->cap) {
-        c->cap = c->cap ? 2 * c->cap : 64;
-        c->path = xrealloc(c->path, c->cap, sizeof *c->path);
-    }
-    c->path[c->n++] = path;
-    return 0;
-}
-
-int engine_requirement_changed(struct engine *e)
-{
-    const struct group *g = group_of(e);
-    uint8_t was[16] = {0}, is[16] = {0};
-    if (g->nrequirement)
-        memcpy(is, g->requirement[g->nrequirement - 1].what->id, sizeof is);
-    int r = engine_load_value(e, KEY_MERGED, was, sizeof was);
-    if (r < 0 || memcmp(was, is, sizeof is) == 0)
-        return r;
-    struct contested c = {0};
-    r = index_entry_contested(e->c.index, note, &c);
-    for (size_t i = 0; r == 0 && i < c.n; i++)
-        r = state_update(e, c.path[i]);
-    free(c.path);
-    snapshots_changed(e, NULL);          /* of several of one name another one may be meant */
-    return r < 0 ? r : index_kv_put(e->c.index, KEY_MERGED, is, sizeof is);
 }
 
 /* ---- declaring one ---- */

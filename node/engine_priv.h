@@ -76,6 +76,7 @@ struct engine {
     struct snapshots snapshots;
     struct pins pins;
     struct lock_saved lock;
+    uint8_t merged[16];              /* id of the requirement by which winners were last chosen */
     uint64_t unserved;               /* since when nobody can serve what this device is locked for; 0: somebody can */
     uint8_t most_of[16]; uint64_t most;  /* of that requirement: the most entries that were left */
     struct fresh { int64_t path[CONFLICTS_TOLD]; size_t n, sure; } fresh;  /* new conflicts; the first `sure` of them are committed */

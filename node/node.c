@@ -191,7 +191,7 @@ static bool is_ignored(void *arg, const char *path, size_t len, bool dir)
     return n->scan && scan_ignored(n->scan, path, len, dir);
 }
 
-static bool is_allowed(void *arg, int64_t stream, uint64_t seq) { return engine_lock_allows(((struct node *)arg)->engine, stream, seq); }
+static bool is_allowed(void *arg, const struct ix_want *w) { return engine_lock_allows(((struct node *)arg)->engine, w); }
 
 static int start_parts_of_folder(struct node *n)
 {

@@ -261,7 +261,7 @@ struct wants { struct pull *p; struct ix_want v[512]; size_t n; };
 
 static bool allowed(const struct pull *p, const struct ix_want *w)
 {
-    return !p->c.ops.allowed || p->c.ops.allowed(p->c.ops.arg, w->stream, w->seq);
+    return !p->c.ops.allowed || p->c.ops.allowed(p->c.ops.arg, w);
 }
 
 static int collect(void *arg, const struct ix_want *w)

@@ -28,7 +28,7 @@ struct pull_ops {
     void (*committed)(void *arg);                                       /* wants were fulfilled */
     void (*look)(void *arg, const char *path, size_t len);              /* that path is not as we believed */
     bool (*ignored)(void *arg, const char *path, size_t len, bool dir); /* local rules: not to be put on disk */
-    bool (*allowed)(void *arg, int64_t stream, uint64_t seq);           /* what a version brings may be put on disk now; NULL: always */
+    bool (*allowed)(void *arg, const struct ix_want *w);                /* it may be done now; NULL: always */
     void (*failed)(void *arg, const char *text);                        /* disk full and the like; NULL = it works again */
     void *arg;
 };

@@ -115,12 +115,12 @@ size_t merge_heads(const struct version **v, size_t n)
 
 static bool beats(const struct version *a, const struct version *b)
 {
+    if (a->tombstone != b->tombstone)
+        return b->tombstone;
     if (a->directory != b->directory)
         return a->directory;
     if (a->required != b->required)
         return a->required;
-    if (a->tombstone != b->tombstone)
-        return b->tombstone;
     if (a->hlc != b->hlc)
         return a->hlc > b->hlc;
     return dot_cmp(&a->dot, &b->dot) > 0;

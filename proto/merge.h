@@ -32,9 +32,9 @@ bool merge_supersedes(const struct version *a, const struct version *b);
  * Entries that supersede each other in a circle, which only forged ones can, are all dead: then the number may be 0. */
 size_t merge_heads(const struct version **v, size_t n);
 
-/* Index of the winner among n > 0 heads: greatest of (directory, required, not tombstone, hlc, sid); ties within a stream by seq.
- * A directory is shown rather than a file of the same path, even a required one, since other things live in it, which could not be
- * there else, nor could the file: it waits as a conflict. */
+/* Index of the winner among n > 0 heads: greatest of (not tombstone, directory, required, hlc, sid); ties within a stream by seq.
+ * A tombstone never wins over what lives, even a required one: some have forgotten it. A directory is shown rather than a file of the same
+ * path, even a required one, since other things live in it, which could not be there else, nor could the file: it waits as a conflict. */
 size_t merge_winner(const struct version *const *heads, size_t n);
 
 /* The context of a new entry. `ctx` and `except` are cleared first. `self` is the author's stream.

@@ -36,21 +36,22 @@ static inline void issue_op(struct world *w, const struct ctl_op *op)
     must(group_apply(&w->group, &back));
 }
 
-/* All follow the control log as a node does, but for the look at the lock. */
-static inline void choose_winners(struct world *w, size_t i)
+/* It looks at that time of a clock that never jumps. */
+static inline enum lock_state look_at(struct world *w, size_t i, uint64_t now)
 {
-    must(engine_begin(w->d[i].e));
-    must(engine_requirement_changed(w->d[i].e));
-    commit(w, i);
+    struct engine_lock l;
+    must(engine_lock_look(w->d[i].e, w->wall, now));
+    must(engine_lock(w->d[i].e, &l));
+    return l.state;
 }
+
+static inline enum lock_state look(struct world *w, size_t i) { return look_at(w, i, 1000); }
 
 static inline void issue_request(struct world *w, struct request *q)
 {
     q->op.cuts = (struct bytes){q->min.data, q->min.len};
     q->op.to = (struct bytes){q->to.data, q->to.len};
     issue_op(w, &q->op);
-    for (size_t i = 0; i < DEVICES; i++)
-        choose_winners(w, i);
 }
 
 static inline void require(struct world *w, uint8_t id, enum require_mode mode, size_t to)
@@ -96,21 +97,10 @@ static inline void install_path(struct world *w, size_t i, const char *path)
     commit(w, i);
 }
 
-/* It looks at that time of a clock that never jumps. */
-static inline enum lock_state look_at(struct world *w, size_t i, uint64_t now)
-{
-    struct engine_lock l;
-    must(engine_lock_look(w->d[i].e, w->wall, now));
-    must(engine_lock(w->d[i].e, &l));
-    return l.state;
-}
-
-static inline enum lock_state look(struct world *w, size_t i) { return look_at(w, i, 1000); }
-
 static inline bool allows(struct world *w, size_t i, const char *path)
 {
     struct ix_want want = want_of(w, i, path);
-    return engine_lock_allows(w->d[i].e, want.stream, want.seq);
+    return engine_lock_allows(w->d[i].e, &want);
 }
 
 /* Device 2 lacks what devices 0 and 1 wrote and have of each other; it knows the entries, and is connected with device 0. */

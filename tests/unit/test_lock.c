@@ -105,7 +105,7 @@ static void test_grace(void)
     world_free(w);
 }
 
-/* Somebody who knows of the entries is no help; several who have a part each are. */
+/* Several who have a part each are help enough. */
 static void test_served_in_parts(void)
 {
     struct world *w = world_new();
@@ -124,6 +124,22 @@ static void test_served_in_parts(void)
     EQ_U(look_at(w, 2, 2000), LOCK_BEHIND);          /* no grace: it was not locked by this one */
     meet(w, 1, 2);
     EQ_U(look(w, 2), LOCK_BEHIND);                   /* device 1 has nothing of what device 0 wrote */
+    meet(w, 0, 2);
+    EQ_U(look(w, 2), LOCK_LOCKED);
+    world_free(w);
+}
+
+/* Who only knows the entries is no help. */
+static void test_served_by_content(void)
+{
+    struct world *w = world_new();
+    save(w, 1, "b", "of device 1");
+    pull_entries(w, 1, 0);
+    AUTO(request_release) struct request q = request(w, 1, 1, EVERYBODY);
+    issue_request(w, &q);
+    learn(w, 0, 2);
+    EQ_U(look(w, 2), LOCK_BEHIND);
+    install(w, 0);
     meet(w, 0, 2);
     EQ_U(look(w, 2), LOCK_LOCKED);
     world_free(w);
@@ -178,15 +194,16 @@ static void test_what_is_allowed(void)
 {
     struct world *w = world_ahead();
     require(w, 1, REQUIRE_AUTO, EVERYBODY);
+    save(w, 0, "gone", "not required");
+    learn(w, 0, 2);
+    install_path(w, 2, "gone");
     part(w, 0, 2);
     save(w, 0, "later", "not required");
+    delete(w, 0, "gone");
     learn(w, 0, 2);
     CHECK(allows(w, 2, "later"));
     EQ_U(look(w, 2), LOCK_LOCKED);
-    CHECK(allows(w, 2, "a") && allows(w, 2, "b") && !allows(w, 2, "later"));
-    save(w, 2, "mine", "of its user");
-    const struct stream *own = engine_stream(w->d[2].e, w->d[2].e->own);
-    CHECK(engine_lock_allows(w->d[2].e, own->row.id, own->row.known));
+    CHECK(allows(w, 2, "a") && allows(w, 2, "b") && !allows(w, 2, "later") && allows(w, 2, "gone"));
     install_path(w, 2, "a");
     install_path(w, 2, "b");
     EQ_U(look(w, 2), LOCK_REACHED);
@@ -296,6 +313,7 @@ int main(void)
     RUN(test_stream_that_is_cut);
     RUN(test_grace);
     RUN(test_served_in_parts);
+    RUN(test_served_by_content);
     RUN(test_prompt);
     RUN(test_override);
     RUN(test_what_is_allowed);

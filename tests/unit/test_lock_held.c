@@ -104,6 +104,7 @@ static struct world *world_at_odds(void)
 static void all_show(struct world *w, const char *text)
 {
     for (size_t i = 0; i < DEVICES; i++) {
+        (void)look(w, i);
         install(w, i);
         EQ_S(shows(w, i, "a"), text);
         same_state(w, 0, i);
@@ -128,15 +129,13 @@ static void test_winners(void)
     all_show(w, "of the owner");
     EQ_U(conflicts(w, 2), 1);
     cancel(w, 1);
-    for (size_t i = 0; i < DEVICES; i++)
-        choose_winners(w, i);
     all_show(w, "of the owner");                     /* that was agreed on */
     require_of(w, 2, 1);
     all_show(w, "later");
     world_free(w);
 }
 
-/* A deletion that is required wins over what was written meanwhile. */
+/* A deletion that is required is carried out where nobody has written since; what somebody wrote lives, as ever. */
 static void test_required_deletion(void)
 {
     struct world *w = world_new();
@@ -144,14 +143,16 @@ static void test_required_deletion(void)
     spread(w, 0);
     delete(w, 0, "a");
     require(w, 1, REQUIRE_AUTO, EVERYBODY);
+    learn(w, 0, 1);
+    EQ_U(look(w, 1), LOCK_LOCKED);
+    EQ_S((install(w, 1), shows(w, 1, "a")), "");
+    EQ_U(look(w, 1), LOCK_REACHED);
     save(w, 2, "a", "an edit of the old one");
     learn(w, 0, 2);
-    EQ_U(look(w, 2), LOCK_LOCKED);                   /* a deletion is something to be done, too */
-    EQ_S((install(w, 2), shows(w, 2, "a")), "");
     EQ_U(look(w, 2), LOCK_REACHED);
-    pull_entries(w, 2, 0);
-    install(w, 0);
-    EQ_S(shows(w, 0, "a"), "");
+    spread(w, 2);
+    for (size_t i = 0; i < DEVICES; i++)
+        EQ_S(shows(w, i, "a"), "an edit of the old one");
     world_free(w);
 }
 
@@ -160,23 +161,35 @@ static void test_winners_after_a_restart(void)
 {
     struct world *w = world_at_odds();
     all_show(w, "later");
-    struct engine *late = w->d[2].e;
-    AUTO(request_release) struct request q = request(w, 1, 0, EVERYBODY);
     const struct stream *s = engine_stream(w->d[0].e, w->d[0].e->own);
+    AUTO(request_release) struct request q = request(w, 1, 0, EVERYBODY);
     buf_clear(&q.min);
     mp_put_array(&q.min, 1);
     cut_put(&q.min, &(struct cut){s->row.sid, s->row.known, s->row.tip});
-    q.op.cuts = (struct bytes){q.min.data, q.min.len};
-    q.op.to = (struct bytes){q.to.data, q.to.len};
-    issue_op(w, &q.op);
-    choose_winners(w, 0);
-    choose_winners(w, 1);
-    must(engine_begin(late));
-    must(engine_requirement_changed(late));
-    engine_rollback(late);
+    issue_request(w, &q);
     restart(w, 2, 9);
-    choose_winners(w, 2);
     all_show(w, "of the owner");
+    for (size_t i = 0; i < DEVICES; i++) {
+        (void)look(w, i);
+        restart(w, i, (uint8_t)(10 + i));
+        EQ_I(engine_lock_look(w->d[i].e, w->wall, 1000), 0);
+    }
+    world_free(w);
+}
+
+/* A device that has the required content, but as a loser, has not reached it. */
+static void test_reached_by_who_shows_it(void)
+{
+    struct world *w = world_at_odds();
+    all_show(w, "later");
+    require_of(w, 1, 0);
+    meet(w, 0, 2);
+    EQ_U(look(w, 0), LOCK_BEHIND);                   /* nor the device that wrote it: nobody shows it */
+    EQ_U((install(w, 0), look(w, 0)), LOCK_REACHED);
+    meet(w, 0, 2);
+    EQ_U(look(w, 2), LOCK_LOCKED);
+    install_path(w, 2, "a");
+    EQ_U(look(w, 2), LOCK_REACHED);
     world_free(w);
 }
 
@@ -308,6 +321,7 @@ int main(void)
     RUN(test_winners);
     RUN(test_required_deletion);
     RUN(test_winners_after_a_restart);
+    RUN(test_reached_by_who_shows_it);
     RUN(test_required_file_over_what_lives);
     RUN(test_declared_amid_a_change_set);
     RUN(test_declared_by_who_is_locked);

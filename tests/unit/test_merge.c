@@ -41,8 +41,8 @@ static void test_winner_order(void)
                            version_of(0, 4, 20), version_of(0, 2, 5), version_of(1, 9, 6), version_of(1, 7, 4),
                            version_of(0, 6, 3) };
     v[0].tombstone = true;
-    v[5].required = v[5].tombstone = true;
-    v[6].required = true;
+    v[1].required = v[1].tombstone = true;
+    v[5].required = v[6].required = true;
     v[7].directory = true;
     v[8].directory = v[8].required = true;
     size_t n = sizeof v / sizeof *v;
