@@ -45,7 +45,7 @@ $(BUILD)/tests/e2e/disc_probe: $(BUILD)/tests/e2e/disc_probe.o $(BUILD)/liblanya
 $(BUILD)/tests/e2e/liar: $(BUILD)/tests/e2e/liar.o $(call obj,$(wildcard tests/e2e/hostile/*.c)) $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/sim/sim: $(call obj,$(SIM)) $(BUILD)/liblanyard.a
-	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=keys_sign,--wrap=keys_verify,--wrap=merge_context_edit,--wrap=engine_gone,--wrap=engine_doubt,--wrap=engine_write_again,--wrap=state_withdraw,--wrap=engine_notice_rollback,--wrap=author,--wrap=author_end,--wrap=engine_forget_old,--wrap=vec_find,--wrap=cut_allows -o $@ $^ $(LDLIBS)
+	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=keys_sign,--wrap=keys_verify,--wrap=merge_context_edit,--wrap=engine_gone,--wrap=engine_doubt,--wrap=engine_write_again,--wrap=state_withdraw,--wrap=engine_notice_rollback,--wrap=author,--wrap=author_end,--wrap=engine_forget_old,--wrap=vec_find,--wrap=cut_allows,--wrap=engine_lock_look,--wrap=index_want_min,--wrap=index_entry_contested,--wrap=lock_shown -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/liblanyard.a
 	@echo "  LD    $@"; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/%.o: %.c

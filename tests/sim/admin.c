@@ -55,23 +55,27 @@ static void apply_next(struct world *w, struct group *g)
     MUST(group_apply(g, &c));
 }
 
-/* Device 0 has it at once. */
+void admin_issue(struct world *w, int by, const struct ctl_op *op)
+{
+    struct group *g = &w->d[by].group;
+    struct ctl c = {.group = g->id, .prev = g->ctl_hash, .signer = w->d[by].keys->dev, .n = g->ctl_n + 1, .ts_ms = 1};
+    struct buf *rec = &w->record[w->nrecord++];
+    *rec = (struct buf)BUF_INIT(LIMIT_CTL_BYTES);
+    MUST(ctl_encode(rec, &c, op, 1, w->d[by].keys));
+    apply_next(w, g);
+}
+
 static void issue(struct world *w, int who, enum ctl_op_type type, enum role role)
 {
     AUTO(buf_release) struct buf cuts = BUF_INIT(LIMIT_CTL_BYTES), card = BUF_INIT(4096);
     static const uint8_t sealed[SEALED_KEYS];
-    struct group *g = &w->d[0].group;
     struct ctl_op op = {.type = type, .dev = w->d[who].keys->dev, .role = role, .sealed = {sealed, sizeof sealed}};
-    struct ctl c = {.group = g->id, .prev = g->ctl_hash, .signer = w->d[0].keys->dev, .n = g->ctl_n + 1, .ts_ms = 1};
     put_cuts(w, who, &cuts);
     card_of(w, who, &card);
     op.cuts = (struct bytes){cuts.data, cuts.len};
     op.card = (struct bytes){card.data, card.len};
-    struct buf *rec = &w->record[w->nrecord++];
-    *rec = (struct buf)BUF_INIT(LIMIT_CTL_BYTES);
-    MUST(ctl_encode(rec, &c, &op, 1, w->d[0].keys));
-    apply_next(w, g);
-    tell(w, "d0: record %llu: d%d %s", (unsigned long long)c.n, who, type == OP_REVOKE ? "revoked" : type == OP_ADD ? "added" : role_name(role));
+    admin_issue(w, 0, &op);
+    tell(w, "d0: record %llu: d%d %s", (unsigned long long)w->d[0].group.ctl_n, who, type == OP_REVOKE ? "revoked" : type == OP_ADD ? "added" : role_name(role));
     device_cuts(w, 0);
 }
 
@@ -127,6 +131,8 @@ void device_hears(struct world *w, int i, uint64_t ctl_n)
         apply_next(w, g);
     tell(w, "d%d: knows %llu records", i, (unsigned long long)ctl_n);
     device_cuts(w, i);
+    if (w->faults.require && !crashes_here(w, i, "between a record and what follows"))
+        device_lock(w, i);
 }
 
 void admin_heals(struct world *w)
@@ -134,7 +140,7 @@ void admin_heals(struct world *w)
     for (int i = 1; i < w->n && w->faults.revoke; i++)
         take_back(w, i);
     for (int i = 0; i < w->n; i++)
-        device_hears(w, i, w->d[0].group.ctl_n);
+        device_hears(w, i, w->group.ctl_n + w->nrecord);
 }
 
 /* ---- what must hold ---- */

@@ -265,6 +265,7 @@ static void receive_change_sets(struct world *w, struct message *m)
     if (!device_commit(w, m->to, r > 0) && !d->engine)
         return;
     check_cuts(w, m->to);
+    check_held(w);
     d->asked[m->from] = false;
     if (r > 0)
         engine_fetch_done(d->engine, from);
@@ -304,7 +305,7 @@ static void hear(struct world *w, const struct message *m)
 void device_receive(struct world *w, struct message *m)
 {
     struct device *d = &w->d[m->to];
-    if (w->faults.revoke && m->type == M_VEC)
+    if ((w->faults.revoke || w->faults.require) && m->type == M_VEC)
         hear(w, m);
     if (!d->engine || ignores(w, m->to, m->from))
         return;
@@ -319,6 +320,7 @@ void device_receive(struct world *w, struct message *m)
         device_tell_forks(w, m->to);
         if (chance(w, 30))
             device_audit(w, m->to);
+        device_lock(w, m->to);
         break;
     case M_GET_CS:
         answer.type = M_CS;
@@ -367,6 +369,8 @@ void device_reset(struct world *w, int i)
 {
     struct device *d = &w->d[i];
     memset(&d->disk.at, 0, sizeof d->disk.at);
+    memset(d->disk.ever, 0, sizeof d->disk.ever);
+    d->lock = (struct locked){.held = false};
     memset(d->here, 0, sizeof d->here);
     memset(d->asked, 0, sizeof d->asked);
     memset(d->failures, 0, sizeof d->failures);
@@ -394,6 +398,8 @@ void device_start(struct world *w, int i)
         d->doubt = false;
     }
     device_cuts(w, i);
+    d->lock.unserved = 0;                /* it waits anew for somebody who can help it */
+    device_lock(w, i);
     if (!d->engine)
         return;
     for (int j = 0; j < w->n; j++)

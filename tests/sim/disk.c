@@ -36,6 +36,7 @@ void disk_put(struct world *w, struct disk *d, int path, const struct thing *t)
 {
     struct thing *at = &d->at[path];
     *at = *t;
+    d->ever[t->content] = true;
     at->ctime = (int64_t)++w->tick;
     if (!at->ino)
         at->ino = w->tick;
@@ -61,6 +62,7 @@ void disk_keep(struct disk *d, uint32_t content)
         d->kept = xrealloc(d->kept, d->kept_cap, sizeof *d->kept);
     }
     d->kept[d->nkept++] = content;
+    d->ever[content] = true;
 }
 
 struct content_list content_of(uint32_t content)

@@ -87,24 +87,27 @@ static void heads_of(const struct world *w, int device, int path, bool judged, s
 
 static void heads_at(const struct world *w, int device, int path, struct view *out) { heads_of(w, device, path, false, out); }
 
-bool model_beats(const struct version_of *a, const struct version_of *b)
+bool model_beats(const struct group *g, const struct version_of *a, const struct version_of *b)
 {
+    bool required = group_requires(g, &a->dot);
     if ((a->kind == KIND_TOMBSTONE) != (b->kind == KIND_TOMBSTONE))
         return b->kind == KIND_TOMBSTONE;
     if ((a->kind == KIND_DIR) != (b->kind == KIND_DIR))
         return a->kind == KIND_DIR;
+    if (required != group_requires(g, &b->dot))
+        return required;
     if (a->hlc != b->hlc)
         return a->hlc > b->hlc;
     int c = sid_cmp(&a->dot.sid, &b->dot.sid);
     return c ? c > 0 : a->dot.seq > b->dot.seq;
 }
 
-static const struct version_of *winner_of(const struct world *w, const struct view *heads)
+static const struct version_of *winner_of(const struct world *w, int device, const struct view *heads)
 {
     const struct version_of *best = NULL;
     for (size_t i = 0; i < heads->n; i++) {
         const struct version_of *v = &w->model.v[heads->v[i]];
-        if (!best || model_beats(v, best))
+        if (!best || model_beats(&w->d[device].group, v, best))
             best = v;
     }
     return best;
@@ -122,7 +125,7 @@ bool model_winner_is(struct world *w, int device, int path, const struct name *n
 {
     struct view heads;
     heads_at(w, device, path, &heads);
-    const struct version_of *v = winner_of(w, &heads);
+    const struct version_of *v = winner_of(w, device, &heads);
     return v && same_name(v, name);
 }
 
@@ -157,9 +160,9 @@ static void inherit(struct world *w, struct version_of *v, size_t from, bool its
 }
 
 /* A file made where a deletion was applied descends from that deletion. */
-static void inherit_deletion(struct world *w, struct version_of *v, const struct view *heads)
+static void inherit_deletion(struct world *w, int device, struct version_of *v, const struct view *heads)
 {
-    const struct version_of *best = winner_of(w, heads);
+    const struct version_of *best = winner_of(w, device, heads);
     if (best && best->kind == KIND_TOMBSTONE)
         inherit(w, v, (size_t)(best - w->model.v), true);
 }
@@ -220,7 +223,7 @@ void model_add(struct world *w, int device, int path, enum based_on how, const s
         for (size_t i = 0; i < heads.n; i++)
             inherit(w, &v, heads.v[i], true);
     if (how == ON_NOTHING && base)
-        inherit_deletion(w, &v, &heads);
+        inherit_deletion(w, device, &v, &heads);
     tell(w, "d%d: version %zu of %s: kind %d content %u (%02x%02x.. %llu)%s", device, m->n, path_name[path], v.kind, v.content,
          v.dot.sid.b[0], v.dot.sid.b[1], (unsigned long long)v.dot.seq, how == IN_PLACE_OF ? ", again" : "");
     m->v[m->n++] = v;
@@ -228,7 +231,7 @@ void model_add(struct world *w, int device, int path, enum based_on how, const s
 
 /* ---- the last judgement ---- */
 
-static bool somewhere(const struct world *w, uint32_t content)
+bool content_is_somewhere(const struct world *w, uint32_t content)
 {
     for (int i = 0; i < w->n; i++)
         if (disk_has_content(&w->d[i].disk, content))
@@ -335,14 +338,14 @@ static void judge_path(struct world *w, int i, int path, const struct view *head
     AUTO(entry_release) struct entry ent = {0};
     struct ix_entry row;
     MUST(engine_entry(d->engine, winner, &raw, &ent, &row));
-    const struct version_of *best = winner_of(w, heads);
+    const struct version_of *best = winner_of(w, i, heads);
     size_t this = model_find(w, &(struct name){ent.v.dot, id_hash(raw.data, raw.len)});
     bool one_of_deletions = best->kind == KIND_TOMBSTONE && this < w->model.n && may_be_missing(w, &w->model.v[this]);
     if (!dots_equal(&best->dot, &ent.v.dot) && !one_of_deletions)
         fail(w, "d%d: another winner of %s", i, path_name[path]);
     for (size_t k = 0; k < heads->n; k++) {
         const struct version_of *v = &w->model.v[heads->v[k]];
-        if (v->kind == KIND_FILE && v->content % 3 && somewhere(w, v->content) && !disk_has_content(&d->disk, v->content))
+        if (v->kind == KIND_FILE && v->content % 3 && content_is_somewhere(w, v->content) && !disk_has_content(&d->disk, v->content))
             fail(w, "d%d: lacks content %u of %s, which is there", i, v->content, path_name[path]);
     }
 }
@@ -369,7 +372,7 @@ static bool lives(const struct version_of *const *winner, int path)
 /* A file whose content is nowhere: its author's user has overwritten it before anybody could have it. */
 static bool is_void(const struct world *w, const struct version_of *v)
 {
-    return v && v->kind == KIND_FILE && !somewhere(w, v->content);
+    return v && v->kind == KIND_FILE && !content_is_somewhere(w, v->content);
 }
 
 static bool void_beneath(const struct world *w, const struct version_of *const *winner, int path)
@@ -426,11 +429,12 @@ void judge(struct world *w)
         for (size_t k = 0; k < w->d[i].engine->nend; k++)
             judge_end(w, i, &w->d[i].engine->end[k]);
     judge_again(w);
+    judge_required(w);
     const struct version_of *winner[PATHS];
     for (int p = 0; p < PATHS; p++) {
         struct view heads;
         heads_of(w, 0, p, true, &heads);
-        winner[p] = winner_of(w, &heads);
+        winner[p] = winner_of(w, 0, &heads);
         drop_deletions(w, &heads);
         for (int i = 0; i < w->n; i++)
             judge_path(w, i, p, &heads);

@@ -7,7 +7,7 @@
 
 enum mutant mutant;
 const char *const mutant_name[MUTANT_COUNT] = {"none", "no-except", "announce-early", "delete-on-first-scan", "no-doubt", "no-again", "deaf", "forget-early",
-                                               "no-audit", "no-cuts"};
+                                               "no-audit", "no-cuts", "reached-by-known", "held-back-is-served", "winners-of-before"};
 
 /* The contexts of edits lack their exceptions. */
 void __real_merge_context_edit(struct dots *ctx, struct dots *except, const struct sid *self, const struct version *base,
@@ -101,4 +101,39 @@ bool __wrap_cut_allows(struct engine *e, const struct header *h);
 bool __wrap_cut_allows(struct engine *e, const struct header *h)
 {
     return mutant == MUTANT_NO_CUTS || __real_cut_allows(e, h);
+}
+
+/* A version is taken for reached when its entries are known, whatever of the contents is here. */
+static bool looking;
+int __real_engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now);
+int __wrap_engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now);
+int __wrap_engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
+{
+    looking = true;
+    int r = __real_engine_lock_look(e, wall_ms, now);
+    looking = false;
+    return r;
+}
+
+int __real_index_want_min(struct index *ix, int64_t stream, uint64_t *seq);
+int __wrap_index_want_min(struct index *ix, int64_t stream, uint64_t *seq);
+int __wrap_index_want_min(struct index *ix, int64_t stream, uint64_t *seq)
+{
+    return looking && mutant == MUTANT_KNOWN ? ERR_NOTFOUND : __real_index_want_min(ix, stream, seq);
+}
+
+/* Winners stay what they were when another version is required. */
+int __real_index_entry_contested(struct index *ix, int (*row)(void *, int64_t path), void *arg);
+int __wrap_index_entry_contested(struct index *ix, int (*row)(void *, int64_t path), void *arg);
+int __wrap_index_entry_contested(struct index *ix, int (*row)(void *, int64_t path), void *arg)
+{
+    return mutant == MUTANT_OLD_WINNERS ? 0 : __real_index_entry_contested(ix, row, arg);
+}
+
+/* A locked device shows and serves what it writes. */
+uint64_t __real_lock_shown(const struct engine *e, const struct ix_stream *row);
+uint64_t __wrap_lock_shown(const struct engine *e, const struct ix_stream *row);
+uint64_t __wrap_lock_shown(const struct engine *e, const struct ix_stream *row)
+{
+    return mutant == MUTANT_SERVES_HELD ? row->known : __real_lock_shown(e, row);
 }

@@ -89,7 +89,7 @@ void device_ask(struct world *w, int i)
     for (size_t k = 0; k < jobs.n; k++) {
         struct job j;
         job_load(w, i, &jobs.want[k], &j);
-        if (!ready(d, &j))
+        if (!ready(d, &j) && engine_lock_allows(d->engine, &j.want))
             ask_content(w, i, &j);
         job_release(&j);
     }
@@ -252,7 +252,8 @@ static size_t load_jobs(struct world *w, int i, struct job *job)
     for (size_t k = 0; k < jobs.n; k++) {
         struct job *j = &job[n];
         job_load(w, i, &jobs.want[k], j);
-        if (!ready(&w->d[i], j) || (!w->quiet && chance(w, 30))) {
+        bool allowed = engine_lock_allows(w->d[i].engine, &j->want);
+        if (!allowed || !ready(&w->d[i], j) || (!w->quiet && chance(w, 30))) {
             job_release(j);
             continue;
         }

@@ -12,6 +12,7 @@
  *   twin.c     a device that runs on two machines at once
  *   again.c    what is signed again because its stream has two histories
  *   admin.c    devices that may write no more, and again
+ *   require.c  required versions, and the locks that they bring
  *   forget.c   forgetting, and the audit
  *   liar.c     a member that says of what lives that it is long dead
  *   place.c    what is wanted and put on the disk, as node/pull does it
@@ -32,7 +33,7 @@
 #include "node/engine_priv.h"
 #include "store/index_priv.h"
 
-enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64, SPLITS_MAX = 64, RECORDS_MAX = 64 };
+enum { DEVICES_MAX = 5, PATHS = 10, VERSIONS_MAX = 1024, CONTENTS_MAX = 2048, WANTS_MAX = 64, SPLITS_MAX = 64, RECORDS_MAX = 64, ADMINS = 2 };
 #define START_MS 1700000000000ull
 
 /* ---- randomness ---- */
@@ -48,6 +49,7 @@ struct thing { enum stamp_kind kind; uint32_t content, mode; int64_t mtime; uint
 struct disk {
     struct thing at[PATHS];
     uint32_t *kept; size_t nkept, kept_cap;               /* contents in kept/ */
+    bool ever[CONTENTS_MAX];                              /* contents that have been on it */
 };
 struct stamp stamp_of(const struct thing *t);
 bool disk_has_children(const struct disk *d, int path);
@@ -89,6 +91,8 @@ struct device {
     bool muted;                                           /* it has met its twin */
     bool warned; struct sid of;                           /* a peer knows more of its stream than it does: it must not go on with it */
     struct backup { sqlite3 *db; struct ix_totals want; struct thing at[PATHS]; size_t nkept; bool has, all; } backup;   /* of its index */
+    /* held: it keeps to itself what it writes, from version `mark` of the model on; unserved: since when nobody could help it, 0: somebody can */
+    struct locked { bool held; size_t mark; uint64_t unserved; } lock;
     bool doubt;                                           /* its tokens will not agree */
 };
 void device_start(struct world *w, int i);
@@ -118,6 +122,7 @@ void serve_live(struct world *w, const struct message *q);
 void receive_live(struct world *w, const struct message *m);
 
 /* ---- an admin ---- */
+void admin_issue(struct world *w, int by, const struct ctl_op *op);     /* a record, which device `by` has at once */
 void admin_acts(struct world *w);
 void admin_heals(struct world *w);                        /* all are members again, and know it */
 void admin_ends(struct world *w);
@@ -126,6 +131,13 @@ void device_cuts(struct world *w, int i);                 /* does what follows f
 bool ignores(const struct world *w, int i, int from);     /* one of the two is no member, as far as i knows */
 void check_cuts(struct world *w, int i);                  /* fails the schedule */
 bool is_cut(const struct world *w, int i, const struct dot *d);
+
+/* ---- required versions ---- */
+void require_acts(struct world *w, int i);
+void device_lock(struct world *w, int i);                 /* looks where it is with what is required of it */
+void device_accept(struct world *w, int i);               /* its user does, if it waits for that */
+void check_held(struct world *w);                         /* these two fail the schedule */
+void judge_required(struct world *w);
 
 /* ---- a liar ---- */
 bool lies_here(struct world *w, int i);                   /* in what device i is about to answer */
@@ -174,15 +186,16 @@ size_t model_find(const struct world *w, const struct name *name);              
 /* Of several versions under one number: the one that this device has; or has forgotten. */
 bool model_has(const struct world *w, int device, const struct version_of *v, bool forgotten);
 void model_forget(struct world *w, int device);           /* its index is an older one now */
-bool model_beats(const struct version_of *a, const struct version_of *b);
+bool model_beats(const struct group *g, const struct version_of *a, const struct version_of *b);
 bool model_ambiguous(const struct world *w, int device, int path);                  /* it knows versions there whose numbers were used twice */
 bool everybody_knows(struct world *w, const struct version_of *v);
 bool model_winner_is(struct world *w, int device, int path, const struct name *name);
 bool model_knows(const struct world *w, int device, const struct version_of *v);
+bool content_is_somewhere(const struct world *w, uint32_t content);                 /* on a disk */
 void judge(struct world *w);                              /* fails the schedule */
 
 /* ---- a schedule ---- */
-struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget, lies, revoke; };   /* per cent; 0 = this schedule has none */
+struct faults { unsigned drop, duplicate, reorder, partition, crash, disk, clock, index_lost, index_restored, all_restored, twins, forget, lies, revoke, require; };   /* per cent; 0 = this schedule has none */
 struct world {
     uint64_t seed, rand, now, tick, batch;
     struct group group;                                   /* as every schedule begins */
@@ -215,7 +228,7 @@ void fail(const struct world *w, const char *format, ...) __attribute__((format(
 
 /* ---- mutants ---- */
 enum mutant { MUTANT_NONE, MUTANT_NO_EXCEPT, MUTANT_EARLY, MUTANT_FIRST_SCAN, MUTANT_NO_DOUBT, MUTANT_NO_AGAIN, MUTANT_DEAF, MUTANT_FORGET_EARLY, MUTANT_NO_AUDIT,
-              MUTANT_NO_CUTS, MUTANT_COUNT };
+              MUTANT_NO_CUTS, MUTANT_KNOWN, MUTANT_SERVES_HELD, MUTANT_OLD_WINNERS, MUTANT_COUNT };
 extern enum mutant mutant;
 extern const char *const mutant_name[MUTANT_COUNT];
 /* MUTANT_EARLY: the index goes back to before the transaction that has just been announced. */

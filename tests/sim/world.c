@@ -61,7 +61,7 @@ static void add_member(struct world *w, int i)
         return;
     }
     static const uint8_t sealed[SEALED_KEYS];
-    struct ctl_op op = {.type = OP_ADD, .card = {card.data, card.len}, .role = ROLE_MEMBER, .sealed = {sealed, sizeof sealed}};
+    struct ctl_op op = {.type = OP_ADD, .card = {card.data, card.len}, .role = i < ADMINS ? ROLE_ADMIN : ROLE_MEMBER, .sealed = {sealed, sizeof sealed}};
     struct ctl ctl = {.group = w->group.id, .prev = w->group.ctl_hash, .signer = owner->dev, .n = w->group.ctl_n + 1, .ts_ms = 1}, back;
     MUST(ctl_encode(&rec, &ctl, &op, 1, owner));
     MUST(ctl_decode(rec.data, rec.len, &back));
@@ -109,6 +109,14 @@ static void choose_revocations(struct world *w)
         w->faults.clock = w->faults.index_lost = w->faults.index_restored = w->faults.all_restored = w->faults.twins = w->faults.lies = 0;
 }
 
+/* In every sixth schedule, too. What a device was locked for may be lost with its index, so there are no such accidents then. */
+static void choose_requirements(struct world *w)
+{
+    w->faults.require = w->seed % 6 == 2 ? 3 + (unsigned)pick(w, 8) : 0;
+    if (w->faults.require)
+        w->faults.index_lost = w->faults.index_restored = w->faults.all_restored = w->faults.twins = w->faults.lies = 0;
+}
+
 static void choose_faults(struct world *w)
 {
     unsigned *f[] = {&w->faults.drop, &w->faults.duplicate, &w->faults.reorder, &w->faults.partition, &w->faults.crash, &w->faults.disk,
@@ -120,6 +128,7 @@ static void choose_faults(struct world *w)
     if (mutant == MUTANT_FORGET_EARLY)
         w->faults.index_lost = w->faults.index_restored = w->faults.all_restored = w->faults.twins = 0;
     choose_revocations(w);
+    choose_requirements(w);
 }
 
 bool crashes_here(struct world *w, int i, const char *where)
@@ -192,6 +201,8 @@ static void step(struct world *w)
         device_cuts(w, i);
     if (w->d[i].engine && chance(w, w->faults.forget))
         device_forget(w, i);
+    if (w->d[i].engine && w->faults.require)
+        require_acts(w, i);
     if (what < 30) {
         user_acts(w, i);
     } else if (!w->d[i].engine) {
@@ -247,6 +258,8 @@ static void round_of_all(struct world *w)
         device_audit(w, i);
         device_ask(w, i);
         device_place(w, i);
+        device_lock(w, i);
+        device_accept(w, i);
     }
     for (size_t k = 0; w->net.n; k++) {
         if (k == MESSAGES_MAX)
