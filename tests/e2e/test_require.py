@@ -254,4 +254,29 @@ def in_an_emergency_a_user_goes_on_and_the_admin_sees_it():
     assert [(x["device"], x["reason"]) for x in a.cli("audit", json=True) if x["what"] == "overrode"] == [("b", event["reason"])]
 
 
+@test
+def who_is_killed_goes_on_where_he_was():
+    a, b = group("a", "b")
+    b.cli("pause")
+    write(a.folder, "plan", b"as required" * 100000)
+    a.cli("require", "--mode", "prompt")
+    a.kill9()                                        # it is in the control log; nobody has heard of it
+    a.up(peers=[b])
+    b.cli("resume")
+    locked(b)
+    b.kill9()
+    b.up(peers=[a])
+    assert gate(b)["locked"] and not exists(b.folder, "plan")
+    wait_until(lambda: gate(b)["waits"], 10, "b to be asked still")
+    b.cli("gate", "accept")
+    b.kill9()                                        # it may be getting the file, or have put it in place
+    b.up(peers=[a])
+    b.cli("gate", "wait", "--timeout", "20")
+    assert is_file_with(b.folder, "plan", b"as required" * 100000)
+    b.kill9()                                        # its admin may not have heard that it has reached it
+    b.up(peers=[a])
+    assert b.status()["required"]["reached"] and not gate(b)["locked"]
+    wait_until(lambda: standing(a, "b") == "reached", 10, "a to see that b has reached it")
+
+
 tap.main()
