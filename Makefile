@@ -6,10 +6,12 @@ PREFIX  ?= /usr/local
 comma   := ,
 
 # Avahi's client and core export one name with two meanings, so they are loaded at run time, apart from each other (discovery/backend.c).
+# libdbus is loaded at run time, too, when there is something to tell the desktop (node/notify.c).
+DBUS    := $(shell pkg-config --cflags dbus-1 2>/dev/null)
 PKGS    := libzmq libsodium sqlite3 libzstd
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Werror
 CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
-override CFLAGS += -std=gnu17 -D_GNU_SOURCE $(WARN) -I. -fno-omit-frame-pointer \
+override CFLAGS += -std=gnu17 -D_GNU_SOURCE $(WARN) -I. $(DBUS) -fno-omit-frame-pointer \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 override LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
 LDLIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lmsgpackc -lavahi-common -ldl -lpthread -lm

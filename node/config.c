@@ -24,6 +24,7 @@ const struct config_key config_keys[] = {
     {"history_share", "percent", "10", "how much of the disk they may take, in percent (0 to 90); then the oldest go first"},
     {"history_alone", "bool", "true", "whether what no other device has is kept before it is overwritten: true or false"},
     {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
+    {"notify", "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
     {0},
 };
 enum { NKEYS = sizeof config_keys / sizeof *config_keys - 1 };
@@ -165,13 +166,13 @@ int config_find(const char *key, const struct config_key **out)
 static char **text_of(struct config *c, const struct config_key *k)
 {
     char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level, &c->history_days,
-                                &c->history_share, NULL, &c->snapshots};
+                                &c->history_share, NULL, &c->snapshots, NULL};
     return text[k - config_keys];
 }
 
 static bool *bool_of(struct config *c, const struct config_key *k)
 {
-    return strcmp(k->key, "mdns") == 0 ? &c->mdns : &c->history_alone;
+    return strcmp(k->key, "mdns") == 0 ? &c->mdns : strcmp(k->key, "notify") == 0 ? &c->notify : &c->history_alone;
 }
 
 const char *config_text(const struct config *c, const struct config_key *k)

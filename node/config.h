@@ -13,6 +13,7 @@ struct config {
     char *folder;                 /* absolute path */
     char *listen;                 /* "ADDR:PORT", default "0.0.0.0:7447" (IPv6: "[::]:7447") */
     bool mdns;                    /* default true */
+    bool notify;                  /* default true */
     char *peers;                  /* HOST:PORT separated by single spaces, default "" */
     char *history_days, *history_share;   /* whole numbers: 30 days, 10 percent */
     bool history_alone;           /* default true (node/keeper.h) */

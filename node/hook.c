@@ -14,6 +14,7 @@
 
 #include "node/file.h"
 #include "node/log.h"
+#include "node/notify.h"
 #include "proto/buf.h"
 
 #define HOOK_MS 60000
@@ -23,7 +24,7 @@
 static const struct { const char *event, *name; } kinds[] = {
     {"locked", "on-lock"}, {"unlocked", "on-unlock"}, {"conflict", "on-conflict"}, {"device-joined", "on-join"}, {"error", "on-error"},
 };
-enum { KINDS = sizeof kinds / sizeof *kinds };
+enum { NOTIFY = sizeof kinds / sizeof *kinds, KINDS };   /* behind the hooks: the notifications */
 
 struct hook {
     struct hooks *all;
@@ -167,13 +168,16 @@ static int describe(posix_spawn_file_actions_t *fa, posix_spawnattr_t *attr, con
 
 static int spawn(struct hook *h, char *path, char **env, int output)
 {
+    char *argv[] = {path, NULL, NULL};
+    if (h == &h->all->hook[NOTIFY])
+        argv[1] = NOTIFY_HELPER;
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
     posix_spawn_file_actions_init(&fa);
     posix_spawnattr_init(&attr);
     int e = describe(&fa, &attr, h->all->home, output);
     if (e == 0)
-        e = posix_spawn(&h->pid, path, &fa, &attr, (char *[]){path, NULL}, env);
+        e = posix_spawn(&h->pid, path, &fa, &attr, argv, env);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&fa);
     return e;
@@ -244,11 +248,12 @@ static bool may_run(const char *dir, const char *path)
 static void start_next(struct hook *h)
 {
     AUTOFREE char *dir = file_in(h->all->home, "hooks");
-    AUTOFREE char *path = file_in(dir, h->name);
+    bool ours = h == &h->all->hook[NOTIFY];
+    AUTOFREE char *path = ours ? xstrdup("/proc/self/exe") : file_in(dir, h->name);
     while (!h->pid && h->nwaiting > 0) {
         char **env = h->waiting[0];
         memmove(h->waiting, h->waiting + 1, --h->nwaiting * sizeof *h->waiting);
-        int e = may_run(dir, path) ? run(h, path, env) : 0;
+        int e = ours || may_run(dir, path) ? run(h, path, env) : 0;
         errno = e;
         if (e)
             log_warn("hook %s: cannot be run: %m", h->name);
@@ -256,19 +261,27 @@ static void start_next(struct hook *h)
     }
 }
 
+static void add(struct hook *h, const char *const *facts)
+{
+    if (h->nwaiting == HOOK_QUEUE) {
+        log_seldom(LOG_WARN, "hook %s: %d events wait for it already, further ones are dropped", h->name, HOOK_QUEUE);
+        return;
+    }
+    h->waiting[h->nwaiting++] = make_env(facts);
+    start_next(h);
+}
+
 void hooks_run(struct hooks *hs, const char *event, const char *const *facts)
 {
-    for (size_t i = 0; i < KINDS; i++) {
-        struct hook *h = &hs->hook[i];
-        if (strcmp(kinds[i].event, event) != 0)
-            continue;
-        if (h->nwaiting == HOOK_QUEUE) {
-            log_seldom(LOG_WARN, "hook %s: %d events wait for it already, further ones are dropped", h->name, HOOK_QUEUE);
-            return;
-        }
-        h->waiting[h->nwaiting++] = make_env(facts);
-        start_next(h);
-    }
+    for (size_t i = 0; i < NOTIFY; i++)
+        if (strcmp(kinds[i].event, event) == 0)
+            add(&hs->hook[i], facts);
+}
+
+void hooks_notify(struct hooks *hs, const char *event, const char *const *facts)
+{
+    if (strcmp(event, "locked") == 0 || strcmp(event, "unlocked") == 0)
+        add(&hs->hook[NOTIFY], facts);
 }
 
 struct hooks *hooks_new(struct loop *l, const char *home)
@@ -276,7 +289,7 @@ struct hooks *hooks_new(struct loop *l, const char *home)
     struct hooks *hs = xcalloc(1, sizeof *hs);
     *hs = (struct hooks){.loop = l, .home = home};
     for (size_t i = 0; i < KINDS; i++)
-        hs->hook[i] = (struct hook){.all = hs, .name = kinds[i].name, .process = -1, .output = -1, .line = BUF_INIT(LINE_MAX_LEN)};
+        hs->hook[i] = (struct hook){.all = hs, .name = i == NOTIFY ? NOTIFY_HELPER : kinds[i].name, .process = -1, .output = -1, .line = BUF_INIT(LINE_MAX_LEN)};
     return hs;
 }
 

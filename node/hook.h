@@ -7,7 +7,9 @@
  * is empty, its output becomes lines of the log, and no other descriptor of ours is open in it. Of each kind one runs at a time, the
  * others wait, at most HOOK_QUEUE; after 60 s its group is killed. The loop never waits for it.
  *
- * It has to be a regular file of the user whose node this is, which nobody else can write to, and so has the directory it is in;
+ * Notifications on the desktop are run the same way, by a program of ours; only a lock and its end are such.
+ *
+ * A hook has to be a regular file of the user whose node this is, which nobody else can write to, and so has the directory it is in;
  * else it is not run, and the log says why. */
 #ifndef NODE_HOOK_H
 #define NODE_HOOK_H
@@ -20,6 +22,7 @@ struct hooks;
 struct hooks *hooks_new(struct loop *l, const char *home);         /* both are borrowed */
 void hooks_free(struct hooks **h);                                 /* kills those that run */
 /* For the event of that name (node_event); one without a hook is none's business. `facts` are "NAME=VALUE", the last one NULL; copied. */
+void hooks_notify(struct hooks *h, const char *event, const char *const *facts);   /* the same for the desktop (notify.h) */
 void hooks_run(struct hooks *h, const char *event, const char *const *facts);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "node/log.h"
 #include "node/node_priv.h"
+#include "node/notify.h"
 #include "node/setup.h"
 #include "proto/ctl.h"
 #include "store/database.h"
@@ -146,6 +147,8 @@ int main(int argc, char **argv)
     };
     if (argc > 1 && strcmp(argv[1], DATABASE_HELPER) == 0)
         return database_helper(argc, argv);
+    if (argc == 2 && strcmp(argv[1], NOTIFY_HELPER) == 0)
+        return notify_helper();
     const char *given = NULL;
     int at = 1;
     if (argc > 2 && strcmp(argv[1], "--home") == 0) {

@@ -36,6 +36,8 @@ static void tell_hooks(struct node *n, const char *event, const char *now, const
     for (size_t i = 0; i + 1 < k; i += 2)
         facts[m++] = fact(kv[i], kv[i + 1]);
     hooks_run(n->hooks, event, (const char *const *)facts);
+    if (n->config.notify)
+        hooks_notify(n->hooks, event, (const char *const *)facts);
     for (size_t i = 0; i < m; i++)
         free(facts[i]);
 }

@@ -167,7 +167,7 @@ class Node:
         _lab.nodes.append(self)
 
     def env(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("LANYARD_", "XDG_"))}
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("LANYARD_", "XDG_", "DBUS_SESSION_"))}
         env.update(LANYARD_HOME=self.home, HOME=os.path.dirname(self.home), PATH=f"{BUILD}:{os.environ['PATH']}")
         if self.host:                                # the machine's avahi-daemon is not in this host's network
             env["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/bus"

@@ -403,6 +403,56 @@ def other_hooks_and_those_that_may_not_run():
     b.up(peers=[a])
 
 
+# ---- the desktop ----
+
+def desktop():
+    """A session bus of our own, with a real notification daemon on it: its address, and what has been shown up to now."""
+    place = temp_dir("desktop")
+    address, shown = f"unix:path={place}/bus", os.path.join(place, "shown")
+
+    def start(*argv, **kw):
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kw)
+        closing(p.wait)
+        closing(p.kill)
+    start("dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}")
+    with open(os.path.join(place, "display"), "wb") as display:
+        start("Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "320x240x8", stdout=display)
+    wait_until(lambda: text_of(display.name).endswith("\n") and os.path.exists(f"{place}/bus"), 20, "the display and the bus")
+    env = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": address, "DISPLAY": f":{text_of(display.name).strip()}", "HOME": place}
+    with open(shown, "wb") as out:
+        start("stdbuf", "-oL", "dunst", "-print", stdout=out, env=env)
+    there = ["dbus-send", f"--bus={address}", "--print-reply", "--dest=org.freedesktop.Notifications", "/", "org.freedesktop.DBus.Peer.Ping"]
+    wait_until(lambda: subprocess.run(there, capture_output=True).returncode == 0, 20, "the notification daemon")
+    return address, lambda: text_of(shown)
+
+
+@test
+def the_desktop_is_told_of_a_lock_and_its_end():
+    a, b = nodes()
+    address, shown = desktop()
+    usual = b.env
+    b.env = lambda: {**usual(), "DBUS_SESSION_BUS_ADDRESS": address}
+    b.down().up(peers=[a])
+    lock(a, b, "see <b>page 7</b> & sign")
+    wait_until(lambda: "Locked: a requires another version first" in shown(), 20, shown)
+    wait_until(lambda: "see &lt;b&gt;page 7&lt;/b&gt; &amp; sign" in shown() and b.folder in shown(), 20, shown)
+    unlock(b)
+    wait_until(lambda: "Unlocked" in shown(), 20, shown)
+    b.env = lambda: {**usual(), "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent/bus"}
+    b.down().cli("config", "set", "notify", "false")
+    b.up(peers=[a])
+    lock(a, b)
+    unlock(b)
+    b.down().cli("config", "set", "notify", "true")
+    b.up(peers=[a])
+    lock(a, b)
+    logged(b, "hook notify: nobody was told: unix:path=/nonexistent/bus: ")
+    assert text_of(b.log).count("nobody was told") == 1 and gate(b)
+    unlock(b)
+    b.env = usual
+    b.down().up(peers=[a])
+
+
 # ---- mode strict ----
 
 def modes(n):

@@ -17,7 +17,7 @@ static void test_defaults(void)
     EQ_S(c.peers, "");
     EQ_S(c.log_level, "info");
     EQ_S(c.snapshots, "");
-    CHECK(c.mdns);
+    CHECK(c.mdns && c.notify);
     config_release(&c);
     for (const struct config_key *k = config_keys; k->key; k++) {
         CHECK(*k->help && *k->type);
