@@ -18,6 +18,13 @@ static size_t version_at(struct world *w, struct engine *e, int64_t entry)
     return model_find(w, &(struct name){ent.v.dot, id_hash(raw.data, raw.len)});
 }
 
+/* A note, which only its own device signs again. */
+static bool is_of_another(const struct world *w, struct engine *e, size_t v)
+{
+    const struct version_of *o = &w->model.v[v];
+    return o->path == NOTES && !engine_is_own(e, &engine_stream_by_sid(e, &o->dot.sid)->row.dev);
+}
+
 int __real_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
 int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
 int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id)
@@ -28,6 +35,8 @@ int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct d
         return 0;
     }
     size_t v = version_at(w, e, was->row.id);
+    if (v < w->model.n && is_of_another(w, e, v))
+        fail(w, "d%d: signs again what another device has said", busy_device);
     int r = __real_engine_write_again(e, was, own, wall_ms, id);
     if (r == 0 && v < w->model.n) {
         struct name name = {w->model.v[v].dot, w->model.v[v].raw};
@@ -59,7 +68,7 @@ int __wrap_state_withdraw(struct engine *e, int64_t entry)
         fail(w, "more versions are taken back than there is room for");
     const struct version_of *o = &w->model.v[v];
     bool given_up = is_cut(w, busy_device, &o->dot) && !(o->author == busy_device && may_write(e));
-    if (has_content(w, o) && !given_up)
+    if (has_content(w, o) && !given_up && !is_of_another(w, e, v))
         w->withdrawn[w->nwithdrawn++] = (struct withdrawn){v, busy_device};
     return __real_state_withdraw(e, entry);
 }

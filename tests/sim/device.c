@@ -228,17 +228,30 @@ void device_resolve(struct world *w, int i)
     int path = (int)pick(w, PATHS);
     int64_t id;
     struct heads h = {.n = 0};
-    if (index_path_id(w->d[i].index, path_name[path], strlen(path_name[path]), false, &id) < 0)
-        return;
-    MUST(index_entry_each_of_path(w->d[i].index, id, live_one, &h));
-    if (h.n < 2)
-        return;
     if (!may_write(w->d[i].engine))
         return;
+    if (index_path_id(w->d[i].index, path_name[path], strlen(path_name[path]), false, &id) == 0)
+        MUST(index_entry_each_of_path(w->d[i].index, id, live_one, &h));
+    if (h.n < 2) {                                        /* there is nothing to resolve, but always something to say */
+        if (!w->faults.revoke)
+            device_note(w, i);
+        return;
+    }
     tell(w, "d%d: resolve %s", i, path_name[path]);
     device_begin(w, i);
     MUST(engine_resolve(w->d[i].engine, id, h.entry[pick(w, h.n)], device_wall(w, i)));
     model_add(w, i, path, ON_ALL_HEADS, NULL);
+    device_commit(w, i, true);
+}
+
+/* Not yet where devices are revoked: one that goes back to an index from before its stream was cut uses its numbers again, and is then refused
+ * by those who have what it wrote first. The more it writes, the sooner that happens. */
+void device_note(struct world *w, int i)
+{
+    tell(w, "d%d: a note", i);
+    device_begin(w, i);
+    MUST(engine_note(w->d[i].engine, &(struct note){.what = NOTE_STR("said")}, device_wall(w, i)));
+    model_add(w, i, NOTES, ON_NOTHING, NULL);
     device_commit(w, i, true);
 }
 

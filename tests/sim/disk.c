@@ -4,7 +4,7 @@
 
 #include "tests/sim/sim.h"
 
-const char *const path_name[PATHS] = {"a", "b", "c", "d", "d/x", "d/y", "d/e", "d/e/z", "f", "f/x"};
+const char *const path_name[PATHS + 1] = {"a", "b", "c", "d", "d/x", "d/y", "d/e", "d/e/z", "f", "f/x", "the notes"};
 const int path_parent_of[PATHS] = {-1, -1, -1, -1, 3, 3, 3, 6, -1, 8};
 
 struct stamp stamp_of(const struct thing *t)

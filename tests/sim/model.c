@@ -135,16 +135,27 @@ static int first_id(void *arg, const struct ix_entry *row)
     return 1;
 }
 
+/* Each note has a path of its own: it is the last that was authored. */
+static int64_t newest_of(struct world *w, int device, int path)
+{
+    struct device *d = &w->d[device];
+    struct ix_entry row;
+    int64_t id, newest = 0;
+    if (path == NOTES) {
+        MUST(index_entry_at(d->index, d->engine->own, d->engine->authored_first + d->engine->lens.n - 1, &row, NULL));
+        return row.id;
+    }
+    MUST(index_path_id(d->index, path_name[path], strlen(path_name[path]), false, &id));
+    MUST(index_entry_each_of_path(d->index, id, first_id, &newest));
+    return newest;
+}
+
 static void describe(struct world *w, int device, int path, struct version_of *v)
 {
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
     AUTO(entry_release) struct entry ent = {0};
     struct ix_entry row;
-    int64_t id, newest = 0;
-    struct device *d = &w->d[device];
-    MUST(index_path_id(d->index, path_name[path], strlen(path_name[path]), false, &id));
-    MUST(index_entry_each_of_path(d->index, id, first_id, &newest));
-    MUST(engine_entry(d->engine, newest, &raw, &ent, &row));
+    MUST(engine_entry(w->d[device].engine, newest_of(w, device, path), &raw, &ent, &row));
     *v = (struct version_of){.dot = ent.v.dot, .raw = id_hash(raw.data, raw.len), .leaf = merkle_leaf(raw.data, raw.len),
                              .batch = w->batch, .author = device, .path = path, .kind = ent.kind, .mode = ent.mode, .hlc = ent.v.hlc};
     if (ent.content.type != CONTENT_NONE)
@@ -350,6 +361,17 @@ static void judge_path(struct world *w, int i, int path, const struct view *head
     }
 }
 
+/* Nothing ends a note. Of a number that was used twice each device shows the one that it has. */
+static void judge_note(struct world *w, const struct version_of *v)
+{
+    for (int i = 0; i < w->n; i++) {
+        const struct stream *s = engine_stream_by_sid(w->d[i].engine, &v->dot.sid);
+        struct ix_entry row;
+        if (!s || index_entry_at(w->d[i].index, s->row.id, v->dot.seq, &row, NULL) < 0 || !row.live)
+            fail(w, "d%d: does not show number %llu of d%d, a note", i, (unsigned long long)v->dot.seq, v->author);
+    }
+}
+
 static void drop_deletions(const struct world *w, struct view *heads)
 {
     size_t n = 0;
@@ -441,6 +463,9 @@ void judge(struct world *w)
     }
     for (int i = 0; i < w->n; i++)
         check_cuts(w, i);
+    for (size_t i = 0; i < w->model.n; i++)
+        if (w->model.v[i].path == NOTES && !w->model.v[i].ambiguous && everybody_knows(w, &w->model.v[i]) && !is_nowhere(w, &w->model.v[i]))
+            judge_note(w, &w->model.v[i]);
     struct id fp = fingerprint(w, 0);
     for (int i = 0; i < w->n; i++) {
         judge_disk(w, i, winner);

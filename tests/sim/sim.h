@@ -43,7 +43,8 @@ uint64_t pick(struct world *w, uint64_t n);               /* 0..n-1 */
 bool chance(struct world *w, unsigned percent);
 
 /* ---- disk: paths are numbered; a content is a number, too, and 0 is none ---- */
-extern const char *const path_name[PATHS];
+extern const char *const path_name[PATHS + 1];            /* the last one stands for all notes: none of them is on a disk */
+enum { NOTES = PATHS };
 extern const int path_parent_of[PATHS];                   /* -1 = the root */
 struct thing { enum stamp_kind kind; uint32_t content, mode; int64_t mtime; uint64_t ino; int64_t ctime; };
 struct disk {
@@ -107,6 +108,7 @@ void device_tell_forks(struct world *w, int i);
 bool device_clock(struct world *w, int i);               /* it looks at its clock */
 void device_time_out(struct world *w, int i);
 void device_resolve(struct world *w, int i);
+void device_note(struct world *w, int i);
 void device_receive(struct world *w, struct message *m);
 /* Shared by device.c and place.c. */
 int  device_of(const struct world *w, int from, const struct id *dev);     /* of twins, the one that `from` talks to */
