@@ -1,6 +1,6 @@
 /* What no longer counts of a stream: the entries beyond a number from which on it has two histories, or its device might not write. They stay
  * in the index, to be read, but are neither live nor wanted, and their paths are as if they had never come. What was live of two histories
- * is signed again by whoever has it; of what a device wrote that might not, nobody signs anything. What of it is on this disk makes way
+ * is signed again by whoever has it; if nobody has, an older version that lies on a disk is, in its place; of what a device wrote that might not, nobody signs anything. What of it is on this disk makes way
  * for what counts, and is kept. */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@ enum { AGAIN_OF_PATH = 8 };
 
 /* ---- a list of it ---- */
 
-struct lost_entry { int64_t id, path; uint64_t seq, hlc; enum kind kind; bool live; };
+struct lost_entry { int64_t id, path, stream; uint64_t seq, hlc; enum kind kind; bool live; };
 struct lost { struct lost_entry *v; size_t n, cap; };
 
 static int note(void *arg, const struct ix_entry *row)
@@ -21,7 +21,7 @@ static int note(void *arg, const struct ix_entry *row)
         l->cap = l->cap ? 2 * l->cap : 64;
         l->v = xrealloc(l->v, l->cap, sizeof *l->v);
     }
-    l->v[l->n++] = (struct lost_entry){row->id, row->path, row->seq, row->hlc, row->kind, row->live};
+    l->v[l->n++] = (struct lost_entry){row->id, row->path, row->stream, row->seq, row->hlc, row->kind, row->live};
     return 0;
 }
 
@@ -153,24 +153,50 @@ static int choose(struct engine *e, const struct lost_entry *l, size_t n, enum c
     return r;
 }
 
-/* The least first, so that among versions of one moment the same one wins as before. */
-static int save_live(struct engine *e, const struct lost_entry *l, size_t n, uint64_t wall_ms)
+/* What was live is not here and, as far as they have said, with nobody else: so the version that it was to replace, and that still lies
+ * here, is the newest there is. Were it not signed again, it would make way for nothing. */
+static int save_shown(struct engine *e, const struct lost_entry *l, size_t live, size_t n, struct dots *own, uint64_t wall_ms)
 {
-    AUTO(dots_release) struct dots own = {0};
-    AUTOFREE enum choice *choice = xcalloc(n, sizeof *choice);
-    int r = engine_own_heads(e, l->path, &own);
+    AUTO(versions_release) struct versions vs = {0};
+    enum choice choice = LEFT;
+    struct ix_local here;
+    int r = index_local_get(e->c.index, l->path, &here);
+    if (r < 0)
+        return r == ERR_NOTFOUND ? 0 : r;
+    for (size_t i = 0; i < live; i++)
+        if (engine_elsewhere(e, l[i].stream, l[i].seq))
+            return 0;
+    while (live < n && l[live].id != here.entry)
+        live++;
+    if (live == n)
+        return 0;
+    r = versions_load(e, l->path, &vs);
     if (r == 0)
-        r = choose(e, l, n, choice, wall_ms);
-    for (size_t i = n; r == 0 && i > 0; i--)
-        if (choice[i - 1] == AGAIN)
-            r = sign_again(e, &l[i - 1], &own, wall_ms);
-    return r;
+        r = choose_one(e, &l[live], &vs, &choice);
+    return r == 0 && choice == AGAIN ? sign_again(e, &l[live], own, wall_ms) : r;
 }
 
-static int save_nothing(struct engine *e, const struct lost_entry *l, size_t n, uint64_t wall_ms)
+/* The least first, so that among versions of one moment the same one wins as before. */
+static int save_live(struct engine *e, const struct lost_entry *l, size_t live, size_t n, uint64_t wall_ms)
+{
+    AUTO(dots_release) struct dots own = {0};
+    AUTOFREE enum choice *choice = xcalloc(live, sizeof *choice);
+    bool saved = false;
+    int r = engine_own_heads(e, l->path, &own);
+    if (r == 0)
+        r = choose(e, l, live, choice, wall_ms);
+    for (size_t i = live; r == 0 && i > 0; i--) {
+        saved |= choice[i - 1] != LEFT;
+        if (choice[i - 1] == AGAIN)
+            r = sign_again(e, &l[i - 1], &own, wall_ms);
+    }
+    return r == 0 && !saved && may_write(e) ? save_shown(e, l, live, n, &own, wall_ms) : r;
+}
+
+static int save_nothing(struct engine *e, const struct lost_entry *l, size_t live, uint64_t wall_ms)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
+    for (size_t i = 0; r == 0 && i < live; i++)
         r = leave_to_history(e, &l[i], wall_ms);
     return r;
 }
@@ -180,7 +206,9 @@ static int save_path(struct engine *e, const struct lost_entry *l, size_t n, boo
     size_t live = 0;
     while (live < n && l[live].live)
         live++;
-    int r = live ? (again ? save_live : save_nothing)(e, l, live, wall_ms) : 0;
+    int r = 0;
+    if (live)
+        r = again ? save_live(e, l, live, n, wall_ms) : save_nothing(e, l, live, wall_ms);
     return r == 0 ? state_update(e, l->path) : r;
 }
 

@@ -113,6 +113,13 @@ static inline int prove(struct world *w, size_t to, const struct pen *x, const s
     return r;
 }
 
+static inline void show_vector(struct world *w, size_t from, size_t to)
+{
+    AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY);
+    must(engine_own_vector(w->d[from].e, w->wall, 1, &vec));
+    must(engine_vector(w->d[to].e, vec.data, vec.len, NULL, NULL));
+}
+
 /* ---- what a path has ---- */
 
 struct tally { struct world *w; size_t device; size_t rows, live, own; char least[16]; };

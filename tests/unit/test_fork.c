@@ -103,13 +103,6 @@ static bool tells(struct world *w, size_t from, size_t to)
     return engine_next_fork(w->d[from].e, &dev, &proof) && id_eq(&dev, &w->d[to].keys->dev);
 }
 
-static void show_vector(struct world *w, size_t from, size_t to)
-{
-    AUTO(buf_release) struct buf vec = BUF_INIT(LIMIT_BODY);
-    must(engine_own_vector(w->d[from].e, w->wall, 1, &vec));
-    must(engine_vector(w->d[to].e, vec.data, vec.len, NULL, NULL));
-}
-
 /* Device 0 hears that a stream has ended, and its user deletes what was signed again. Device 1 hears of that later. */
 static void test_what_was_deleted_since_is_not_signed_again(void)
 {
