@@ -123,8 +123,8 @@ def a_folder_of_yesterday_is_brought_up_to_date():
     no_conflicts(a, b)
 
 
-@test
-def what_was_deleted_since_yesterday_stays_deleted():
+def back_before_deletions():
+    """b is down, and its folder is from before files and a directory of it were deleted. And what there should be."""
     a, b = pair()
     write(b.folder, "d/1", b"with its directory")
     up_again(b, a)
@@ -140,6 +140,12 @@ def what_was_deleted_since_yesterday_stays_deleted():
     expected = tree_digest(a.folder)
     b.down()
     back(saved, b.folder)
+    return a, b, expected
+
+
+@test
+def what_was_deleted_since_yesterday_stays_deleted():
+    a, b, expected = back_before_deletions()
     write(b.folder, "d/2", b"made before the start")
     up_again(b, a)
     wait_until(lambda: not exists(b.folder, "of-b") and not exists(b.folder, "d/1"), 20, "the deletions on b")
@@ -168,21 +174,7 @@ def a_folder_of_yesterday_without_an_index():
 
 @test
 def what_was_deleted_stays_deleted_without_an_index():
-    a, b = pair()
-    write(b.folder, "d/1", b"with its directory")
-    up_again(b, a)
-    same_trees(a, b)
-    b.down()
-    saved = b.folder + ".yesterday"
-    copy(b.folder, saved)
-    b.up(peers=[a])
-    os.unlink(path_of(b.folder, "of-b"))
-    shutil.rmtree(path_of(b.folder, "d"))
-    b.settle()
-    wait_until(lambda: not exists(a.folder, "of-b") and not exists(a.folder, "d"), 20, "the deletions on a")
-    expected = tree_digest(a.folder)
-    b.down()
-    back(saved, b.folder)
+    a, b, expected = back_before_deletions()
     os.unlink(os.path.join(b.home, "index.db"))
     a.signal(signal.SIGSTOP)
     b.up()

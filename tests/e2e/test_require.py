@@ -99,8 +99,8 @@ def it_ends_for_a_locked_device_when_it_is_cancelled_over_or_nobody_has_it():
     same_trees(a, b)
     b.cli("pause")
     write(a.folder, "f", b"2")
-    end = time.time() + 3
-    a.cli("require", "--mode", "prompt", "--until", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end + 1)))
+    end = time.time() + 4 * SLOW                     # time enough for b to be seen locked
+    a.cli("require", "--mode", "prompt", "--until", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end)))
     b.cli("resume")
     locked(b)
     unlocked(b)
