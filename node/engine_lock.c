@@ -7,7 +7,6 @@
 #include "node/engine_priv.h"
 
 #define KEY_LOCK "lock"               /* struct lock_saved as in the memory of this machine */
-#define KEY_MERGED "required"         /* e->merged */
 #define GRACE_MS 30000                /* so long a lock outlives the last device that could end it */
 
 _Static_assert(LOCK_REACHED == VEC_REACHED, "the states of engine.h go over the wire");
@@ -16,7 +15,7 @@ static const struct group *group_of(const struct engine *e) { return e->c.group;
 
 /* ---- how far this device is ---- */
 
-static uint64_t content_here(struct engine *e, const struct sid *sid)
+uint64_t engine_content_here(struct engine *e, const struct sid *sid)
 {
     struct stream *s = engine_stream_by_sid(e, sid);
     uint64_t lowest;
@@ -61,7 +60,7 @@ static struct standing standing(struct engine *e, const struct required *q)
         c.seq = counted(e, &c);
         if (!c.seq)
             continue;
-        if (content_here(e, &c.sid) < c.seq) {
+        if (engine_content_here(e, &c.sid) < c.seq) {
             st.reached = false;
             st.served &= somebody_has(e, &c);
         } else if (c.seq == named && !is_same_history(e, &c)) {
@@ -169,53 +168,6 @@ bool engine_shows(struct engine *e, int64_t stream, uint64_t seq)
     return s && seq <= lock_shown(e, &s->row);
 }
 
-/* ---- winners ---- */
-
-struct contested { int64_t *path; size_t n, cap; };
-static int note(void *arg, int64_t path)
-{
-    struct contested *c = arg;
-    if (c->n == c->cap) {
-        c->cap = c->cap ? 2 * c->cap : 64;
-        c->path = xrealloc(c->path, c->cap, sizeof *c->path);
-    }
-    c->path[c->n++] = path;
-    return 0;
-}
-
-static int choose_anew(struct engine *e, const uint8_t by[static 16])
-{
-    struct contested c = {0};
-    int r = index_entry_contested(e->c.index, note, &c);
-    for (size_t i = 0; r == 0 && i < c.n; i++)
-        r = state_update(e, c.path[i]);
-    free(c.path);
-    snapshots_changed(e, NULL);          /* of several of one name another one may be meant */
-    return r < 0 ? r : index_kv_put(e->c.index, KEY_MERGED, by, sizeof e->merged);
-}
-
-/* The latest requirement of all decides. 1: it is another one than when winners were last chosen. */
-static int choose_winners(struct engine *e, uint64_t wall_ms)
-{
-    const struct group *g = group_of(e);
-    uint8_t by[sizeof e->merged] = {0};
-    if (g->nrequirement)
-        memcpy(by, g->requirement[g->nrequirement - 1].what->id, sizeof by);
-    if (memcmp(e->merged, by, sizeof by) == 0)
-        return 0;
-    int r = engine_begin(e);
-    if (r < 0)
-        return r;
-    if ((r = choose_anew(e, by)) < 0) {
-        engine_rollback(e);
-        return r;
-    }
-    if ((r = engine_commit(e, wall_ms)) < 0)
-        return r;
-    memcpy(e->merged, by, sizeof by);
-    return 1;
-}
-
 /* ---- changing it ---- */
 
 static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_ms)
@@ -255,7 +207,7 @@ static int find_state(struct engine *e, uint64_t wall_ms, uint64_t now)
 /* Winners first: who has the content, but shows another version, has not reached it. */
 int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
 {
-    int anew = choose_winners(e, wall_ms), r = anew < 0 ? anew : find_state(e, wall_ms, now);
+    int anew = engine_choose_winners(e, wall_ms), r = anew < 0 ? anew : find_state(e, wall_ms, now);
     return r < 0 ? r : anew || r;
 }
 
@@ -287,7 +239,7 @@ int lock_load(struct engine *e)
     memset(&e->lock, 0, sizeof e->lock);
     int r = engine_load_value(e, KEY_LOCK, &e->lock, sizeof e->lock);
     if (r == 0)
-        r = engine_load_value(e, KEY_MERGED, e->merged, sizeof e->merged);
+        r = engine_load_winners(e);
     if (r == 0 && (e->lock.n > LIMIT_REQUIRED))
         return err_set(ERR_CORRUPT, "index: value %s: move the index away and start again", KEY_LOCK);
     return r;
@@ -432,46 +384,4 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
     if (out->state == LOCK_REACHED && !vector_reaches(e, &p->vec, q))
         out->state = LOCK_BEHIND;
     return true;
-}
-
-/* ---- declaring one ---- */
-
-static int by_sid(const void *a, const void *b)
-{
-    return sid_cmp(&((const struct cut *)a)->sid, &((const struct cut *)b)->sid);
-}
-
-/* The last change set that is here whole. */
-static int whole_until(struct engine *e, const struct stream *s, struct cut *c)
-{
-    AUTO(tip_release) struct tip t = {.rec = BUF_INIT(1024)};
-    uint64_t content = content_here(e, &s->row.sid);
-    *c = (struct cut){s->row.sid, content, s->row.tip};
-    if (content == 0 || content == s->row.known)
-        return 0;
-    int r = fork_header_at(e, s, content + 1, &t);
-    if (r < 0 || !t.found)
-        return r < 0 ? r : err_set(ERR_CORRUPT, "index: an entry is in no change set");
-    struct header h;
-    r = header_decode(t.rec.data, t.rec.len, t.sig, &h);
-    c->seq = h.first - 1;
-    c->hdr_hash = h.prev;
-    return r;
-}
-
-int engine_required_min(struct engine *e, struct buf *out)
-{
-    AUTOFREE struct cut *cut = xcalloc(e->nstream + 1, sizeof *cut);
-    size_t n = 0;
-    for (size_t i = 0; i < e->nstream; i++) {
-        int r = whole_until(e, e->stream[i], &cut[n]);
-        if (r < 0)
-            return r;
-        n += cut[n].seq > 0;
-    }
-    qsort(cut, n, sizeof *cut, by_sid);
-    mp_put_array(out, n);
-    for (size_t i = 0; i < n; i++)
-        cut_put(out, &cut[i]);
-    return buf_ok(out) ? 0 : err_set(ERR_FULL, "what this device has is in too many streams for one record");
 }

@@ -18,6 +18,7 @@
  *   engine_live.c    the live state with its proofs, served and taken
  *   engine_strict.c  files that are read-only while a lock of mode strict holds
  *   engine_lock.c    what is required of this device, and how far it is
+ *   engine_require.c whom it lets win, and what a new one names
  *   engine_lacks.c   what others lack of what would be required */
 #ifndef NODE_ENGINE_PRIV_H
 #define NODE_ENGINE_PRIV_H
@@ -168,7 +169,13 @@ int  strict_load(struct engine *e) MUST_CHECK;
 /* The mode of the version that a file with that mode shows: its own, unless strict took its write bits. on_disk: the entry on record. */
 uint32_t strict_shown(const struct engine *e, uint32_t mode, const struct versions *vs, int64_t on_disk);
 
+/* engine_require.c */
+int  engine_load_winners(struct engine *e) MUST_CHECK;
+/* The latest requirement of all decides. 1: it is another one than when winners were last chosen. */
+int  engine_choose_winners(struct engine *e, uint64_t wall_ms) MUST_CHECK;
+
 /* engine_lock.c */
+uint64_t engine_content_here(struct engine *e, const struct sid *sid);                 /* up to where the contents of a stream are here */
 int  lock_load(struct engine *e) MUST_CHECK;
 uint64_t lock_shown(const struct engine *e, const struct ix_stream *row);             /* up to where a stream is shown to others */
 const struct id *lock_shown_tip(const struct engine *e, const struct ix_stream *row); /* the hash of its last header that is */
