@@ -27,7 +27,7 @@ static void test_what_was_dated_in_the_future_is_signed_again(void)
 static void test_a_clock_that_is_ahead_again_and_again(void)
 {
     struct world *w = world_new();
-    char text[16];
+    char text[20];
     for (int i = 0; i < 40; i++) {
         uint64_t now = w->wall;
         w->wall += 7200000;

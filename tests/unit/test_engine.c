@@ -298,7 +298,7 @@ static void test_random_histories_converge(void)
         for (size_t i = 0; i < DEVICES; i++)
             install(w, i);
         for (char p = 'a'; p < 'd'; p++) {
-            char path[2] = {p, 0}, first[64];
+            char path[2] = {p, 0}, first[LIMIT_TEXT + 1];
             snprintf(first, sizeof first, "%s", shows(w, 0, path));
             EQ_S(shows(w, 1, path), first);
             EQ_S(shows(w, 2, path), first);

@@ -443,7 +443,7 @@ static void test_random_histories(void)
         everybody_hears(w);
         gone += forget_all(w, 0);
         for (char p = 'a'; p < 'd'; p++) {
-            char path[2] = {p, 0}, first[64];
+            char path[2] = {p, 0}, first[LIMIT_TEXT + 1];
             snprintf(first, sizeof first, "%s", shows(w, 0, path));
             EQ_S(shows(w, 1, path), first);
             EQ_S(shows(w, 2, path), first);

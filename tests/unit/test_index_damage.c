@@ -341,7 +341,7 @@ static int read_block(struct index *ix, uint64_t *sum)
 static void test_bad_rows(void)
 {
     static const struct { const char *sql; int (*read)(struct index *, uint64_t *); } cases[] = {
-        { "UPDATE entry SET root = x'0102'", read_entry }, { "UPDATE entry SET kind = 6", read_entry },
+        { "UPDATE entry SET root = x'0102'", read_entry }, { "UPDATE entry SET kind = 7", read_entry },
         { "UPDATE entry SET kind = -1", read_entry }, { "UPDATE entry SET kind = 4294967297", read_entry },
         { "UPDATE local SET kind = 9", read_local },
         { "UPDATE want SET role = 4", read_want }, { "UPDATE want SET kind = 0", read_want },

@@ -194,7 +194,7 @@ static void test_what_no_version_names_becomes_one(void)
     edit(".lanyard/kept/k-3", "small");
     edit(".lanyard/kept/k-4", "without a note");
     for (int i = 1; i <= 3; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "k-%d", i);
         folder_kept_note(folder, name, i == 3 ? "d/g" : "f", i == 3 ? 3 : 1);
     }
