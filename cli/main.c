@@ -58,7 +58,7 @@ static const struct cli_option cat_options[] = {
     { 0 },
 };
 static const struct cli_option restore_options[] = {
-    { "version", "ID", "which version, as `lanyard log PATH` shows it (default: the one before the current)" },
+    { "version", "ID", "which version, as `lanyard log PATH` shows it (default: the current one, or the last before it was deleted)" },
     { "at", "TIME", "what was there at that time: RFC 3339 (2026-01-31T13:45:00Z) or how long ago (2h)" },
     { "to", "DEST", "bring it back under another name in the folder" },
     { "dry-run", NULL, "change nothing, show what would be changed" },
