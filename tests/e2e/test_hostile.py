@@ -1,5 +1,6 @@
 """A malicious member, and strangers, against a pair of honest nodes: nothing outside the folder changes, the pair goes on syncing,
 nothing crashes, memory stays bounded, and the log says what was refused."""
+# first
 import os
 import subprocess
 import threading

@@ -1,5 +1,6 @@
 """Accidents of identity: an index, a home or a folder that is lost, or older than the rest; two machines with one device's keys;
 clocks that are years wrong. Nothing is lost, nothing is deleted that its user did not delete, and the group goes on."""
+# first
 import os
 import shutil
 import signal

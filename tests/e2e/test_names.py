@@ -1,5 +1,6 @@
 """Names that get into each other's way: renames in chains and circles, files that become directories, directories moved into each other,
 and a file system that takes two names for one (foldfs.py)."""
+# first
 import os
 import re
 import shutil

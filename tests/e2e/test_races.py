@@ -1,4 +1,5 @@
 """What users and nodes do to the same files at the same moment: nothing is lost, nothing is torn, nothing waits for ever."""
+# first
 import os
 import random
 import shutil

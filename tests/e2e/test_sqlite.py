@@ -1,4 +1,5 @@
 """SQLite databases: programs use them all the time, and what arrives elsewhere is always a whole state of them."""
+# first
 import mmap
 import os
 import sqlite3
