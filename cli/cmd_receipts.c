@@ -86,6 +86,7 @@ static void put_facts(struct buf *b, const struct receipts *r)
     put_time(b, "until", q->until_ms);
     put_text(b, "mode", require_mode_name(q->mode));
     put_time(b, "cancelled", r->what->cancelled_ms);
+    put_time(b, "as_of", r->log_ms);
 }
 
 static void put_device(struct buf *b, const struct receipts *r, const struct member *m)
@@ -111,7 +112,7 @@ static void put_all(struct buf *b, const struct receipts *r)
     size_t n = 0;
     for (size_t i = 0; i < r->group.nmember; i++)
         n += counts(r, &r->group.member[i]);
-    mp_put_map(b, 9);
+    mp_put_map(b, 10);
     put_facts(b, r);
     mp_put_str(b, "devices");
     mp_put_array(b, n);

@@ -111,7 +111,7 @@ static void show_csv(FILE *f, struct bytes v, const char *const *keys)
 void require_show_receipts(const struct cli *c, struct bytes v, bool csv)
 {
     static const char *const keys[] = { "name", "id", "state", "since", "signed", NULL };
-    static const struct out_column group[] = { { "group", "group   ", OUT_TEXT, NULL, NULL }, { 0 } };
+    static const struct out_column group[] = { { "group", "group   ", OUT_TEXT, NULL, NULL }, { "as_of", "as of   ", OUT_TIME, NULL, NULL }, { 0 } };
     if (c->json)
         out_json(c->out.f, v);
     else if (csv)

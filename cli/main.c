@@ -257,6 +257,13 @@ static int cmd_help(struct cli *c, const struct args *a)
     return 0;
 }
 
+/* What reads no home works where there is none. */
+static bool needs_home(const struct args *a)
+{
+    const char *word = args_word(a, 0);
+    return a->command->run != cmd_help && !(a->command->run == cmd_require && word && strcmp(word, "verify") == 0);
+}
+
 static int run(struct cli *c, const struct args *a)
 {
     if (a->help && a->command)
@@ -274,7 +281,7 @@ static int run(struct cli *c, const struct args *a)
         return code;
     c->home_given = a->home;
     c->json = a->json;
-    int rc = a->command->run == cmd_help ? 0 : ctl_home(a->home, c->home, sizeof c->home);
+    int rc = needs_home(a) ? ctl_home(a->home, c->home, sizeof c->home) : 0;
     return rc < 0 ? failed(rc) : a->command->run(c, a);
 }
 

@@ -21,10 +21,12 @@ static struct held *find(const struct proof *p, const uint8_t id[static 16], con
     return NULL;
 }
 
-static bool is_of_our_chain(const struct proof *p, const struct held *h)
+/* Not of a chain that lost, nor of an earlier requirement with that id. */
+static bool still_counts(const struct proof *p, const struct held *h)
 {
+    const struct requirement *q = group_requirement(group_of(p), h->id);
     struct id hash;
-    return control_hash(p->c.control, h->ctl_n, &hash) == 0 && id_eq(&hash, &h->ctl_hash);
+    return q && h->ctl_n >= q->what->n && control_hash(p->c.control, h->ctl_n, &hash) == 0 && id_eq(&hash, &h->ctl_hash);
 }
 
 static struct held *put(struct proof *p, const uint8_t id[static 16], const struct vec *v)
@@ -82,7 +84,7 @@ static bool lacks(const struct proof *p, const struct required *q, const struct 
 {
     struct peer_lock l;
     const struct held *h = find(p, q->id, dev);
-    return required_is_for(q, dev) && !(h && is_of_our_chain(p, h)) && engine_lock_of(p->c.engine, q, dev, &l) && l.state == LOCK_REACHED;
+    return required_is_for(q, dev) && !(h && still_counts(p, h)) && engine_lock_of(p->c.engine, q, dev, &l) && l.state == LOCK_REACHED;
 }
 
 bool proof_wants(const struct proof *p, const struct id *dev)
@@ -167,7 +169,7 @@ int proof_save(struct proof *p, uint64_t wall_ms)
 uint64_t proof_signed_ms(const struct proof *p, const uint8_t id[static 16], const struct id *dev)
 {
     const struct held *h = find(p, id, dev);
-    return h && !h->blob.len && is_of_our_chain(p, h) ? h->signed_ms : 0;
+    return h && !h->blob.len && still_counts(p, h) ? h->signed_ms : 0;
 }
 
 struct export { struct proof *p; const uint8_t *id; struct buf vec; size_t nvec; };

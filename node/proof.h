@@ -5,7 +5,7 @@
  *   if (proof_wants(p, dev)) proof_note(p, vector of dev)      when a vector has been taken
  *   if (proof_unsaved(p)) proof_save(p)                        now and then: one transaction for many
  * What is lost by a crash before proof_save comes again with the next vector. A receipt that names a control record of a chain that has
- * lost is none any more, and is replaced. */
+ * lost is none any more, and is replaced; so is one of an earlier requirement with the same id. */
 #ifndef NODE_PROOF_H
 #define NODE_PROOF_H
 

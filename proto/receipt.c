@@ -142,6 +142,7 @@ static int chain_read(struct reading *r, const struct parts *p)
             code = group_apply(&r->group, &c);
         if (code < 0)
             return err_prefix(code, "record %u of the control log", i + 1);
+        r->out->log_ms = c.ts_ms;
         code = receipts_check_now(r);
     }
     if (code == 0 && r->at < r->n)
@@ -154,16 +155,29 @@ static int by_dev(const void *a, const void *b)
     return id_cmp(&((const struct receipt *)a)->dev, &((const struct receipt *)b)->dev);
 }
 
+/* An id may be required again when the first one is long past: those of the first say nothing of the second. */
+static int requirement_check(const struct reading *r)
+{
+    const struct requirement *q = group_requirement(&r->group, r->id);
+    char hex[ID_HEX];
+    if (!q)
+        return err_set(ERR_BAD, "the control log does not require what the receipts are for");
+    for (size_t i = 0; i < r->n; i++)
+        if (r->vec[i].ctl_n < q->what->n)
+            return err_set(ERR_BAD, "the receipt of device %.16s: is older than what is required", id_hex(&r->vec[i].dev, hex));
+    return 0;
+}
+
 static int read_all(struct reading *r, const struct parts *p)
 {
     int code = vectors_read(r, p);
     r->out->of = xcalloc(r->n + 1, sizeof *r->out->of);
     if (code == 0)
         code = chain_read(r, p);
+    if (code == 0)
+        code = requirement_check(r);
     if (code < 0)
         return code;
-    if (!group_requirement(&r->group, p->id))
-        return err_set(ERR_BAD, "the control log does not require what the receipts are for");
     qsort(r->out->of, r->out->n, sizeof *r->out->of, by_dev);
     group_copy(&r->out->group, &r->group);
     r->out->what = group_requirement(&r->out->group, p->id);

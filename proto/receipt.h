@@ -5,7 +5,8 @@
  * record that the vector names tells.
  *
  * A file of receipts carries all that is needed to check them: the genesis, the control log, the id of the requirement, and one receipt a
- * device. It proves what the group with this id has done; whether that is the reader's own group, only he knows: the id is to be shown.
+ * device. A receipt that was signed before the record that requires this is one of an earlier requirement, whose id an admin has used again.
+ * The file proves what the group with this id has done; whether that is the reader's own group, only he knows: the id is to be shown.
  * Format (docs/PROTOCOL.md "A file of receipts"): "LNYDRCP1" | msgpack [1, genesis, [record...], id, [vector...]]. */
 #ifndef PROTO_RECEIPT_H
 #define PROTO_RECEIPT_H
@@ -22,6 +23,7 @@ int receipt_check(const struct group *g, const uint8_t id[static 16], const stru
 struct receipt { struct id dev; uint64_t signed_ms, since_ms; };      /* by the clock of the device: when it signed, since when it has it */
 struct receipts {
     struct group group;                  /* after all records of the file */
+    uint64_t log_ms;                     /* the time of the last of them: who joined, left or cancelled later the file does not know */
     const struct requirement *what;      /* of it */
     struct receipt *of; size_t n;        /* by dev */
 };

@@ -137,6 +137,29 @@ static void test_it_goes_with_the_requirement(void)
     desk_close(&d);
 }
 
+/* The same id is required once more when the first is past: what was signed for the first proves nothing. */
+static void test_an_id_used_again(void)
+{
+    struct desk d;
+    world_begin();
+    struct ctl_op op = op_require(1);
+    OK(sign(ADMIN, ADMIN, &op));
+    desk_open(&d, ADMIN);
+    says(&d, 1, 200, last(ADMIN));
+    OK(proof_save(d.p, 1));
+    for (uint8_t i = 0; i <= LIMIT_REQUIRED; i++) {
+        op = op_require(i < LIMIT_REQUIRED ? 100 + i : 1);
+        OK(sign(ADMIN, ADMIN, &op));
+    }
+    CHECK(signed_ms(&d, 1) == 0 && proof_wants(d.p, &dev[MEMBER]->dev));
+    EQ_U(exported(&d, 1), 0);
+    says(&d, 1, 300, last(ADMIN));
+    OK(proof_save(d.p, 1));
+    EQ_U(signed_ms(&d, 1), 300);
+    EQ_U(exported(&d, 1), 1);
+    desk_close(&d);
+}
+
 /* The owner's record takes the place of the admin's, who then signs it again. */
 static void test_another_chain_wins(void)
 {
@@ -169,6 +192,7 @@ int main(void)
     RUN(test_the_first_is_kept);
     RUN(test_members_keep_none);
     RUN(test_it_goes_with_the_requirement);
+    RUN(test_an_id_used_again);
     RUN(test_another_chain_wins);
     unmake_all();
     return t_done();

@@ -151,6 +151,26 @@ static void test_another_requirement(void)
     FAILS(receipts_read("LNYDCTL1", 8, &r), ERR_BAD, "no file of receipts");
 }
 
+/* An admin requires little, has it reached, and requires much under the same id when the first is long past. */
+static void test_an_id_used_again(void)
+{
+    AUTO(office_release) struct office o;
+    AUTO(receipts_release) struct receipts r = { 0 };
+    office_init(&o);
+    sign(&o, MEMBER, &reached);
+    struct ctl_op op = { .type = OP_REQUIRE, .mode = REQUIRE_AUTO };
+    for (uint8_t i = 0; i <= LIMIT_REQUIRED; i++) {
+        memset(op.require_id, i < LIMIT_REQUIRED ? 100 + i : o.id[0], sizeof op.require_id);
+        OK(apply(&o.w, ADMIN, &op, 1));
+        record(&o);
+    }
+    FAILS(read_back(&o, &r), ERR_BAD, "older than what is required");
+    buf_clear(&o.vec), o.nvec = 0;
+    sign(&o, MEMBER, &reached);
+    OK(read_back(&o, &r));
+    EQ_U(r.log_ms, o.w.ctl.ts_ms);
+}
+
 /* Whatever byte is changed, the file is refused; and however it is cut. */
 static void test_every_byte_counts(void)
 {
@@ -181,6 +201,7 @@ int main(void)
     RUN(test_log_that_ends_too_early);
     RUN(test_one_device_twice);
     RUN(test_another_requirement);
+    RUN(test_an_id_used_again);
     RUN(test_every_byte_counts);
     return t_done();
 }
