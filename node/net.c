@@ -442,8 +442,10 @@ int net_new(const struct net_config *c, struct net **out)
 {
     struct net *n = xcalloc(1, sizeof *n);
     n->c = *c;
-    n->reserved = -1;
-    int r = start(n);
+    n->reserved = n->debts.fd = -1;
+    int r = net_send_start(n);
+    if (r == 0)
+        r = start(n);
     if (r < 0) {
         net_free(&n);
         return r;

@@ -52,9 +52,13 @@ const char *net_address(const struct net *n);       /* "ADDR:PORT" really listen
 uint16_t net_port(const struct net *n);
 
 /* Sends a reply; the body (may be NULL) is consumed. A reply to somebody who has gone, or who does not read, is dropped: at most
- * NET_WAITING_MAX bytes wait for one device, far more than an honest one has asked for. net_is_full: a large reply to it would be dropped. */
+ * NET_WAITING_MAX bytes wait for one device, far more than an honest one has asked for. */
 #define NET_WAITING_MAX (64u << 20)
-bool net_is_full(struct net *n, const struct id *who);
+/* Bytes of bodies that wait to be sent, to one device and to all. net_when_sent: once some of them have gone, `fn` is called in the loop,
+ * one time (NULL: not any more). Ask for it first and look at the numbers then. */
+size_t net_waiting(struct net *n, const struct id *who);
+size_t net_waiting_all(const struct net *n);
+void net_when_sent(struct net *n, loop_fn fn, void *arg);
 void net_reply(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body);
 void net_reply_join(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body);
 /* A vector on PUB. */

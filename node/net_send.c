@@ -1,8 +1,12 @@
 /* What a node sends: replies and vectors. */
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "node/log.h"
 #include "node/net_priv.h"
@@ -36,20 +40,55 @@ static struct debt *debt_of(struct net *n, const struct id *who)
             return n->debt[i];
     struct debt *d = xcalloc(1, sizeof *d);
     d->who = *who;
+    d->all = &n->debts;
     n->debt = xrealloc(n->debt, n->ndebt + 1, sizeof *n->debt);
     n->debt[n->ndebt++] = d;
     return d;
 }
 
-bool net_is_full(struct net *n, const struct id *who) { return debt_of(n, who)->bytes + LIMIT_BODY > NET_WAITING_MAX; }
+size_t net_waiting(struct net *n, const struct id *who) { return debt_of(n, who)->bytes; }
+size_t net_waiting_all(const struct net *n) { return n->debts.bytes; }
+
+void net_when_sent(struct net *n, loop_fn fn, void *arg)
+{
+    n->debts.fn = fn;
+    n->debts.arg = arg;
+    n->debts.tell = fn != NULL;
+}
 
 static void paid(void *data, void *hint)
 {
     (void)data;
     struct parcel *p = hint;
+    struct debts *all = p->debt->all;
     p->debt->bytes -= zmq_msg_size(&p->body);
+    all->bytes -= zmq_msg_size(&p->body);
     zmq_msg_close(&p->body);
     free(p);
+    if (atomic_exchange(&all->tell, false)) {
+        ssize_t r = write(all->fd, &(uint64_t){1}, sizeof(uint64_t));
+        (void)r;                         /* it fails only when the counter is full, and then the loop is awake */
+    }
+}
+
+static void on_paid(void *arg)
+{
+    struct debts *all = &((struct net *)arg)->debts;
+    uint64_t n;
+    loop_fn fn = all->fn;
+    if (read(all->fd, &n, sizeof n) != sizeof n || !fn)
+        return;
+    all->fn = NULL;
+    fn(all->arg);
+}
+
+int net_send_start(struct net *n)
+{
+    n->debts.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (n->debts.fd < 0)
+        return err_set(ERR_IO, "network: eventfd: %m");
+    loop_add_fd(n->c.loop, n->debts.fd, POLLIN, on_paid, n);
+    return 0;
 }
 
 /* Puts the body into a parcel that is counted until it has been sent. */
@@ -60,6 +99,7 @@ static void pack(struct debt *d, zmq_msg_t *body)
     zmq_msg_init(&p->body);
     zmq_msg_move(&p->body, body);
     d->bytes += zmq_msg_size(&p->body);
+    d->all->bytes += zmq_msg_size(&p->body);
     int r = zmq_msg_init_data(body, zmq_msg_data(&p->body), zmq_msg_size(&p->body), paid, p);
     assert(r == 0);
 }
@@ -122,6 +162,10 @@ void net_publish(struct net *n, const void *blob, size_t len)
 /* The context has ended: nothing waits any more. */
 void net_send_release(struct net *n)
 {
+    if (n->debts.fd >= 0) {
+        loop_del_fd(n->c.loop, n->debts.fd);
+        close(n->debts.fd);
+    }
     for (size_t i = 0; i < n->ndebt; i++)
         free(n->debt[i]);
     free(n->debt);

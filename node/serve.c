@@ -1,19 +1,16 @@
-#include "node/serve.h"
+#include "node/serve_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "node/lists.h"
-
-enum { JOBS_MAX = 128, BYTES_MAX = 64 << 20 };   /* of one peer at once: more than an honest one asks for */
-
-struct serve {
-    struct serve_config c;
-    struct lists lists;
-    uint64_t bytes;
-    struct client { struct id who; unsigned jobs; uint64_t bytes; } *peer; size_t npeer;
-};
+/* MEMORY: of all that is being read and all that waits to be sent, whatever for. A client may have as much of it as is left over (dynamic
+ * thresholds): alone the half of it, with n others an equal part, so that those who do not read what they asked for leave room for the
+ * others. Before it is known how large an answer is it counts as LIMIT_BODY. */
+#define MEMORY ((uint64_t)32 << 20)
+#define SMALL 4096u                   /* an answer of so few bytes does not wait */
+#define PATIENCE_MS 20000             /* what has waited for so long is answered BUSY */
+#define LOOK_MS 1000
+enum { WAITING_MAX = 128 };           /* of one peer at once: more than an honest one asks for */
 
 /* ---- block lists ---- */
 
@@ -23,211 +20,130 @@ static void refuse(struct serve *s, const struct net_from *to, uint64_t req, enu
     net_reply(s->c.net, to, &m, NULL);
 }
 
-static void serve_list(struct serve *s, const struct net_from *to, const struct msg *m)
+static void serve_list(struct serve *s, struct client *c, const struct ask *q)
 {
-    const struct list *l = lists_get(&s->lists, &m->get_tree.root);
-    uint32_t first = m->get_tree.first, most = LIMIT_BODY / BLOCK_REF;
-    if (!l || m->get_tree.nblocks != l->n) {
-        refuse(s, to, m->req, MSGERR_NODATA, "no such block list here");
+    const struct list *l = lists_get(&s->lists, &q->root);
+    uint32_t first = q->first, most = LIMIT_BODY / BLOCK_REF;
+    if (!l || q->nblocks != l->n) {
+        refuse(s, &q->from, q->req, MSGERR_NODATA, "no such block list here");
         return;
     }
-    uint32_t n = m->get_tree.count < l->n - first ? m->get_tree.count : l->n - first;
+    uint32_t n = q->count < l->n - first ? q->count : l->n - first;
     n = n < most ? n : most - most % LIMIT_TREE_LEAF;
-    struct msg reply = {.type = MSG_TREE, .req = m->req, .tree = {.root = m->get_tree.root, .first = first, .count = n}};
+    struct msg reply = {.type = MSG_TREE, .req = q->req, .tree = {.root = q->root, .first = first, .count = n}};
     size_t len = (size_t)n * BLOCK_REF;
     void *copy = xrealloc(NULL, len, 1);
     memcpy(copy, l->refs.data + (size_t)first * BLOCK_REF, len);
     zmq_msg_t body;
     net_body_take(&body, copy, len);
-    net_reply(s->c.net, to, &reply, &body);
+    queue_charge(c, len);
+    net_reply(s->c.net, &q->from, &reply, &body);
 }
 
-static void serve_have(struct serve *s, const struct net_from *to, const struct msg *m)
+static void serve_have(struct serve *s, struct client *c, const struct ask *q)
 {
     struct place_of at;
-    bool here = serve_find(s->c.index, &m->have.root, &at) == 0;
+    bool here = serve_find(s->c.index, &q->root, &at) == 0;
     place_of_release(&at);
-    uint32_t most = LIMIT_BLOCKS, n = m->have.count < most ? m->have.count : most;
+    uint32_t most = LIMIT_BLOCKS, n = q->count < most ? q->count : most;
     size_t len = (n + 7) / 8;
     uint8_t *bits = xcalloc(len + 1, 1);
     memset(bits, here ? 0xff : 0, len);  /* 2 MiB at most: byte by byte, for whoever asks again and again */
     if (here && n % 8)
         bits[len - 1] = (uint8_t)((1u << (n % 8)) - 1);
-    struct msg reply = {.type = MSG_HAVE_OK, .req = m->req, .have_ok = {.root = m->have.root, .first = m->have.first, .count = n}};
+    struct msg reply = {.type = MSG_HAVE_OK, .req = q->req, .have_ok = {.root = q->root, .first = q->first, .count = n}};
     zmq_msg_t body;
     net_body_take(&body, bits, len);
-    net_reply(s->c.net, to, &reply, &body);
+    queue_charge(c, len);
+    net_reply(s->c.net, &q->from, &reply, &body);
 }
 
-/* ---- blocks ---- */
+/* ---- turns ---- */
 
-/* whole: a kept file that is one block, or a packed block; it is as long as it is. */
-struct piece { struct place_of at; struct pack_at packed; struct id id; uint64_t off; uint32_t len, asked; bool whole; int code; };
-struct read_job { struct job job; struct serve *s; struct net_from to; uint64_t req; uint32_t n; struct piece v[LIMIT_GET_BLK]; uint8_t *data; size_t used, room; };
-
-static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
+static bool may_serve(void *arg, const struct client *c)
 {
-    *v = (struct piece){.id = w->id};
-    v->code = serve_find(s->c.index, &w->root, &v->at);
-    if (v->code < 0)
+    const struct serve *s = arg;
+    uint64_t all = s->reading + net_waiting_all(s->c.net), own = c->reading + net_waiting(s->c.net, &c->who);
+    return all + LIMIT_BODY <= MEMORY && (own == 0 || own + LIMIT_BODY <= MEMORY - all);
+}
+
+static void answer(struct serve *s, struct client *c, struct ask *q)
+{
+    if (q->type == MSG_GET_BLK)
+        serve_read(s, c, q);
+    else if (q->type == MSG_GET_TREE)
+        serve_list(s, c, q);
+    else
+        serve_have(s, c, q);
+    free(q);
+}
+
+static void on_time(void *arg) { serve_pump(arg); }
+
+void serve_pump(struct serve *s)
+{
+    uint64_t now = loop_now();
+    struct client *c;
+    struct waiting *w;
+    if (!s->queue.n || *pool_stopping(s->c.pool))
         return;
-    if (v->at.packed) {
-        struct ix_piece found;
-        v->code = index_piece_get(s->c.index, PACK_BLOCK, &w->id, &found);
-        v->packed = found.at;
-        v->whole = true;
-        return;
+    net_when_sent(s->c.net, on_time, s);
+    while ((c = queue_next(&s->queue, may_serve, s)))
+        answer(s, c, (struct ask *)queue_take(&s->queue, c));
+    while (now > PATIENCE_MS && (w = queue_stale(&s->queue, now - PATIENCE_MS, &c))) {
+        struct ask *q = (struct ask *)w;
+        refuse(s, &q->from, q->req, MSGERR_BUSY, "it has waited for too long");
+        free(q);
     }
-    if (id_eq(&w->root, &w->id) && w->idx == 0 && !v->at.kept) {
-        v->len = (uint32_t)v->at.stamp.size;
-        v->code = v->at.stamp.size <= LIMIT_BLOCK ? 0 : ERR_NOTFOUND;
-        return;
+    if (s->queue.n)
+        loop_timer_set(s->c.loop, &s->timer, LOOK_MS, on_time, s);
+}
+
+/* ---- requests ---- */
+
+static struct ask *ask_of(const struct net_from *from, const struct msg *m)
+{
+    uint32_t n = m->type == MSG_GET_BLK ? m->get_blk.n : 0;
+    struct ask *q = xcalloc(1, sizeof *q + n * sizeof q->want[0]);
+    q->from = *from;
+    q->req = m->req;
+    q->type = m->type;
+    q->n = n;
+    for (uint32_t i = 0; i < n; i++)
+        q->want[i] = m->get_blk.want[i];
+    if (m->type == MSG_GET_TREE) {
+        q->root = m->get_tree.root;
+        q->nblocks = m->get_tree.nblocks;
+        q->first = m->get_tree.first;
+        q->count = m->get_tree.count;
+    } else if (m->type == MSG_HAVE) {
+        q->root = m->have.root;
+        q->nblocks = m->have.nblocks;
+        q->first = m->have.first;
+        q->count = m->have.count;
     }
-    const struct list *l = id_eq(&w->root, &w->id) ? NULL : lists_get(&s->lists, &w->root);
-    if (!l) {
-        v->whole = v->at.kept && id_eq(&w->root, &w->id);
-        v->code = v->whole ? 0 : ERR_NOTFOUND;
-        return;
-    }
-    struct block_ref ref = {0};
-    if (w->idx < l->n)
-        block_ref_get(l->refs.data + (size_t)w->idx * BLOCK_REF, &ref);
-    v->code = id_eq(&ref.id, &w->id) ? 0 : ERR_NOTFOUND;
-    v->len = ref.len;
-    v->off = w->idx < l->n ? l->at[w->idx] : 0;
+    return q;
 }
 
-static void make_room(struct read_job *j, uint32_t len)
-{
-    if (j->used + len <= j->room)
-        return;
-    j->room = j->used + len > 2 * j->room ? j->used + len : 2 * j->room;
-    j->data = xrealloc(j->data, j->room, 1);
-}
-
-static void read_packed(struct read_job *j, struct piece *v)
-{
-    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_BLOCK);
-    v->code = pack_read(folder_packs(j->s->c.folder), &v->packed, PACK_BLOCK, &v->id, &b);
-    v->len = (uint32_t)b.len;
-    if (v->code == 0 && (!v->len || j->used + v->len > LIMIT_BODY))
-        v->code = ERR_FULL;
-    if (v->code < 0)
-        return;
-    make_room(j, v->len);
-    memcpy(j->data + j->used, b.data, b.len);
-    j->used += b.len;
-}
-
-static void read_one(struct read_job *j, struct piece *v)
-{
-    const struct folder *f = j->s->c.folder;
-    int fd;
-    if (v->at.packed) {
-        read_packed(j, v);
-        return;
-    }
-    v->code = serve_open(f, &v->at, &fd);
-    if (v->code < 0)
-        return;
-    if (v->whole) {
-        off_t size = lseek(fd, 0, SEEK_END);
-        v->len = size > 0 && size <= (off_t)LIMIT_BLOCK ? (uint32_t)size : 0;
-    }
-    if (!v->len || j->used + v->len > LIMIT_BODY)
-        v->code = ERR_FULL;
-    if (v->code == 0)
-        make_room(j, v->len);
-    if (v->code == 0)
-        v->code = content_block(fd, v->off, v->len, &v->id, j->data + j->used);
-    if (v->code == 0)
-        j->used += v->len;
-    close(fd);
-}
-
-static void read_run(struct job *job)
-{
-    struct read_job *j = (struct read_job *)job;
-    for (uint32_t i = 0; i < j->n; i++)
-        if (j->v[i].code == 0)
-            read_one(j, &j->v[i]);
-}
-
-static struct client *client_of(struct serve *s, const struct id *who)
-{
-    for (size_t i = 0; i < s->npeer; i++)
-        if (id_eq(&s->peer[i].who, who))
-            return &s->peer[i];
-    s->peer = xrealloc(s->peer, s->npeer + 1, sizeof *s->peer);
-    s->peer[s->npeer] = (struct client){.who = *who};
-    return &s->peer[s->npeer++];
-}
-
-static uint64_t job_bytes(const struct read_job *j)
-{
-    uint64_t n = 0;
-    for (uint32_t i = 0; i < j->n; i++)
-        n += j->v[i].asked;
-    return n < LIMIT_BODY ? n : LIMIT_BODY;
-}
-
-static void read_done(struct job *job)
-{
-    struct read_job *j = (struct read_job *)job;
-    struct serve *s = j->s;
-    struct msg m = {.type = MSG_BLK, .req = j->req, .blk = {.n = j->n}};
-    for (uint32_t i = 0; i < j->n; i++) {
-        struct piece *v = &j->v[i];
-        bool ok = v->code == 0;
-        m.blk.item[i] = (struct msg_blk_item){.item = i, .status = ok ? BLK_OK : v->code == ERR_FULL ? BLK_BUSY : BLK_NODATA,
-                                              .len = ok ? v->len : 0};
-        if (!ok && v->code != ERR_FULL && v->at.path && !v->at.kept)
-            s->c.look(s->c.arg, v->at.path, v->at.len);
-        place_of_release(&v->at);
-    }
-    s->bytes += j->used;
-    struct client *c = client_of(s, &j->to.who);
-    c->jobs--;
-    c->bytes -= job_bytes(j);
-    zmq_msg_t body;
-    net_body_take(&body, j->data ? j->data : xcalloc(1, 1), j->used);
-    net_reply(s->c.net, &j->to, &m, &body);
-    free(j);
-}
-
-static void serve_blocks(struct serve *s, const struct net_from *to, const struct msg *m)
-{
-    struct client *c = client_of(s, &to->who);
-    if (c->jobs >= JOBS_MAX || c->bytes >= BYTES_MAX || net_is_full(s->c.net, &to->who)) {
-        refuse(s, to, m->req, MSGERR_BUSY, "too many requests");
-        return;
-    }
-    struct read_job *j = xcalloc(1, sizeof *j);
-    *j = (struct read_job){.job = {.run = read_run, .done = read_done}, .s = s, .to = *to, .req = m->req, .n = m->get_blk.n};
-    for (uint32_t i = 0; i < j->n; i++) {
-        locate(s, &m->get_blk.want[i], &j->v[i]);
-        j->v[i].asked = j->v[i].whole ? LIMIT_BLOCK : j->v[i].len;
-    }
-    c->jobs++;
-    c->bytes += job_bytes(j);
-    pool_submit(s->c.pool, &j->job);
-}
+static bool is_small(const struct msg *m) { return m->type == MSG_HAVE && m->have.count <= 8 * SMALL; }
 
 void serve_request(struct serve *s, const struct net_from *from, const struct msg *m)
 {
-    switch (m->type) {
-    case MSG_GET_TREE:
-        serve_list(s, from, m);
-        break;
-    case MSG_HAVE:
-        serve_have(s, from, m);
-        break;
-    case MSG_GET_BLK:
-        serve_blocks(s, from, m);
-        break;
-    default:
+    struct client *c = queue_client(&s->queue, &from->who);
+    if (m->type != MSG_GET_TREE && m->type != MSG_HAVE && m->type != MSG_GET_BLK) {
         refuse(s, from, m->req, MSGERR_PROTO, "not a request for content");
+        return;
     }
+    if (is_small(m)) {
+        answer(s, c, ask_of(from, m));
+        return;
+    }
+    if (c->n >= WAITING_MAX) {
+        refuse(s, from, m->req, MSGERR_BUSY, "too many requests");
+        return;
+    }
+    queue_put(&s->queue, c, &ask_of(from, m)->w, loop_now());
+    serve_pump(s);
 }
 
 uint64_t serve_bytes(const struct serve *s) { return s->bytes; }
@@ -240,12 +156,19 @@ int serve_new(const struct serve_config *c, struct serve **out)
     return 0;
 }
 
-void serve_free(struct serve **s)
+void serve_free(struct serve **ps)
 {
-    if (!*s)
+    struct serve *s = *ps;
+    struct client *c;
+    struct waiting *w;
+    if (!s)
         return;
-    lists_release(&(*s)->lists);
-    free((*s)->peer);
-    free(*s);
-    *s = NULL;
+    net_when_sent(s->c.net, NULL, NULL);
+    loop_timer_clear(s->c.loop, &s->timer);
+    while ((w = queue_stale(&s->queue, UINT64_MAX, &c)))
+        free(w);
+    queue_release(&s->queue);
+    lists_release(&s->lists);
+    free(s);
+    *ps = NULL;
 }

@@ -1,7 +1,11 @@
 /* serve: answers what peers ask of the content: block lists, which blocks are here, blocks. A block is read from wherever it lies (a file
  * of the folder, a kept version, a pack), in a worker, and is sent only if it matches its id. A file that does not
  * any more is not served and is looked at again.
- * What is not here is answered as such; more than a few requests of one peer at a time are answered BUSY. */
+ * What is not here is answered as such.
+ *
+ * Requests wait in small form, a line for each client, and are served in turns by bytes (node/queue.h) as far as memory allows: there
+ * is one limit for all that is being read and all that libzmq has not sent yet, whoever it is for. More than a few requests of one
+ * client, and those that have waited for too long, are answered BUSY. */
 #ifndef NODE_SERVE_H
 #define NODE_SERVE_H
 

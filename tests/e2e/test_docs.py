@@ -155,7 +155,8 @@ FIGURES = {
     r"control log \| (\d+) MiB": ("store/control.c", r"CONTROL_BYTES \((\d+)u"),
     r"looks at something else \| (\d+)": ("node/net.c", r"MESSAGES_A_TURN = (\d+)"),
     r"does not read them \| (\d+) MiB; (\d+) on": ("node/net.h node/net.c", r"NET_WAITING_MAX \((\d+)u << 20", r"REPLIES_WAITING (\d+)"),
-    r"of one device \| (\d+), and (\d+) MiB": ("node/serve.c", r"JOBS_MAX = (\d+)", r"BYTES_MAX = (\d+) << 20"),
+    r"waiting to be sent to them \| (\d+) MiB": ("node/serve.c", r"define MEMORY \(\(uint64_t\)(\d+) << 20"),
+    r"that wait, of one device \| (\d+); .* for (\d+) s": ("node/serve.c", r"WAITING_MAX = (\d+)", r"PATIENCE_MS (\d+)000"),
     r"at once \| more than a quarter, and over (\d+):": ("node/scan_see.c", r"BRAKE_MIN = (\d+), BRAKE_PART = 4\b"),
 }
 

@@ -1,0 +1,151 @@
+/* The blocks of one request. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/serve_priv.h"
+
+/* whole: a kept file that is one block, or a packed block; it is as long as it is. */
+struct piece { struct place_of at; struct pack_at packed; struct id id; uint64_t off; uint32_t len, asked; bool whole; int code; };
+struct read_job {
+    struct job job;
+    struct serve *s; struct client *client; struct net_from to; uint64_t req;
+    uint64_t bytes;                          /* that it counts for */
+    uint8_t *data; size_t used, room;
+    uint32_t n; struct piece v[];
+};
+
+static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
+{
+    *v = (struct piece){.id = w->id};
+    v->code = serve_find(s->c.index, &w->root, &v->at);
+    if (v->code < 0)
+        return;
+    if (v->at.packed) {
+        struct ix_piece found;
+        v->code = index_piece_get(s->c.index, PACK_BLOCK, &w->id, &found);
+        v->packed = found.at;
+        v->whole = true;
+        return;
+    }
+    if (id_eq(&w->root, &w->id) && w->idx == 0 && !v->at.kept) {
+        v->len = (uint32_t)v->at.stamp.size;
+        v->code = v->at.stamp.size <= LIMIT_BLOCK ? 0 : ERR_NOTFOUND;
+        return;
+    }
+    const struct list *l = id_eq(&w->root, &w->id) ? NULL : lists_get(&s->lists, &w->root);
+    if (!l) {
+        v->whole = v->at.kept && id_eq(&w->root, &w->id);
+        v->code = v->whole ? 0 : ERR_NOTFOUND;
+        return;
+    }
+    struct block_ref ref = {0};
+    if (w->idx < l->n)
+        block_ref_get(l->refs.data + (size_t)w->idx * BLOCK_REF, &ref);
+    v->code = id_eq(&ref.id, &w->id) ? 0 : ERR_NOTFOUND;
+    v->len = ref.len;
+    v->off = w->idx < l->n ? l->at[w->idx] : 0;
+}
+
+static void make_room(struct read_job *j, uint32_t len)
+{
+    if (j->used + len <= j->room)
+        return;
+    j->room = j->used + len > 2 * j->room ? j->used + len : 2 * j->room;
+    j->data = xrealloc(j->data, j->room, 1);
+}
+
+static void read_packed(struct read_job *j, struct piece *v)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_BLOCK);
+    v->code = pack_read(folder_packs(j->s->c.folder), &v->packed, PACK_BLOCK, &v->id, &b);
+    v->len = (uint32_t)b.len;
+    if (v->code == 0 && (!v->len || j->used + v->len > LIMIT_BODY))
+        v->code = ERR_FULL;
+    if (v->code < 0)
+        return;
+    make_room(j, v->len);
+    memcpy(j->data + j->used, b.data, b.len);
+    j->used += b.len;
+}
+
+static void read_one(struct read_job *j, struct piece *v)
+{
+    const struct folder *f = j->s->c.folder;
+    int fd;
+    if (v->at.packed) {
+        read_packed(j, v);
+        return;
+    }
+    v->code = serve_open(f, &v->at, &fd);
+    if (v->code < 0)
+        return;
+    if (v->whole) {
+        off_t size = lseek(fd, 0, SEEK_END);
+        v->len = size > 0 && size <= (off_t)LIMIT_BLOCK ? (uint32_t)size : 0;
+    }
+    if (!v->len || j->used + v->len > LIMIT_BODY)
+        v->code = ERR_FULL;
+    if (v->code == 0)
+        make_room(j, v->len);
+    if (v->code == 0)
+        v->code = content_block(fd, v->off, v->len, &v->id, j->data + j->used);
+    if (v->code == 0)
+        j->used += v->len;
+    close(fd);
+}
+
+static void read_run(struct job *job)
+{
+    struct read_job *j = (struct read_job *)job;
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->v[i].code == 0)
+            read_one(j, &j->v[i]);
+}
+
+static uint64_t job_bytes(const struct read_job *j)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < j->n; i++)
+        n += j->v[i].asked;
+    return n < LIMIT_BODY ? n : LIMIT_BODY;
+}
+
+static void read_done(struct job *job)
+{
+    struct read_job *j = (struct read_job *)job;
+    struct serve *s = j->s;
+    struct msg m = {.type = MSG_BLK, .req = j->req, .blk = {.n = j->n}};
+    for (uint32_t i = 0; i < j->n; i++) {
+        struct piece *v = &j->v[i];
+        bool ok = v->code == 0;
+        m.blk.item[i] = (struct msg_blk_item){.item = i, .status = ok ? BLK_OK : v->code == ERR_FULL ? BLK_BUSY : BLK_NODATA,
+                                              .len = ok ? v->len : 0};
+        if (!ok && v->code != ERR_FULL && v->at.path && !v->at.kept)
+            s->c.look(s->c.arg, v->at.path, v->at.len);
+        place_of_release(&v->at);
+    }
+    s->bytes += j->used;
+    s->reading -= j->bytes;
+    j->client->reading -= j->bytes;
+    zmq_msg_t body;
+    net_body_take(&body, j->data ? j->data : xcalloc(1, 1), j->used);
+    net_reply(s->c.net, &j->to, &m, &body);
+    free(j);
+    serve_pump(s);
+}
+
+void serve_read(struct serve *s, struct client *c, const struct ask *q)
+{
+    struct read_job *j = xcalloc(1, sizeof *j + q->n * sizeof j->v[0]);
+    *j = (struct read_job){.job = {.run = read_run, .done = read_done}, .s = s, .client = c, .to = q->from, .req = q->req, .n = q->n};
+    for (uint32_t i = 0; i < j->n; i++) {
+        locate(s, &q->want[i], &j->v[i]);
+        j->v[i].asked = j->v[i].code < 0 ? 0 : j->v[i].whole ? LIMIT_BLOCK : j->v[i].len;
+    }
+    j->bytes = job_bytes(j);
+    s->reading += j->bytes;
+    c->reading += j->bytes;
+    queue_charge(c, j->bytes);
+    pool_submit(s->c.pool, &j->job);
+}
