@@ -49,8 +49,8 @@ static bool send_message(struct try *t, struct msg *m, const void *body, size_t 
     AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
     int r = msg_encode(&head, m);
     assert(r == 0);
-    return zmq_send(t->socket, head.data, head.len, (body ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) >= 0 &&
-           (!body || zmq_send(t->socket, body, len, ZMQ_DONTWAIT) >= 0);
+    return loop_send(t->j->loop, t->socket, head.data, head.len, (body ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) >= 0 &&
+           (!body || loop_send(t->j->loop, t->socket, body, len, ZMQ_DONTWAIT) >= 0);
 }
 
 /* One node has several addresses, and one try of an invite is enough. */

@@ -72,14 +72,14 @@ void link_kill(struct link *l, const char *why)
 
 /* ---- requests ---- */
 
-static bool send_request(void *socket, const struct msg *m, const struct buf *body)
+static bool send_request(struct link *l, void *socket, const struct msg *m, const struct buf *body)
 {
     AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
     int r = msg_encode(&head, m);
     assert(r == 0);
-    if (zmq_send(socket, head.data, head.len, ZMQ_DONTWAIT | (body ? ZMQ_SNDMORE : 0)) < 0)
+    if (loop_send(l->c.loop, socket, head.data, head.len, ZMQ_DONTWAIT | (body ? ZMQ_SNDMORE : 0)) < 0)
         return false;
-    return !body || zmq_send(socket, body->data, body->len, ZMQ_DONTWAIT) >= 0;
+    return !body || loop_send(l->c.loop, socket, body->data, body->len, ZMQ_DONTWAIT) >= 0;
 }
 
 void link_request_body(struct link *l, enum link_lane lane, struct msg *m, const struct buf *body, uint64_t timeout_ms, link_reply_fn fn,
@@ -93,7 +93,7 @@ void link_request_body(struct link *l, enum link_lane lane, struct msg *m, const
     l->npending++;
     if (l->state == LINK_DEAD)
         return;                      /* on_death calls it back */
-    if (!send_request(lane == LANE_BULK ? l->bulk : l->ctl, m, body))
+    if (!send_request(l, lane == LANE_BULK ? l->bulk : l->ctl, m, body))
         p->due = 0;                  /* not connected at this moment: the next tick calls it back */
 }
 
@@ -160,6 +160,7 @@ static void subscribe(struct link *l)
     snprintf(ep, sizeof ep, "tcp://%.*s:%lu", (int)(colon - l->address), l->address, port + 1);
     if (zmq_setsockopt(l->sub, ZMQ_SUBSCRIBE, topic, sizeof topic) || zmq_connect(l->sub, ep))
         log_warn("vectors of a peer cannot be subscribed to address=%s why=\"%s\"", ep, zmq_strerror(errno));
+    loop_touched(l->c.loop, l->sub);
 }
 
 /* 1: genuine, of a revoked device. */

@@ -104,17 +104,17 @@ static void pack(struct debt *d, zmq_msg_t *body)
     assert(r == 0);
 }
 
-static void send_to(void *socket, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
+static void send_to(struct net *n, void *socket, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
 {
     AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
     int r = msg_encode(&head, m);
     assert(r == 0);
-    bool ok = zmq_send(socket, to->route, to->routelen, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
+    bool ok = loop_send(n->c.loop, socket, to->route, to->routelen, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
     if (!ok)
         log_seldom(LOG_INFO, "reply dropped type=%s why=\"%s\"", msg_name(m->type), zmq_strerror(errno));
     if (ok)
-        ok = zmq_send(socket, head.data, head.len, (body ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) >= 0;
-    if (ok && body && zmq_msg_send(body, socket, ZMQ_DONTWAIT) >= 0)
+        ok = loop_send(n->c.loop, socket, head.data, head.len, (body ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) >= 0;
+    if (ok && body && loop_send_msg(n->c.loop, socket, body, ZMQ_DONTWAIT) >= 0)
         return;
     if (body)
         zmq_msg_close(body);
@@ -134,13 +134,13 @@ void net_reply(struct net *n, const struct net_from *to, const struct msg *m, zm
     }
     if (body)
         pack(debt_of(n, &to->who), body);
-    send_to(n->router, to, m, body);
+    send_to(n, n->router, to, m, body);
 }
 
 void net_reply_join(struct net *n, const struct net_from *to, const struct msg *m, zmq_msg_t *body)
 {
     if (n->join)
-        send_to(n->join, to, m, body);
+        send_to(n, n->join, to, m, body);
     else if (body)
         zmq_msg_close(body);
 }
@@ -155,8 +155,9 @@ void net_publish(struct net *n, const void *blob, size_t len)
 {
     uint8_t topic[NET_TOPIC];
     net_topic(n, topic);
-    if (n->pub && zmq_send(n->pub, topic, sizeof topic, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
-        zmq_send(n->pub, blob, len, ZMQ_DONTWAIT);
+    if (n->pub && loop_send(n->c.loop, n->pub, topic, sizeof topic, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
+        loop_send(n->c.loop, n->pub, blob, len, ZMQ_DONTWAIT) < 0)
+        log_seldom(LOG_WARN, "vector not sent why=\"%s\"", zmq_strerror(errno));
 }
 
 /* The context has ended: nothing waits any more. */

@@ -1,4 +1,5 @@
 /* Who may connect: the ZAP handler (RFC 27 of ZeroMQ). */
+#include <errno.h>
 #include <string.h>
 
 #include "node/log.h"
@@ -52,14 +53,15 @@ static bool zap_read(void *s, struct zap_request *q)
     return true;
 }
 
-static void zap_answer(void *s, const struct zap_request *q, const struct verdict *v)
+static void zap_answer(struct net *n, const struct zap_request *q, const struct verdict *v)
 {
-    zmq_send(s, "1.0", 3, ZMQ_SNDMORE);
-    zmq_send(s, q->frame[ZAP_REQUEST], q->len[ZAP_REQUEST], ZMQ_SNDMORE);
-    zmq_send(s, v->code, 3, ZMQ_SNDMORE);
-    zmq_send(s, v->text, strlen(v->text), ZMQ_SNDMORE);
-    zmq_send(s, v->user, strlen(v->user), ZMQ_SNDMORE);
-    zmq_send(s, "", 0, 0);
+    const struct { const void *data; size_t len; } frame[] = {
+        {"1.0", 3}, {q->frame[ZAP_REQUEST], q->len[ZAP_REQUEST]}, {v->code, 3}, {v->text, strlen(v->text)}, {v->user, strlen(v->user)}, {"", 0},
+    };
+    size_t count = sizeof frame / sizeof *frame;
+    for (size_t i = 0; i < count; i++)
+        if (loop_send(n->c.loop, n->zap, frame[i].data, frame[i].len, i + 1 < count ? ZMQ_SNDMORE : 0) < 0)
+            log_seldom(LOG_ERROR, "access control cannot answer why=\"%s\"", zmq_strerror(errno));
 }
 
 void net_zap_serve(void *arg)
@@ -72,6 +74,6 @@ void net_zap_serve(void *arg)
             v = judge(n, (char *)q.frame[ZAP_DOMAIN], q.frame[ZAP_KEY]);
         if (strcmp(v.code, "200") != 0)
             log_seldom(LOG_INFO, "connection refused from=%s why=%s", (char *)q.frame[ZAP_ADDRESS], v.text);
-        zap_answer(n->zap, &q, &v);
+        zap_answer(n, &q, &v);
     }
 }

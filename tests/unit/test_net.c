@@ -253,7 +253,7 @@ static void ping(struct client *c)
     AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
     struct msg m = { .type = MSG_PING, .req = 7 };
     OK(msg_encode(&head, &m));
-    EQ_I(zmq_send(c->s, head.data, head.len, ZMQ_DONTWAIT), head.len);
+    EQ_I(loop_send(n.loop, c->s, head.data, head.len, ZMQ_DONTWAIT), head.len);
 }
 static bool answered(void *arg) { return ((struct client *)arg)->replies > 0; }
 static bool turned_away(void *arg) { return ((struct client *)arg)->lost > 0; }
@@ -397,15 +397,15 @@ static void test_join_socket(void)
 static void send_frames(struct client *c, size_t frames, const void *data, size_t len)
 {
     for (size_t i = 0; i < frames; i++)
-        EQ_I(zmq_send(c->s, data, len, i + 1 < frames ? ZMQ_SNDMORE : 0), len);
+        EQ_I(loop_send(n.loop, c->s, data, len, i + 1 < frames ? ZMQ_SNDMORE : 0), len);
 }
 static void send_head(struct client *c, const struct msg *m, bool body)
 {
     AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
     OK(msg_encode(&head, m));
-    EQ_I(zmq_send(c->s, head.data, head.len, body ? ZMQ_SNDMORE : 0), head.len);
+    EQ_I(loop_send(n.loop, c->s, head.data, head.len, body ? ZMQ_SNDMORE : 0), head.len);
     if (body)
-        EQ_I(zmq_send(c->s, "body", 4, 0), 4);
+        EQ_I(loop_send(n.loop, c->s, "body", 4, 0), 4);
 }
 
 static void test_malformed_messages_are_dropped(void)
