@@ -1,5 +1,6 @@
 #include "node/lost.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "node/epoch.h"
@@ -46,26 +47,49 @@ int lost_keep(const struct lost *l, uint64_t from)
 
 /* ---- signing again ---- */
 
-/* Whether what follows in the chain that lost revokes the device that `add` adds: then it is not to come back. */
-static bool revoked_later(const struct ctl_op *add, struct mp blobs)
+static bool undoes(const struct ctl_op *later, const struct ctl_op *op, const struct card *added)
+{
+    if (op->type == OP_REQUIRE)
+        return later->type == OP_CANCEL && memcmp(later->require_id, op->require_id, sizeof op->require_id) == 0;
+    return later->type == OP_REVOKE && id_eq(&later->dev, &added->dev);
+}
+
+/* Whether what follows in the chain that lost revokes the device that `op` adds, or cancels what it requires: then it is not to come back. */
+static bool undone_later(const struct ctl_op *op, struct mp blobs)
 {
     struct card card;
     struct ctl c;
-    if (card_decode(add->card.p, add->card.len, &card) < 0)
-        return true;
+    if (op->type != OP_REQUIRE && (op->type != OP_ADD || card_decode(op->card.p, op->card.len, &card) < 0))
+        return op->type == OP_ADD;
     while (mp_peek(&blobs) != MP_END) {
         struct bytes blob = mp_skip(&blobs);
         if (ctl_decode(blob.p, blob.len, &c) < 0)
             return true;
         struct mp m = ctl_ops(&c);
         for (uint32_t i = 0; i < c.nops; i++) {
-            struct ctl_op op;
-            ctl_op_next(&m, &op);
-            if (op.type == OP_REVOKE && id_eq(&op.dev, &card.dev))
+            struct ctl_op later;
+            ctl_op_next(&m, &later);
+            if (undoes(&later, op, &card))
                 return true;
         }
     }
     return false;
+}
+
+/* Refused by a rule it is for good, whatever the rule calls it; what fails after that is the disk. */
+static int append(const struct lost *l, const struct buf *record)
+{
+    AUTO(group_release) struct group after = {0};
+    struct ctl c;
+    group_copy(&after, control_group(l->control));
+    int r = ctl_decode(record->data, record->len, &c);
+    if (r == 0)
+        r = group_apply(&after, &c);
+    if (r < 0) {
+        AUTOFREE char *why = xstrdup(err_text());
+        return err_set(ERR_DENIED, "%s", why);
+    }
+    return control_append(l->control, record->data, record->len);
 }
 
 static int sign(const struct lost *l, const struct ctl_op *op, uint64_t now_ms)
@@ -81,7 +105,17 @@ static int sign(const struct lost *l, const struct ctl_op *op, uint64_t now_ms)
         again.sealed = (struct bytes){sealed, sizeof sealed};
     }
     int r = ctl_encode(&record, &c, &again, 1, l->keys);
-    return r < 0 ? r : control_append(l->control, record.data, record.len);
+    return r < 0 ? r : append(l, &record);
+}
+
+static const char *why_over(enum ctl_op_type type)
+{
+    switch (type) {
+    case OP_REQUIRE: return "it was cancelled again";
+    case OP_CANCEL: return "what it cancels is not required";
+    case OP_RECOVERY: return "its phrase counts no more: make a new one with `lanyard device recovery new`";
+    default: return "its device was revoked meanwhile, or is no member";
+    }
 }
 
 /* 1: signed again. */
@@ -91,7 +125,7 @@ static int settle_op(const struct lost *l, const struct ctl *c, const struct ctl
     const struct member *signer = group_find(g, &c->signer);
     bool may = member_may_admin(signer), own = id_eq(&c->signer, &l->keys->dev);
     enum op_now now = group_op_now(g, op);
-    if (now == OP_IS_OPEN && op->type == OP_ADD && revoked_later(op, *rest))
+    if (now == OP_IS_OPEN && undone_later(op, *rest))
         now = OP_IS_OVER;
     if (now == OP_IS_SO || (may && !own))
         return 0;
@@ -99,7 +133,7 @@ static int settle_op(const struct lost *l, const struct ctl *c, const struct ctl
     if (!may)
         (void)err_set(r, "its signer may not sign it again");
     else if (now == OP_IS_OVER)
-        (void)err_set(r, "its device was revoked meanwhile, or is no member");
+        (void)err_set(r, "%s", why_over(op->type));
     else
         r = sign(l, op, now_ms);
     if (r == ERR_IO || r == ERR_FULL)

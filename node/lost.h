@@ -1,7 +1,8 @@
 /* lost: what was in records of ours that are about to lose, or have lost, against a chain that weighs more. Kept in a file (HOME/control.lost,
  * a list of CTL blobs) before the chain is switched, so that no crash forgets it; afterwards what this device signed is signed
- * again, one record an operation, if it is not so already and still allowed. Whatever is not signed again is reported, also what
- * others signed who may not any more; what those signed who may, their own nodes see to.
+ * again, one record an operation, if it is not so already and still allowed. What the chain that lost has undone itself stays undone: who
+ * was added and revoked, what was required and cancelled. Whatever is not signed again is reported, also what others signed who may not
+ * any more; what those signed who may, their own nodes see to.
  *
  *   lost_keep(from); control_switch; lost_issue; and lost_issue at every start */
 #ifndef NODE_LOST_H

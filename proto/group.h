@@ -78,7 +78,7 @@ struct ctl_weight { bool any; unsigned role; bool disarms; uint64_t since; struc
 void group_weigh(struct ctl_weight *w, const struct group *g, const struct ctl *c);
 int  group_weight_cmp(const struct ctl_weight *a, const struct ctl_weight *b);   /* > 0: a weighs more; nothing at all weighs least */
 /* What an operation of a record that lost would be in the winning chain. */
-enum op_now { OP_IS_SO, OP_IS_OPEN, OP_IS_OVER };   /* nothing to do; to be signed again; not to be: its device is gone, or was revoked */
+enum op_now { OP_IS_SO, OP_IS_OPEN, OP_IS_OVER };   /* nothing to do; to be signed again; not to be: what it is about is gone */
 enum op_now group_op_now(const struct group *g, const struct ctl_op *op);
 
 const struct member *group_find(const struct group *g, const struct id *dev);           /* also revoked ones */

@@ -77,7 +77,7 @@ enum op_now group_op_now(const struct group *g, const struct ctl_op *op)
     case OP_REQUIRE: return group_requirement(g, op->require_id) ? OP_IS_SO : OP_IS_OPEN;
     case OP_CANCEL: {
         const struct requirement *q = group_requirement(g, op->require_id);
-        return q && !q->cancelled_ms ? OP_IS_OPEN : OP_IS_SO;
+        return !q ? OP_IS_OVER : q->cancelled_ms ? OP_IS_SO : OP_IS_OPEN;
     }
     case OP_POLICY: return policies_are(g, op) ? OP_IS_SO : OP_IS_OPEN;
     case OP_DORMANT: case OP_RELAY: break;

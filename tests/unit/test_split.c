@@ -89,13 +89,101 @@ static struct ctl_op random_op(uint64_t *seed, bool any)
     }
 }
 
+static struct ctl_op op_required(enum ctl_op_type type, uint8_t id)
+{
+    struct ctl_op op = { .type = type, .mode = REQUIRE_AUTO };
+    memset(op.require_id, id, sizeof op.require_id);
+    return op;
+}
+
+/* What is required and cancelled in a chain that lost locks nobody again: not when another one cancelled it, nor the same. */
+static void test_required_and_cancelled(void)
+{
+    for (unsigned by = 1; by <= 2; by++) {
+        world_begin();
+        struct ctl_op require = op_required(OP_REQUIRE, 1), cancel = op_required(OP_CANCEL, 1), kept = op_required(OP_REQUIRE, 2);
+        struct ctl_op other = op_add(8, ROLE_MEMBER);
+        OK(sign(1, 1, &require));
+        CHECK(hear(&node[2], &node[1], 9));
+        OK(sign(by, by, &cancel));
+        OK(sign(by, by, &kept));
+        hear(&node[3 - by], &node[by], 9);
+        OK(sign(0, 0, &other));
+        heal();
+        one_chain();
+        nothing_dropped();
+        const struct group *g = control_group(node[4].control);
+        CHECK(!group_requirement(g, require.require_id) && group_requirement(g, kept.require_id));
+    }
+}
+
+/* Its admin had not heard of it, and requires it again: who cancelled it is told that this is lost. */
+static void test_cancelled_unheard(void)
+{
+    world_begin();
+    struct ctl_op require = op_required(OP_REQUIRE, 1), cancel = op_required(OP_CANCEL, 1), other = op_add(8, ROLE_MEMBER);
+    OK(sign(1, 1, &require));
+    CHECK(hear(&node[2], &node[1], 9));
+    OK(sign(2, 2, &cancel));
+    const struct signed_op *lost = &said[nsaid - 1];
+    OK(sign(0, 0, &other));
+    heal();
+    one_chain();
+    CHECK(lost->reported);
+}
+
+static struct ctl_op op_policy(struct buf *map, const char *key)
+{
+    mp_put_map(map, 1);
+    mp_put_str(map, key);
+    mp_put_bool(map, true);
+    return (struct ctl_op){ .type = OP_POLICY, .policy = { map->data, map->len } };
+}
+
+/* A rule that refuses one of them for good stands in the way of none behind it. */
+static void test_no_room_for_one(void)
+{
+    AUTO(buf_release) struct buf mine = BUF_INIT(100);
+    world_begin();
+    struct ctl_op policy = op_policy(&mine, "z"), out = op_on(OP_REVOKE, 4, 0);
+    OK(sign(1, 1, &policy));
+    OK(sign(1, 1, &out));
+    for (char i = 0; i < (char)LIMIT_POLICIES; i++) {
+        AUTO(buf_release) struct buf map = BUF_INIT(100);
+        struct ctl_op fill = op_policy(&map, (const char[]){ 'a', (char)('0' + i), 0 });
+        OK(sign(0, 0, &fill));
+    }
+    heal();
+    one_chain();
+    nothing_dropped();
+    CHECK(group_find(control_group(node[0].control), &dev[4]->dev)->revoked);
+}
+
+/* What is no act on a member; it lives until the next call. */
+static struct ctl_op other_op(uint64_t *seed)
+{
+    static struct buf map = BUF_INIT(64);
+    struct ctl_op op = { .mode = REQUIRE_AUTO };
+    memset(op.require_id, 1 + (int)(t_rand(seed) % 20), sizeof op.require_id);
+    memset(op.recovery.b, 1 + (int)(t_rand(seed) % 200), ID_LEN);
+    op.type = (const enum ctl_op_type[]){ OP_REQUIRE, OP_CANCEL, OP_POLICY, OP_RECOVERY, OP_DORMANT }[t_rand(seed) % 5];
+    if (op.type == OP_DORMANT)
+        op.dev = dev[t_rand(seed) % NODES]->dev;
+    map.len = 0;
+    mp_put_map(&map, 1);
+    mp_put_strn(&map, "xyz" + t_rand(seed) % 3, 1);
+    mp_put_u64(&map, t_rand(seed) % 3);
+    op.policy = (struct bytes){ map.data, map.len };
+    return op;
+}
+
 /* One run: devices sign on their own logs, some meet, the rest is apart; at last all meet. */
 static void random_run(uint64_t seed)
 {
     world_begin();
     for (int step = 0; step < 60; step++) {
         unsigned i = (unsigned)(t_rand(&seed) % NODES), k = (unsigned)(t_rand(&seed) % NODES);
-        struct ctl_op op = random_op(&seed, t_rand(&seed) % 4 == 0);
+        struct ctl_op op = t_rand(&seed) % 4 ? random_op(&seed, t_rand(&seed) % 4 == 0) : other_op(&seed);
         if (t_rand(&seed) % 3)
             (void)sign(i, i, &op);       /* often refused */
         else if (i != k)
@@ -326,6 +414,9 @@ int main(void)
     make_all();
     RUN(test_both_sides);
     RUN(test_added_and_revoked);
+    RUN(test_required_and_cancelled);
+    RUN(test_cancelled_unheard);
+    RUN(test_no_room_for_one);
     sys = &quick;
     RUN(test_random);
     RUN(test_revocation_stays);
