@@ -52,11 +52,10 @@ void control_renew_key(struct node *n)
 {
     const struct group *g = group_of(n);
     AUTO(buf_release) struct buf keys = BUF_INIT(LIMIT_CTL_BYTES);
-    const struct group_keys *old = n->home->group_keys;
     uint8_t key[32];
     if (!is_due(n))
         return;
-    struct ctl_op op = {.type = OP_EPOCH, .epoch = (old->epoch > g->epoch ? old->epoch : g->epoch) + 1};
+    struct ctl_op op = {.type = OP_EPOCH, .epoch = epoch_next(g, n->home->group_keys->epoch)};
     randombytes_buf(key, sizeof key);
     epoch_seal_all(g, key, op.epoch, &keys);
     sodium_memzero(key, sizeof key);

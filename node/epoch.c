@@ -71,6 +71,12 @@ bool epoch_is_due(const struct group *g, const struct id *self)
     return g->revoked_n > g->epoch_n && member_may_admin(m) && (m == by || !member_may_admin(by));
 }
 
+uint64_t epoch_next(const struct group *g, uint64_t own)
+{
+    uint64_t most = g->epoch + LIMIT_EPOCH_STEP;
+    return own < g->epoch ? g->epoch + 1 : own < most ? own + 1 : most;
+}
+
 void epoch_seal(const uint8_t key[static 32], uint64_t epoch, const uint8_t tr_pk[static 32], uint8_t out[static SEALED_KEYS])
 {
     uint8_t plain[PLAIN];

@@ -14,6 +14,8 @@
 int  epoch_open(const struct control *c, const struct group *g, const struct device_keys *k, uint64_t *epoch, uint8_t key[static 32]) MUST_CHECK;
 /* It is this device's part to renew it: it was the last to revoke somebody, or it is an admin and who was is none any more. */
 bool epoch_is_due(const struct group *g, const struct id *self);
+/* The number of the next one: later than that of the group, and than that of the key this device has, which may be of a chain that lost. */
+uint64_t epoch_next(const struct group *g, uint64_t own);
 void epoch_seal(const uint8_t key[static 32], uint64_t epoch, const uint8_t tr_pk[static 32], uint8_t out[static SEALED_KEYS]);
 /* The keys of an EPOCH: to all members. */
 void epoch_seal_all(const struct group *g, const uint8_t key[static 32], uint64_t epoch, struct buf *out);

@@ -318,6 +318,8 @@ static int apply_epoch(struct group *g, const struct ctl *c, const struct ctl_op
     (void)signer;
     if (op->epoch <= g->epoch)
         return err_set(ERR_BAD, "epoch %" PRIu64 " is not later than epoch %" PRIu64, op->epoch, g->epoch);
+    if (op->epoch - g->epoch > LIMIT_EPOCH_STEP)
+        return err_set(ERR_BAD, "epoch %" PRIu64 " is too far from epoch %" PRIu64, op->epoch, g->epoch);
     g->epoch = op->epoch;
     g->epoch_n = c->n;
     return 0;

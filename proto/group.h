@@ -13,7 +13,8 @@
  * REQUIRE names a version that devices are to reach, CANCEL ends that: the latest LIMIT_REQUIRED are held.
  * REVOKE of a device that may write, and ROLE that ends that, cut its streams: what the record names counts up to there, and of its other
  * streams nothing. A cut stays for good: a device that may write again does so in streams that it begins after that.
- * EPOCH renews the key of the epoch after a REVOKE (node/epoch.h): its number is greater than the one before; the first is 1.
+ * EPOCH renews the key of the epoch after a REVOKE (node/epoch.h): its number is greater than the one before, by at most LIMIT_EPOCH_STEP;
+ * the first is 1.
  * POLICY sets keys of a map, or takes them away (proto/policy.h): at most LIMIT_POLICIES, of LIMIT_POLICY_BYTES.
  * DORMANT and RELAY are accepted from an owner or admin and leave no state here. */
 #ifndef PROTO_GROUP_H

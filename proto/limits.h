@@ -29,6 +29,7 @@
 #define LIMIT_CTL_BYTES     (256u * 1024)        /* one record of the control log */
 #define LIMIT_CTL_ADMINS    (2u * 1024 * 1024)   /* all records together that no owner has signed: one who fills the log could never be revoked */
 #define LIMIT_CTL_OPS       64u                  /* operations in it */
+#define LIMIT_EPOCH_STEP    (1ull << 32)         /* from one epoch to the next: nobody can use up their numbers, so that no key could follow */
 #define LIMIT_BLOCK         LIMIT_BODY           /* the chunker's largest block */
 #define LIMIT_BLOCKS        (1u << 24)           /* blocks of a file: 64 TiB at the largest block */
 #define LIMIT_TREE_LEAF     4096u                /* block references in one leaf of a block list */

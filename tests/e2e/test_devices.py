@@ -128,15 +128,32 @@ def what_cannot_be_done_is_said():
     assert a.cli("device", "--help").out.count("revoke") > 1
 
 
+def key(n):
+    return read(n.home, "group.key")
+
+
+@test
+def who_was_away_gets_the_new_key_from_a_third_device():
+    a, b, c, d = group("a", "b", "c", "d")
+    d.down()
+    old = key(a)
+    a.cli("device", "revoke", "b")
+    wait_until(lambda: key(c) == key(a) != old, 30, "c to have the new key")
+    write(a.folder, "secret", b"not for b")
+    same_trees(a, c)
+    a.down()                                         # who has renewed it is away when d returns, to one who remains and to the revoked one
+    d.up(peers=[b, c])
+    wait_until(lambda: key(d) == key(c), 30, "d to have the new key")
+    same_trees(c, d)
+    assert not d.status()["error"] and key(b) == old and not exists(b.folder, "secret")
+
+
 @test
 def a_revoked_device_is_out_at_once_and_knows_why():
     a, b, c = group("a", "b", "c")
     write(b.folder, "of-b", b"written before")
     b.settle(peers=2)
     same_trees(a, b, c)
-    def key(n):
-        with open(os.path.join(n.home, "group.key"), "rb") as f:
-            return f.read()
     old = key(b)
     assert old == key(a) == key(c)
     gone = a.cli("device", "revoke", "b", json=True)

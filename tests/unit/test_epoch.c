@@ -62,6 +62,21 @@ static void test_renewed(void)
     EQ_I(open_key(0, &epoch), 1);
 }
 
+/* An admin cannot use up the numbers, so that no key could follow when he is revoked. */
+static void test_numbers_last(void)
+{
+    uint64_t epoch;
+    world_begin();
+    FAILS(renew(1, LIMIT_SEQ, LIMIT_SEQ), ERR_BAD, "too far");
+    FAILS(renew(1, 2 + LIMIT_EPOCH_STEP, 2 + LIMIT_EPOCH_STEP), ERR_BAD, "too far");
+    OK(renew(1, 1 + LIMIT_EPOCH_STEP, 1 + LIMIT_EPOCH_STEP));
+    EQ_U(epoch_next(group(1), 1), 2 + LIMIT_EPOCH_STEP);
+    EQ_U(epoch_next(group(1), 7 + LIMIT_EPOCH_STEP), 8 + LIMIT_EPOCH_STEP);
+    epoch = epoch_next(group(1), LIMIT_SEQ);             /* of another chain */
+    OK(renew(1, epoch, epoch));
+    EQ_I(open_key(1, &epoch), 1);
+}
+
 /* Who comes after a renewal has it with his invite. */
 static void test_who_joins(void)
 {
@@ -122,6 +137,7 @@ int main(void)
     t_dir_make();
     make_all();
     RUN(test_renewed);
+    RUN(test_numbers_last);
     RUN(test_who_joins);
     RUN(test_what_cannot_be_opened);
     RUN(test_whose_part_it_is);
