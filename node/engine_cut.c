@@ -138,6 +138,16 @@ static bool belongs(const struct engine *e)
     return m && !m->revoked;
 }
 
+/* What is written from now on must go into another stream: the present one ends, or nothing is known of it. The latter may be because it is
+ * that of a backup, and what was written to it since does not count, so that no peer tells of it. Who has seen that does not take another
+ * history under the same name. */
+static bool needs_another_stream(const struct engine *e)
+{
+    const struct member *m = group_find(e->c.group, &e->c.keys->dev);
+    const struct stream *own = e->own ? engine_stream((struct engine *)e, e->own) : NULL;
+    return own ? own->end != UINT64_MAX : m->since > 0;
+}
+
 /* All ends first: what is signed again is to go into a stream that has none. */
 int engine_cuts(struct engine *e, uint64_t wall_ms)
 {
@@ -148,7 +158,7 @@ int engine_cuts(struct engine *e, uint64_t wall_ms)
     size_t n = e->nstream;
     for (size_t i = 0; r == 0 && i < n; i++)
         r = cut_measure(e, e->stream[i]);
-    if (r == 0 && e->own && engine_stream(e, e->own)->end != UINT64_MAX)
+    if (r == 0 && needs_another_stream(e))
         engine_begin_incarnation(e);
     for (size_t i = 0; r >= 0 && i < n; i++) {
         r = bring_in_line(e, e->stream[i], wall_ms);

@@ -362,6 +362,29 @@ static void test_streams_from_between(void)
     world_free(w);
 }
 
+/* Of what it wrote before nothing counts, so nobody tells it. Who had that would not take another history under the same name. */
+static void test_a_backup_from_before_it_wrote(void)
+{
+    struct world *w = world_new();
+    save(w, 2, "a", "x");
+    pull_entries(w, 2, 1);
+    engine_free(&w->d[2].e);
+    index_close(&w->d[2].ix);
+    device_start(w, 2, 3);
+    demote(w, 2);
+    EQ_I(cuts(w, 1), 1);
+    change_role(w, 2, ROLE_MEMBER, NULL, 0);
+    EQ_I(cuts(w, 1), 0);
+    EQ_I(cuts(w, 2), 0);
+    EQ_I(save(w, 2, "a", "y"), 1);
+    EQ_I(pull_entries(w, 2, 0), 1);
+    EQ_I(pull_entries(w, 2, 1), 1);
+    install(w, 1);
+    EQ_S(shows(w, 1, "a"), "y");
+    same_state(w, 0, 1);
+    world_free(w);
+}
+
 /* ---- two histories ---- */
 
 /* Of the history that the cut does not name nothing is signed again. */
@@ -441,6 +464,7 @@ int main(void)
     RUN(test_a_reader_writes_again);
     RUN(test_what_it_may_sign_again);
     RUN(test_streams_from_between);
+    RUN(test_a_backup_from_before_it_wrote);
     RUN(test_two_histories);
     RUN(test_a_snapshot_of_then);
     return t_done();
