@@ -102,9 +102,10 @@ static int check_stream(struct engine *e, const struct stream *s, uint64_t wall_
     return r;
 }
 
+/* Who may not write could not sign again what he takes back. */
 bool engine_is_ahead(const struct engine *e, uint64_t wall_ms)
 {
-    return !e->muted && hlc_ms(e->now.hlc) > wall_ms + CLOCK_TOLERANCE_MS && votes(e, wall_ms) > 0;
+    return may_write(e) && hlc_ms(e->now.hlc) > wall_ms + CLOCK_TOLERANCE_MS && votes(e, wall_ms) > 0;
 }
 
 int engine_clock(struct engine *e, uint64_t wall_ms)
