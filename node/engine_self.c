@@ -192,7 +192,8 @@ int self_yield(struct engine *e, int64_t path, const struct stamp *st, bool sett
     l.stamp = *st;
     l.settled = settled;
     l.apart = true;
-    return index_local_put(e->c.index, &l);
+    r = index_local_put(e->c.index, &l);
+    return r == 0 ? state_update(e, path) : r;           /* what lay there may have been the only copy of a loser */
 }
 
 bool self_is_partial(const struct engine *e) { return e->partial || (e->changed && !may_write(e)); }

@@ -155,7 +155,7 @@ static int on_disk_at_its_path(struct engine *e, const struct vers *v, bool *her
     int r = index_local_get(e->c.index, v->row.path, &l);
     if (r == 0)
         r = index_entry_get(e->c.index, l.entry, &row, NULL);
-    *here = r == 0 && row.kind == KIND_FILE && id_eq(&row.root, &v->row.root);
+    *here = r == 0 && !l.apart && row.kind == KIND_FILE && id_eq(&row.root, &v->row.root);
     return r == ERR_NOTFOUND ? 0 : r;
 }
 

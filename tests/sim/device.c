@@ -233,8 +233,7 @@ void device_resolve(struct world *w, int i)
     if (index_path_id(w->d[i].index, path_name[path], strlen(path_name[path]), false, &id) == 0)
         MUST(index_entry_each_of_path(w->d[i].index, id, live_one, &h));
     if (h.n < 2) {                                        /* there is nothing to resolve, but always something to say */
-        if (!w->faults.revoke)
-            device_note(w, i);
+        device_note(w, i);
         return;
     }
     tell(w, "d%d: resolve %s", i, path_name[path]);
@@ -244,8 +243,6 @@ void device_resolve(struct world *w, int i)
     device_commit(w, i, true);
 }
 
-/* Not yet where devices are revoked: one that goes back to an index from before its stream was cut uses its numbers again, and is then refused
- * by those who have what it wrote first. The more it writes, the sooner that happens. */
 void device_note(struct world *w, int i)
 {
     tell(w, "d%d: a note", i);

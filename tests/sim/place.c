@@ -195,7 +195,7 @@ static void record_displaced(struct world *w, int i, struct job *j)
 {
     if (!j->was_kept)
         return;
-    bool known = j->have_local && j->code == 0;
+    bool known = j->have_local && !j->local.apart && j->code == 0;
     struct id root = known ? w->root[j->displaced] : ID_NONE;
     MUST(engine_kept(w->d[i].engine, j->want.path, known ? j->local.entry : 0, &root, 1, "kept", device_wall(w, i)));
 }
