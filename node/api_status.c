@@ -53,8 +53,7 @@ static void put_self(struct buf *b, struct node *n)
 
 static void put_missing(struct buf *b, struct node *n, const struct id *dev, bool in_sync)
 {
-    uint64_t ctl;
-    if (!in_sync && engine_knows_vector(n->engine, dev, &ctl)) {
+    if (!in_sync && engine_vector_of(n->engine, dev)) {
         put_counts(b, "missing", engine_missing_at(n->engine, dev), 0);
         return;
     }

@@ -323,6 +323,8 @@ static int vector_stream(struct engine *e, const struct stream *s, struct vec_st
     return r == ERR_NOTFOUND ? 0 : r;
 }
 
+uint64_t engine_own_ctr(const struct engine *e) { return e->ctr; }
+
 int engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob)
 {
     AUTO(vec_release) struct vec v = {.group = e->c.group->id, .dev = e->c.keys->dev, .ctr = ++e->ctr, .wall_ms = wall_ms,

@@ -257,6 +257,7 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
 
 /* ---- questions ---- */
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
+uint64_t engine_own_ctr(const struct engine *e);          /* the number of the newest one */
 /* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */
 size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max);
 /* Numbers of own streams whose contents no other member has said to have (by its last vector, online or not): the newest stream first, at
@@ -271,8 +272,7 @@ bool engine_have_all_of(struct engine *e, const struct id *dev);
 bool engine_has_all_of_us(struct engine *e, const struct id *dev);
 /* What a peer lacks of what we know: entries, as a rough count. */
 uint64_t engine_missing_at(struct engine *e, const struct id *dev);
-bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n);
-bool engine_control_of(struct engine *e, const struct id *dev, uint64_t *ctl_n, struct id *ctl_hash);     /* as its last vector says */
+const struct vec *engine_vector_of(struct engine *e, const struct id *dev);     /* its last one, until the next comes; NULL: none yet */
 uint64_t engine_known_of(struct engine *e, const struct sid *sid);
 void engine_totals(const struct engine *e, uint64_t *files, uint64_t *bytes);
 uint64_t engine_entries_known(const struct engine *e);    /* those that were forgotten included */

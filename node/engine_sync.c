@@ -71,29 +71,16 @@ int engine_vector(struct engine *e, const void *blob, size_t len, const struct i
     return 1;
 }
 
-bool engine_knows_vector(struct engine *e, const struct id *dev, uint64_t *ctl_n)
+const struct vec *engine_vector_of(struct engine *e, const struct id *dev)
 {
     const struct peer_vec *p = engine_peer_find(e, dev);
-    if (!p || !p->have)
-        return false;
-    *ctl_n = p->vec.ctl_n;
-    return true;
+    return p && p->have ? &p->vec : NULL;
 }
 
 /* What another device writes of which so many streams have two histories that others may have what we refuse: nobody waits for that. */
 static bool waits_for(const struct engine *e, const struct id *author)
 {
     return !fork_distrusts(e, author);
-}
-
-bool engine_control_of(struct engine *e, const struct id *dev, uint64_t *ctl_n, struct id *ctl_hash)
-{
-    const struct peer_vec *p = engine_peer_find(e, dev);
-    if (!p || !p->have)
-        return false;
-    *ctl_n = p->vec.ctl_n;
-    *ctl_hash = p->vec.ctl_hash;
-    return true;
 }
 
 bool engine_have_all_in(struct engine *e, const struct vec *v)

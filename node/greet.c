@@ -149,10 +149,9 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
         log_seldom(LOG_INFO, "vector refused why=\"%s\"", err_text());
     if (r == ERR_AGAIN)
         control_ask(n, l, false);
-    uint64_t ctl_n;
-    struct id tip;
-    if (engine_control_of(n->engine, link_device(l), &ctl_n, &tip))
-        control_heard(n, l, ctl_n, &tip);
+    const struct vec *v = engine_vector_of(n->engine, link_device(l));
+    if (v)
+        control_heard(n, l, v->ctl_n, &v->ctl_hash);
     if (r <= 0)
         return;
     lock_vector(n, link_device(l), blob, len);
@@ -175,6 +174,21 @@ static void on_asked_vector(void *arg, const struct msg *m, zmq_msg_t *body)
     if (m && m->type == MSG_VEC && l)
         take_vector(q->n, l, zmq_msg_data(body), zmq_msg_size(body));
     free(q);
+}
+
+static void ask_vector(struct node *n, struct link *l)
+{
+    struct vec_request *q = xcalloc(1, sizeof *q);
+    *q = (struct vec_request){n, *link_device(l)};
+    link_request(l, LANE_CONTROL, &(struct msg){.type = MSG_GET_VEC}, REQUEST_MS, on_asked_vector, q);
+}
+
+static void on_published(void *arg, struct link *l, uint64_t ctr)
+{
+    struct node *n = arg;
+    const struct vec *v = engine_vector_of(n->engine, link_device(l));
+    if (!v || memcmp(v->inst, link_inst(l), sizeof v->inst) != 0 || v->ctr < ctr)
+        ask_vector(n, l);
 }
 
 static void serve_vector(struct node *n, const struct net_from *from, const struct msg *m)
@@ -261,7 +275,7 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
         serve_hello(n, from, m);
         break;
     case MSG_PING:
-        net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall()}}, NULL);
+        net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall(), .ctr = n->published}}, NULL);
         break;
     case MSG_GET_CTL:
         control_serve(n, from, m);
@@ -326,9 +340,7 @@ static void on_up(void *arg, const struct id *dev, struct link *l, const struct 
     node_event(n, "peer-online", "name", m->card.name, "address", link_address(l), NULL);
     engine_online(n->engine, dev, true);
     greet_remember(n, "address", dev, link_address(l), strlen(link_address(l)));
-    struct vec_request *q = xcalloc(1, sizeof *q);
-    *q = (struct vec_request){n, *dev};
-    link_request(l, LANE_CONTROL, &(struct msg){.type = MSG_GET_VEC}, REQUEST_MS, on_asked_vector, q);
+    ask_vector(n, l);
     control_heard(n, l, h->ctl_n, &h->ctl_hash);
     control_look_at_self(n);
     greet_pex_up(n, dev);
@@ -410,7 +422,7 @@ int greet_start(struct node *n, const char *listen)
         return r;
     struct peers_config pc = {.loop = n->loop, .net = n->net, .keys = n->home->keys, .group = group_of(n),
         .ops = {.hello = fill_hello, .self = self_greeted, .up = on_up, .down = on_down, .stranger = on_stranger, .revoked = on_revoked,
-                .vector = on_vector, .arg = n}};
+                .vector = on_vector, .published = on_published, .arg = n}};
     if ((r = peers_new(&pc, &n->peers)) < 0)
         return r;
     add_remembered(n);

@@ -140,6 +140,8 @@ static void on_pong(void *arg, const struct msg *m, zmq_msg_t *body)
     l->pinging = false;
     if (!m)
         link_kill(l, "no answer");
+    else if (m->type == MSG_PONG && l->state == LINK_UP)
+        l->c.ops.published(l->c.ops.arg, l, m->ping.ctr);
 }
 
 static void ping(struct link *l, uint64_t now)
@@ -192,7 +194,7 @@ static void become_up(struct link *l)
         link_kill(l, "not needed");
         return;
     }
-    l->last_ping = loop_now();
+    l->last_ping = loop_now() - PING_MS;      /* what is published until the subscription has arrived is lost: the next tick asks */
     subscribe(l);
 }
 

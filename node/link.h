@@ -29,6 +29,7 @@ struct link_ops {
     void (*revoked)(void *arg, struct link *l, bool self);
     void (*down)(void *arg, struct link *l, const char *why);
     void (*vector)(void *arg, struct link *l, const void *blob, size_t len);
+    void (*published)(void *arg, struct link *l, uint64_t ctr);       /* it has published its vector number ctr, which may have got lost */
     void *arg;
 };
 struct link_config {

@@ -30,8 +30,10 @@ static void publish(void *arg)
     n->publish_soon = false;
     if (engine_own_vector(n->engine, loop_wall(), net_port(n->net), &blob) < 0)
         log_error("own vector why=\"%s\"", err_text());
-    else if (!n->paused)
+    else if (!n->paused) {
         net_publish(n->net, blob.data, blob.len);
+        n->published = engine_own_ctr(n->engine);
+    }
     /* Now and then again, spread by a fifth, since PUB loses messages by design. */
     loop_timer_set(n->loop, &n->publish_timer, PUBLISH_MS * 4 / 5 + randombytes_uniform(PUBLISH_MS * 2 / 5), publish, n);
 }

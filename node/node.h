@@ -63,6 +63,7 @@ struct node {
     uint8_t k_disc[32];
     struct loop_timer publish_timer, tick_timer;
     bool publish_soon;
+    uint64_t published;              /* the number of the vector that was published last */
     struct greet_pex *pex;
     struct audit *audit;
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */

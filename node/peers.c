@@ -220,6 +220,12 @@ static void on_vector(void *arg, struct link *l, const void *blob, size_t len)
     p->c.ops.vector(p->c.ops.arg, l, blob, len);
 }
 
+static void on_published(void *arg, struct link *l, uint64_t ctr)
+{
+    struct peers *p = arg;
+    p->c.ops.published(p->c.ops.arg, l, ctr);
+}
+
 /* ---- dialling ---- */
 
 static bool has_hint(const struct device *d, const char *text)
@@ -376,7 +382,8 @@ int peers_new(const struct peers_config *c, struct peers **out)
     struct peers *p = xcalloc(1, sizeof *p);
     p->c = *c;
     p->link_config = (struct link_config){.loop = c->loop, .net = c->net, .keys = c->keys, .group = c->group,
-        .ops = {.hello = on_hello, .up = on_up, .stranger = on_stranger, .revoked = on_revoked, .down = on_down, .vector = on_vector, .arg = p}};
+        .ops = {.hello = on_hello, .up = on_up, .stranger = on_stranger, .revoked = on_revoked, .down = on_down, .vector = on_vector,
+                .published = on_published, .arg = p}};
     loop_timer_set(c->loop, &p->tick, 0, on_tick, p);
     *out = p;
     return 0;

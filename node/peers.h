@@ -19,6 +19,7 @@ struct peers_ops {
     void (*stranger)(void *arg, struct link *l);
     void (*revoked)(void *arg, struct link *l, bool self);      /* as in link.h; may be NULL */
     void (*vector)(void *arg, struct link *l, const void *blob, size_t len);
+    void (*published)(void *arg, struct link *l, uint64_t ctr);                 /* as in link.h */
     void *arg;
 };
 struct peers_config { struct loop *loop; struct net *net; const struct device_keys *keys; const struct group *group; struct peers_ops ops; };

@@ -97,12 +97,12 @@ static void err_put(struct buf *b, const struct msg *m)
 static void ping_read(struct field *f, struct msg *m)
 {
     m->ping.wall_ms = field_u64(f, "wall_ms", 0, RECORD_MS_MAX);
-    m->ping.load = field_u64(f, "load", 0, LIMIT_SEQ);
+    m->ping.ctr = field_u64(f, "ctr", 0, LIMIT_SEQ);
 }
 static void ping_put(struct buf *b, const struct msg *m)
 {
     mp_put_u64(b, m->ping.wall_ms);
-    mp_put_u64(b, m->ping.load);
+    mp_put_u64(b, m->ping.ctr);
 }
 
 static void get_ctl_read(struct field *f, struct msg *m)

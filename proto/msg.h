@@ -64,7 +64,7 @@ struct msg {
     union {
         struct msg_hello hello;
         struct { enum msg_error code; struct bytes text; uint64_t retry_ms; } err;   /* text: at most LIMIT_TEXT */
-        struct { uint64_t wall_ms, load; } ping;                               /* PING, PONG */
+        struct { uint64_t wall_ms, ctr; } ping;                                /* PING, PONG; of the vector published last */
         struct { uint64_t from; } get_ctl;                                     /* CTL: body = array of signed blobs n, n+1... */
         /* GET_VEC: nothing; VEC: body = one signed vector */
         struct { uint32_t n; struct msg_range range[MSG_RANGES]; uint64_t credit; } get_cs; /* CS: body = change sets, below */

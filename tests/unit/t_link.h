@@ -63,6 +63,8 @@ static inline void answer_hello(struct side *s, const struct net_from *from, con
         r = (struct msg){ .type = MSG_ERR, .req = m->req, .err = { .code = MSGERR_AUTH } };
     net_reply(s->net, from, &r, NULL);
 }
+enum { T_PUBLISHED = 77 };        /* the vector that a side says it has published last */
+
 static inline void on_request(void *arg, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
 {
     struct side *s = arg;
@@ -78,7 +80,7 @@ static inline void on_request(void *arg, const struct net_from *from, const stru
     if (m->type == MSG_HELLO)
         answer_hello(s, from, m);
     else
-        net_reply(s->net, from, &(struct msg){ .type = MSG_PONG, .req = m->req }, NULL);
+        net_reply(s->net, from, &(struct msg){ .type = MSG_PONG, .req = m->req, .ping.ctr = T_PUBLISHED }, NULL);
 }
 static inline void side_start(size_t i, const char *listen)
 {

@@ -1,8 +1,8 @@
 /* Connections that are dialled: device 1 dials, device 0 answers. */
 #include "tests/unit/t_link.h"
 
-static struct peer { struct link *link; struct link_config config; unsigned ups, downs, strangers, vectors, revoked, shut_out; char why[80]; bool unwanted; }
-    peer[2];
+static struct peer { struct link *link; struct link_config config; unsigned ups, downs, strangers, vectors, revoked, shut_out; char why[80]; bool unwanted;
+                     uint64_t published; } peer[2];
 
 static void ops_hello(void *arg, struct msg_hello *h)
 {
@@ -40,6 +40,11 @@ static void ops_vector(void *arg, struct link *l, const void *blob, size_t len)
     if (len == 6 && memcmp(blob, "vector", 6) == 0)
         ((struct peer *)arg)->vectors++;
 }
+static void ops_published(void *arg, struct link *l, uint64_t ctr)
+{
+    (void)l;
+    ((struct peer *)arg)->published = ctr;
+}
 
 static void end(void)
 {
@@ -56,7 +61,7 @@ static void begin(void)
 static struct peer *dial(struct peer *p, const char *address)
 {
     p->config = (struct link_config){ .loop = loop, .net = side[1].net, .keys = g.dev[1], .group = &g.group,
-                                      .ops = { ops_hello, ops_up, ops_stranger, ops_revoked, ops_down, ops_vector, p } };
+                                      .ops = { ops_hello, ops_up, ops_stranger, ops_revoked, ops_down, ops_vector, ops_published, p } };
     t_must(link_dial(&p->config, address, &p->link));
     return p;
 }
@@ -256,6 +261,16 @@ static void test_requests_are_answered(void)
     EQ_U(answers, 50);
 }
 
+static bool knows_of_a_vector(void *arg) { return ((struct peer *)arg)->published == T_PUBLISHED; }
+
+static void test_hears_what_was_published(void)
+{
+    begin();
+    struct peer *p = up();
+    UNTIL(loop, knows_of_a_vector, p);
+    EQ_U(p->vectors, 0);
+}
+
 static void test_bulk_lane_can_be_used_at_once(void)
 {
     begin();
@@ -376,6 +391,7 @@ int main(void)
     RUN(test_unwanted_link_dies);
     RUN(test_bad_addresses);
     RUN(test_requests_are_answered);
+    RUN(test_hears_what_was_published);
     RUN(test_bulk_lane_can_be_used_at_once);
     RUN(test_time_out_calls_back_once);
     RUN(test_death_calls_back_once);

@@ -90,7 +90,7 @@ static struct msg random_msg(uint64_t *seed, enum msg_type type)
         m.err.text = t_str("not here");
         m.err.retry_ms = t_num(seed, MSG_RETRY_MAX_MS);
         break;
-    case MSG_PING: case MSG_PONG: m.ping.wall_ms = t_num(seed, RECORD_MS_MAX), m.ping.load = t_num(seed, LIMIT_SEQ); break;
+    case MSG_PING: case MSG_PONG: m.ping.wall_ms = t_num(seed, RECORD_MS_MAX), m.ping.ctr = t_num(seed, LIMIT_SEQ); break;
     case MSG_GET_CTL: m.get_ctl.from = 1 + t_num(seed, LIMIT_SEQ - 1); break;
     case MSG_GET_CS: random_ranges(seed, &m); break;
     case MSG_GET_LIVE: m.get_live.from = t_str("a"), m.get_live.to = t_str("a/b"), m.get_live.cursor = t_num(seed, LIMIT_SEQ); break;
@@ -277,7 +277,7 @@ static void test_small_rules(void)
     NO(MSG_ERR, 1, mp_put_str(b, "a\nforged line"), "ERR: text");
     NO(MSG_ERR, 2, mp_put_u64(b, MSG_RETRY_MAX_MS + 1), "ERR: retry_ms");
     NO(MSG_PING, 0, mp_put_u64(b, RECORD_MS_MAX + 1), "PING: wall_ms");
-    NO(MSG_PONG, 1, mp_put_u64(b, LIMIT_SEQ + 1), "PONG: load");
+    NO(MSG_PONG, 1, mp_put_u64(b, LIMIT_SEQ + 1), "PONG: ctr");
     NO(MSG_GET_CTL, 0, mp_put_u64(b, 0), "GET_CTL: from");
     NO(MSG_GET_CTL, 0, mp_put_u64(b, LIMIT_SEQ + 1), "GET_CTL: from");
     NO(MSG_LIVE, 0, mp_put_u64(b, LIMIT_SEQ + 1), "LIVE: next");

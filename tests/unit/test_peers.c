@@ -22,6 +22,7 @@ static void ops_down(void *arg, const struct id *dev)
 static void ops_stranger(void *arg, struct link *l) { (void)arg, (void)l; }
 static void ops_revoked(void *arg, struct link *l, bool self) { (void)arg, (void)self; link_kill(l, "revoked"); }
 static void ops_vector(void *arg, struct link *l, const void *blob, size_t len) { (void)arg, (void)l, (void)blob, (void)len; }
+static void ops_published(void *arg, struct link *l, uint64_t ctr) { (void)arg, (void)l, (void)ctr; }
 
 static void end(void)
 {
@@ -36,7 +37,7 @@ static void peers_start(size_t i)
 {
     static size_t index[3] = { 0, 1, 2 };
     struct peers_config c = { .loop = loop, .net = side[i].net, .keys = g.dev[i], .group = &g.group,
-                              .ops = { ops_hello, ops_self, ops_up, ops_down, ops_stranger, ops_revoked, ops_vector, &index[i] } };
+                              .ops = { ops_hello, ops_self, ops_up, ops_down, ops_stranger, ops_revoked, ops_vector, ops_published, &index[i] } };
     t_must(peers_new(&c, &peers[i]));
 }
 static void begin(size_t n)
