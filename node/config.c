@@ -8,6 +8,7 @@
 
 #include "node/autosnap.h"
 #include "node/file.h"
+#include "node/rate.h"
 #include "proto/limits.h"
 #include "proto/record.h"
 
@@ -24,6 +25,7 @@ const struct config_key config_keys[] = {
     {"history_share", "percent", "10", "how much of the disk they may take, in percent (0 to 90); then the oldest go first"},
     {"history_alone", "bool", "true", "whether what no other device has is kept before it is overwritten: true or false"},
     {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
+    {"rate.up", "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
     {"notify", "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
     {0},
 };
@@ -90,6 +92,12 @@ static const char *schedule_fault(const char *v)
     return autosnap_parse(v, &a) < 0 ? "not like hourly=24 daily=7 weekly=4, each at most once, from 1 to 168" : NULL;
 }
 
+static const char *rate_fault(const char *v)
+{
+    struct rate_plan p;
+    return !*v || rate_parse(v, &p) < 0 ? "not like 0, 500kB, 20MB or 20MB mon-fri,08:00-18:00=2MB" : NULL;
+}
+
 static const char *number_fault(const char *v, unsigned long most)
 {
     size_t digits = strspn(v, "0123456789");
@@ -101,7 +109,7 @@ static const char *percent_fault(const char *v) { return number_fault(v, 90); }
 static const struct type { const char *name; const char *(*fault)(const char *v); } types[] = {
     {"path", path_fault}, {"address", listen_fault}, {"bool", bool_fault}, {"addresses", addresses_fault}, {"level", level_fault},
     {"days", days_fault}, {"percent", percent_fault},
-    {"schedule", schedule_fault},
+    {"schedule", schedule_fault}, {"rate", rate_fault},
 };
 
 static const char *value_fault(const struct config_key *k, const char *v)
@@ -166,7 +174,7 @@ int config_find(const char *key, const struct config_key **out)
 static char **text_of(struct config *c, const struct config_key *k)
 {
     char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level, &c->history_days,
-                                &c->history_share, NULL, &c->snapshots, NULL};
+                                &c->history_share, NULL, &c->snapshots, &c->rate_up, NULL};
     return text[k - config_keys];
 }
 

@@ -20,6 +20,12 @@ static void refuse(struct serve *s, const struct net_from *to, uint64_t req, enu
     net_reply(s->c.net, to, &m, NULL);
 }
 
+void serve_charge(struct serve *s, struct client *c, uint64_t bytes)
+{
+    queue_charge(c, bytes);
+    rate_take(&s->up, (int64_t)bytes);
+}
+
 static void serve_list(struct serve *s, struct client *c, const struct ask *q)
 {
     const struct list *l = lists_get(&s->lists, &q->root);
@@ -36,7 +42,7 @@ static void serve_list(struct serve *s, struct client *c, const struct ask *q)
     memcpy(copy, l->refs.data + (size_t)first * BLOCK_REF, len);
     zmq_msg_t body;
     net_body_take(&body, copy, len);
-    queue_charge(c, len);
+    serve_charge(s, c, len);
     net_reply(s->c.net, &q->from, &reply, &body);
 }
 
@@ -54,7 +60,7 @@ static void serve_have(struct serve *s, struct client *c, const struct ask *q)
     struct msg reply = {.type = MSG_HAVE_OK, .req = q->req, .have_ok = {.root = q->root, .first = q->first, .count = n}};
     zmq_msg_t body;
     net_body_take(&body, bits, len);
-    queue_charge(c, len);
+    serve_charge(s, c, len);
     net_reply(s->c.net, &q->from, &reply, &body);
 }
 
@@ -82,13 +88,13 @@ static void on_time(void *arg) { serve_pump(arg); }
 
 void serve_pump(struct serve *s)
 {
-    uint64_t now = loop_now();
+    uint64_t now = loop_now(), wait;
     struct client *c;
     struct waiting *w;
     if (!s->queue.n || *pool_stopping(s->c.pool))
         return;
     net_when_sent(s->c.net, on_time, s);
-    while ((c = queue_next(&s->queue, may_serve, s)))
+    while ((wait = rate_wait(&s->up, now, loop_wall())) == 0 && (c = queue_next(&s->queue, may_serve, s)))
         answer(s, c, (struct ask *)queue_take(&s->queue, c));
     while (now > PATIENCE_MS && (w = queue_stale(&s->queue, now - PATIENCE_MS, &c))) {
         struct ask *q = (struct ask *)w;
@@ -96,7 +102,7 @@ void serve_pump(struct serve *s)
         free(q);
     }
     if (s->queue.n)
-        loop_timer_set(s->c.loop, &s->timer, LOOK_MS, on_time, s);
+        loop_timer_set(s->c.loop, &s->timer, wait && wait < LOOK_MS ? wait : LOOK_MS, on_time, s);
 }
 
 /* ---- requests ---- */
@@ -152,6 +158,7 @@ int serve_new(const struct serve_config *c, struct serve **out)
 {
     *out = xcalloc(1, sizeof **out);
     (*out)->c = *c;
+    (*out)->up = (struct rate){.plan = c->up, .at = loop_now()};
     (*out)->lists = (struct lists){.index = c->index, .most = LISTS_BYTES};
     return 0;
 }

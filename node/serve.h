@@ -5,13 +5,14 @@
  *
  * Requests wait in small form, a line for each client, and are served in turns by bytes (node/queue.h) as far as memory allows: there
  * is one limit for all that is being read and all that libzmq has not sent yet, whoever it is for. More than a few requests of one
- * client, and those that have waited for too long, are answered BUSY. */
+ * client, and those that have waited for too long, are answered BUSY. What is sent holds to a rate (node/rate.h). */
 #ifndef NODE_SERVE_H
 #define NODE_SERVE_H
 
 #include "node/engine.h"
 #include "node/net.h"
 #include "node/pool.h"
+#include "node/rate.h"
 #include "store/folder.h"
 #include "store/packs.h"
 
@@ -19,6 +20,7 @@ struct serve;
 struct serve_config {
     struct loop *loop; struct pool *pool; struct net *net; struct folder *folder; struct index *index;
     void (*look)(void *arg, const char *path, size_t len); void *arg;
+    struct rate_plan up;                     /* how much may be sent of contents and lists of blocks */
 };
 int  serve_new(const struct serve_config *c, struct serve **out) MUST_CHECK;
 void serve_free(struct serve **s);

@@ -23,10 +23,12 @@ struct serve {
     uint64_t bytes;
     struct queue queue;
     uint64_t reading;                        /* bytes of all jobs under way */
+    struct rate up;
     struct loop_timer timer;
 };
 
 void serve_pump(struct serve *s);            /* serves whoever may be served now */
+void serve_charge(struct serve *s, struct client *c, uint64_t bytes);    /* so much goes to it */
 void serve_read(struct serve *s, struct client *c, const struct ask *q);
 
 #endif

@@ -126,6 +126,7 @@ static void read_done(struct job *job)
         place_of_release(&v->at);
     }
     s->bytes += j->used;
+    rate_take(&s->up, (int64_t)j->used - (int64_t)j->bytes);
     s->reading -= j->bytes;
     j->client->reading -= j->bytes;
     zmq_msg_t body;
@@ -146,6 +147,6 @@ void serve_read(struct serve *s, struct client *c, const struct ask *q)
     j->bytes = job_bytes(j);
     s->reading += j->bytes;
     c->reading += j->bytes;
-    queue_charge(c, j->bytes);
+    serve_charge(s, c, j->bytes);
     pool_submit(s->c.pool, &j->job);
 }
