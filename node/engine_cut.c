@@ -132,7 +132,7 @@ static int bring_in_line(struct engine *e, struct stream *s, uint64_t wall_ms)
     return r < 0 ? r : s->row.known != known;
 }
 
-static bool belongs(const struct engine *e)
+bool engine_belongs(const struct engine *e)
 {
     const struct member *m = group_find(e->c.group, &e->c.keys->dev);
     return m && !m->revoked;
@@ -153,7 +153,7 @@ int engine_cuts(struct engine *e, uint64_t wall_ms)
 {
     assert(index_in_tx(e->c.index) && e->lens.n == 0);
     int r = 0, changed = 0;
-    if (!belongs(e))
+    if (!engine_belongs(e))
         return 0;
     size_t n = e->nstream;
     for (size_t i = 0; r == 0 && i < n; i++)

@@ -106,6 +106,7 @@ static enum lock_state next_state(struct engine *e, const struct requirement *q,
     return accepted ? LOCK_LOCKED : LOCK_WAITS;
 }
 
+/* Nothing is required of a device that was revoked: nobody would serve it. */
 static void look(struct engine *e, uint64_t wall_ms, uint64_t now, struct lock_saved *next)
 {
     const struct group *g = group_of(e);
@@ -113,7 +114,7 @@ static void look(struct engine *e, uint64_t wall_ms, uint64_t now, struct lock_s
     const struct requirement *latest = group_required_of(g, self);
     *next = e->lock;
     next->n = 0;
-    for (size_t i = 0; i < g->nrequirement; i++) {
+    for (size_t i = 0; engine_belongs(e) && i < g->nrequirement; i++) {
         const struct requirement *q = &g->requirement[i];
         if (!required_is_for(q->what, self))
             continue;

@@ -131,6 +131,7 @@ void tip_release(struct tip *t);
 
 /* engine_cut.c */
 uint64_t engine_end(const struct engine *e, const struct sid *sid);  /* the last number that counts, by fork_end and by cuts; UINT64_MAX: no end */
+bool engine_belongs(const struct engine *e);     /* this device is a member, and was not revoked */
 int  cut_measure(struct engine *e, struct stream *s) MUST_CHECK;       /* sets s->end */
 bool cut_allows(struct engine *e, const struct header *h);           /* its device might write this change set, says the control log */
 bool cut_vouches(struct engine *e, const struct stream *s);          /* our history of the stream is the one that its cut names */

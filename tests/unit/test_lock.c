@@ -244,6 +244,18 @@ static void test_expiry(void)
     world_free(w);
 }
 
+/* Whoever belongs to the group no more would be locked for ever: nobody would serve it. */
+static void test_revoked(void)
+{
+    struct world *w = world_ahead();
+    require(w, 1, REQUIRE_PROMPT, EVERYBODY);
+    EQ_U(look(w, 2), LOCK_WAITS);
+    revoke(w, 2);
+    EQ_U(look(w, 2), LOCK_NONE);
+    CHECK(!engine_holds_back(w->d[2].e));
+    world_free(w);
+}
+
 static void test_later_one(void)
 {
     struct world *w = world_ahead();
@@ -319,6 +331,7 @@ int main(void)
     RUN(test_what_is_allowed);
     RUN(test_cancel);
     RUN(test_expiry);
+    RUN(test_revoked);
     RUN(test_later_one);
     RUN(test_restart);
     RUN(test_rollback);
