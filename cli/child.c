@@ -5,36 +5,39 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "cli/family.h"
 
 /* ---- the terminal ---- */
 
 static bool we_have_it(const struct child *c) { return c->tty >= 0 && tcgetpgrp(c->tty) == getpgrp(); }
 
-/* tcsetpgrp and tcsetattr from the background send SIGTTOU, which would stop us. */
 static void set_terminal(struct child *c, pid_t group, const struct termios *modes)
 {
-    sigset_t out, was;
-    sigemptyset(&out);
-    sigaddset(&out, SIGTTOU);
-    sigprocmask(SIG_BLOCK, &out, &was);
     tcsetpgrp(c->tty, group);
     if (modes)
         tcsetattr(c->tty, TCSADRAIN, modes);
-    sigprocmask(SIG_SETMASK, &was, NULL);
 }
 
+/* The group that had it may have ended meanwhile. */
 static void give_terminal(struct child *c)
 {
-    if (we_have_it(c))
-        set_terminal(c, c->pid, c->has_its ? &c->its : NULL);
+    if (!we_have_it(c))
+        return;
+    set_terminal(c, c->pid, c->has_its ? &c->its : NULL);
+    if (c->front != c->pid)
+        tcsetpgrp(c->tty, c->front);
+    c->front = c->pid;
 }
 
-static void take_terminal(struct child *c)
+static void take_terminal(struct child *c, pid_t from)
 {
-    if (c->tty < 0 || tcgetpgrp(c->tty) != c->pid)
+    if (c->tty < 0 || from == getpgrp() || tcgetpgrp(c->tty) != from)
         return;
+    c->front = from;
     c->has_its = tcgetattr(c->tty, &c->its) == 0;
     set_terminal(c, getpgrp(), &c->ours);
 }
@@ -51,18 +54,38 @@ static void open_terminal(struct child *c)
 
 /* ---- the guard ---- */
 
+/* What the guard is told: whom it has to continue besides the group, or one of these. */
+enum { FORGET_ALL = 0, GO_HOME = -1 };
+
+struct charges { pid_t *v; size_t n; };
+
+static void take_charge(struct charges *of, pid_t pid)
+{
+    if (pid == GO_HOME)
+        _exit(0);
+    if (pid == FORGET_ALL) {
+        of->n = 0;
+        return;
+    }
+    of->v = xrealloc(of->v, of->n + 1, sizeof *of->v);
+    of->v[of->n++] = pid;
+}
+
 /* In a session of its own, so that what ends our group or hangs up our terminal does not end it. */
 static _Noreturn void guard(const struct child *c, int end)
 {
-    char byte;
+    struct charges of = { 0 };
+    pid_t pid;
     ssize_t n;
     setsid();
     dup2(end, STDIN_FILENO);
     close_range(STDIN_FILENO + 1, ~0u, 0);
-    while ((n = read(STDIN_FILENO, &byte, 1)) < 0 && errno == EINTR)
-        ;
-    if (n == 0)
-        kill(-c->pid, SIGCONT);
+    while ((n = read(STDIN_FILENO, &pid, sizeof pid)) > 0 || (n < 0 && errno == EINTR))
+        if (n == sizeof pid)
+            take_charge(&of, pid);
+    while (of.n > 0)
+        kill(of.v[--of.n], SIGCONT);
+    kill(-c->pid, SIGCONT);
     _exit(0);
 }
 
@@ -81,12 +104,17 @@ static void start_guard(struct child *c)
     c->guard_pipe = end[1];
 }
 
+static void tell_guard(struct child *c, pid_t word)
+{
+    ssize_t n = c->guard_pipe < 0 ? 0 : write(c->guard_pipe, &word, sizeof word);
+    (void)n;                       /* one that has died needs no word */
+}
+
 static void end_guard(struct child *c)
 {
     if (c->guard_pipe < 0)
         return;
-    ssize_t n = write(c->guard_pipe, "", 1);
-    (void)n;                       /* one that has died needs no word */
+    tell_guard(c, GO_HOME);
     close(c->guard_pipe);
     if (c->guard > 0)
         waitpid(c->guard, NULL, 0);
@@ -113,6 +141,7 @@ static int spawn(struct child *c, char *const argv[], const sigset_t *mask, bool
 
 int child_start(struct child *c, char *const argv[], const sigset_t *mask)
 {
+    prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
     open_terminal(c);
     bool terminal = we_have_it(c) && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     int error = spawn(c, argv, mask, terminal);
@@ -124,21 +153,77 @@ int child_start(struct child *c, char *const argv[], const sigset_t *mask)
         err_set(ERR_NOTFOUND, "%s: %m", argv[0]);
         return error == ENOENT ? CHILD_NOT_THERE : CHILD_NO_PROGRAM;
     }
+    c->front = c->pid;
     start_guard(c);
     return 0;
 }
 
+/* ---- stopping and continuing ---- */
+
+#define ROUNDS 100
+
+static struct family family(const struct child *c) { return family_of(getpid(), c->guard); }
+
 void child_signal(struct child *c, int number)
 {
-    assert(c->pid > 0);
+    assert(c->pid > 0 && !c->over);
     kill(-c->pid, number);
 }
 
+void child_signal_all(struct child *c, int number)
+{
+    struct family f = family(c);
+    if (!c->over)
+        kill(-c->pid, number);
+    for (size_t i = 0; i < f.n; i++)
+        if (c->over || f.v[i].group != c->pid)
+            kill(f.v[i].pid, number);
+    family_release(&f);
+}
+
+static bool is_stopped(const struct child *c, pid_t pid)
+{
+    for (size_t i = 0; i < c->nstopped; i++)
+        if (c->stopped[i] == pid)
+            return true;
+    return false;
+}
+
+/* False: there was nobody new. The guard knows of each before it is stopped. */
+static bool stop_others(struct child *c)
+{
+    struct family f = family(c);
+    size_t before = c->nstopped;
+    for (size_t i = 0; i < f.n; i++) {
+        if (f.v[i].group == c->pid || is_stopped(c, f.v[i].pid))
+            continue;
+        take_terminal(c, f.v[i].group);
+        c->stopped = xrealloc(c->stopped, c->nstopped + 1, sizeof *c->stopped);
+        c->stopped[c->nstopped++] = f.v[i].pid;
+        tell_guard(c, f.v[i].pid);
+        kill(f.v[i].pid, SIGSTOP);
+    }
+    family_release(&f);
+    return c->nstopped > before;
+}
+
+/* The group is stopped at one blow. Of the others, each one may have started another before it was found; one that is root's goes on. */
 void child_hold(struct child *c)
 {
     c->held = true;
     child_signal(c, SIGSTOP);
-    take_terminal(c);
+    take_terminal(c, c->pid);
+    for (int i = 0; i < ROUNDS && stop_others(c); i++)
+        ;
+}
+
+/* Children first: no shell is to see those stopped that it has started. */
+static void continue_all(struct child *c)
+{
+    while (c->nstopped > 0)
+        kill(c->stopped[--c->nstopped], SIGCONT);
+    kill(-c->pid, SIGCONT);
+    tell_guard(c, FORGET_ALL);
 }
 
 void child_release(struct child *c)
@@ -146,7 +231,7 @@ void child_release(struct child *c)
     c->held = false;
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
         give_terminal(c);
-    child_signal(c, SIGCONT);
+    continue_all(c);
 }
 
 /* Stops us as the terminal would have: our group is the shell's job. Returns when we are continued, and at once where nobody could
@@ -170,7 +255,7 @@ static void on_stopped(struct child *c, int number)
         child_signal(c, SIGCONT);
         return;
     }
-    take_terminal(c);
+    take_terminal(c, c->pid);
     suspend_us();
     child_release(c);
 }
@@ -184,29 +269,41 @@ void child_suspend(struct child *c)
         child_signal(c, SIGTSTP);
 }
 
+/* Others that end here have outlived their parents. */
 bool child_look(struct child *c, int *code)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(c->pid, &status, WNOHANG | WUNTRACED)) > 0) {
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+        if (pid != c->pid)
+            continue;
         if (WIFSTOPPED(status)) {
             on_stopped(c, WSTOPSIG(status));
             continue;
         }
+        c->over = true;
         *code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-        return true;
     }
-    return false;
+    return c->over;
+}
+
+bool child_all_over(const struct child *c)
+{
+    struct family f = family(c);
+    bool none = c->over && f.n == 0;
+    family_release(&f);
+    return none;
 }
 
 void child_end(struct child *c)
 {
-    if (c->tty >= 0 && tcgetpgrp(c->tty) == c->pid)
+    if (c->tty >= 0 && (tcgetpgrp(c->tty) == c->pid || tcgetpgrp(c->tty) == c->front))
         set_terminal(c, getpgrp(), NULL);          /* its modes stay: it may be there to set them */
     if (c->held)
-        child_signal(c, SIGCONT);
+        continue_all(c);
     end_guard(c);
     if (c->tty >= 0)
         close(c->tty);
+    free(c->stopped);
     *c = (struct child)CHILD_INIT;
 }

@@ -19,6 +19,7 @@ struct run {
     struct link l;
     int signals;                  /* a signalfd */
     bool term;                    /* --term */
+    int64_t grace;                /* --grace, in ms */
     bool locked;
     bool ending;                  /* --term, and a lock has come */
     uint64_t retry_at, grace_at;  /* 0: not set */
@@ -99,48 +100,68 @@ static void come_back(struct run *r)
 
 /* ---- the program ---- */
 
+/* Words come after deeds: whoever reads them may be slow, and stop us. */
 static void lock(struct run *r, struct bytes gate)
 {
-    say(r->term ? "ending the program" : "stopped", gate);
     if (!r->term) {
         child_hold(&r->child);
+        say("stopped", gate);
         return;
     }
     r->ending = true;
-    r->grace_at = now() + GRACE_MS;
-    child_signal(&r->child, SIGTERM);
+    r->grace_at = now() + (uint64_t)r->grace;
+    child_signal_all(&r->child, SIGTERM);
     child_release(&r->child);
+    say("ending the program", gate);
 }
 
 static void unlock(struct run *r, struct bytes gate)
 {
     if (r->ending)
         return;
-    say("going on", gate);
     r->grace_at = 0;
     child_release(&r->child);
+    say("going on", gate);
 }
 
+static void obey(struct run *r, struct bytes gate)
+{
+    bool was = r->locked;
+    r->locked = is_locked(gate);
+    if (r->locked && !was && !r->ending)
+        lock(r, gate);
+    else if (!r->locked && was)
+        unlock(r, gate);
+}
+
+/* Of whoever is no member any more nothing is required. */
+static void lose_node(struct run *r, int code)
+{
+    leave(r);
+    if (code != EXIT_DENIED || !r->locked)
+        return;
+    r->locked = false;
+    unlock(r, (struct bytes){ 0 });
+}
+
+/* All that has come: more may have been received at once. */
 static void on_gate(struct run *r)
 {
-    struct ctl_reply reply;
-    if (link_next(&r->l, &reply) || !reply.more) {
-        leave(r);
-        return;
-    }
-    bool was = r->locked;
-    r->locked = is_locked(reply.value);
-    if (r->locked && !was && !r->ending)
-        lock(r, reply.value);
-    else if (!r->locked && was)
-        unlock(r, reply.value);
+    do {
+        struct ctl_reply reply = { 0 };
+        int code = link_next(&r->l, &reply);
+        if (code || !reply.more)
+            lose_node(r, code);
+        else
+            obey(r, reply.value);
+    } while (link_ready(&r->l));
 }
 
 static void on_grace(struct run *r)
 {
     r->grace_at = 0;
     if (r->ending)
-        child_signal(&r->child, SIGKILL);
+        child_signal_all(&r->child, SIGKILL);
     else if (r->locked)
         child_hold(&r->child);
 }
@@ -148,14 +169,21 @@ static void on_grace(struct run *r)
 /* A held program is let go on for a while, so that it can do what it was told; most are told to end. */
 static void pass_on(struct run *r, int number)
 {
+    if (r->child.over)
+        return;
     child_signal(&r->child, number);
     if (!r->child.held)
         return;
     child_release(&r->child);
-    r->grace_at = now() + GRACE_MS;
+    r->grace_at = now() + (uint64_t)r->grace;
 }
 
-/* True: the program has ended. */
+/* True: the program has ended; when it was to end, with all that it has started. */
+static bool on_child(struct run *r, int *code)
+{
+    return child_look(&r->child, code) && (!r->ending || child_all_over(&r->child));
+}
+
 static bool on_signal(struct run *r, int *code)
 {
     struct signalfd_siginfo s;
@@ -163,11 +191,11 @@ static bool on_signal(struct run *r, int *code)
         return false;
     int number = (int)s.ssi_signo;
     if (number == SIGCHLD)
-        return child_look(&r->child, code);
-    if (number == SIGTSTP)
-        child_suspend(&r->child);
-    else
+        return on_child(r, code);
+    if (number != SIGTSTP)
         pass_on(r, number);
+    else if (!r->child.over)
+        child_suspend(&r->child);
     return false;
 }
 
@@ -184,6 +212,8 @@ static int timeout(const struct run *r)
 static int watch(struct run *r)
 {
     int code = 0;
+    if (link_ready(&r->l))
+        on_gate(r);
     for (;;) {
         struct pollfd p[] = { { .fd = r->signals, .events = POLLIN }, { .fd = r->l.fd, .events = POLLIN } };
         poll(p, 2, timeout(r));   /* one that fails shows nothing */
@@ -205,8 +235,10 @@ static int run(struct run *r, char *const argv[], bool *silent)
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         sigaddset(&set, taken[i]);
-    sigprocmask(SIG_BLOCK, &set, &was);
     r->signals = signalfd(-1, &set, SFD_CLOEXEC);
+    sigaddset(&set, SIGTTOU);     /* cli/child.h */
+    sigaddset(&set, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &set, &was);
     if (r->signals < 0)
         return failed(err_set(ERR_IO, "signalfd: %m"));
     int code = child_start(&r->child, argv, &was);
@@ -223,12 +255,15 @@ static int run(struct run *r, char *const argv[], bool *silent)
 
 int cmd_gate_run(struct cli *c, const struct args *a)
 {
-    struct run r = { .c = c, .child = CHILD_INIT, .l = LINK_INIT, .term = args_has(a, "term") };
+    struct run r = { .c = c, .child = CHILD_INIT, .l = LINK_INIT, .term = args_has(a, "term"), .grace = GRACE_MS };
+    int code = args_duration(a, "grace", &r.grace);
+    if (code)
+        return code;
     if (!args_word(a, 1))
-        return usage_error("gate run: the program is missing: usage: lanyard gate run [--term] -- CMD [ARGUMENT]...");
+        return usage_error("gate run: the program is missing: usage: lanyard gate run [--term] [--grace DURATION] -- CMD [ARGUMENT]...");
     if (c->json)
         return usage_error("gate run has no --json: leave it out, or write it behind --");
-    int code = wait_for_unlock(&r);
+    code = wait_for_unlock(&r);
     if (!code)
         code = run(&r, (char *const *)(a->word + 1), &c->silent);
     link_close(&r.l);

@@ -331,7 +331,7 @@ static const struct out_column gate_columns[] = {
 int cmd_gate(struct cli *c, const struct args *a)
 {
     static const struct option_use uses[] = {
-        { "timeout", "wait", "wait" }, { "reason", "override", "override" }, { "term", "run", "run" }, { 0 },
+        { "timeout", "wait", "wait" }, { "reason", "override", "override" }, { "term", "run", "run" }, { "grace", "run", "run" }, { 0 },
     };
     const char *op = args_word(a, 0);
     int64_t timeout = -1;
@@ -346,7 +346,7 @@ int cmd_gate(struct cli *c, const struct args *a)
     if (op && strcmp(op, "status") != 0 && strcmp(op, "accept") != 0 && strcmp(op, "wait") != 0 && strcmp(op, "override") != 0)
         return usage_error("gate cannot \"%s\": use status, accept, wait, override --reason TEXT or run -- CMD", op);
     if (args_word(a, 1))
-        return usage_error("gate: %s goes with run: usage: lanyard gate run [--term] -- CMD [ARGUMENT]...", args_word(a, 1));
+        return usage_error("gate: %s goes with run: usage: lanyard gate run [--term] [--grace DURATION] -- CMD [ARGUMENT]...", args_word(a, 1));
     if (op && strcmp(op, "override") == 0 && !args_has(a, "reason"))
         return usage_error("gate override: --reason TEXT is missing");
     request_str(&q, "op", op);

@@ -145,6 +145,11 @@ int link_next(struct link *l, struct ctl_reply *out)
     return out->code ? refused(out) : 0;
 }
 
+bool link_ready(const struct link *l)
+{
+    return l->fd >= 0 && l->in.len > l->used && ctl_frame(l->in.data + l->used, l->in.len - l->used, LIMIT_CTL_REPLY) != 0;
+}
+
 int link_ask(struct link *l, const char *home, const struct request *q, struct ctl_reply *out)
 {
     int code = link_open(l, home);

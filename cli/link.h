@@ -33,6 +33,7 @@ struct link {
 int link_open(struct link *l, const char *home);
 int link_send(struct link *l, const struct request *q);
 int link_next(struct link *l, struct ctl_reply *out);
+bool link_ready(const struct link *l);      /* link_next would not wait; before poll on fd, which knows nothing of what has been received */
 int link_ask(struct link *l, const char *home, const struct request *q, struct ctl_reply *out); /* the three in a row */
 void link_close(struct link *l);
 

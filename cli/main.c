@@ -89,7 +89,8 @@ static const struct cli_option require_options[] = {
 static const struct cli_option gate_options[] = {
     { "timeout", "DURATION", "wait: give up after this time, with exit code 6 (default: never)" },
     { "reason", "TEXT", "override: why" },
-    { "term", NULL, "run: end CMD when a lock comes, with SIGTERM and after 10 s SIGKILL, and exit with code 6" },
+    { "term", NULL, "run: end CMD when a lock comes, with SIGTERM and after --grace SIGKILL, and exit with code 6" },
+    { "grace", "DURATION", "run: how long CMD has to do what a signal says (default: 10s)" },
     { 0 },
 };
 static const struct cli_option audit_options[] = {
@@ -168,7 +169,7 @@ static const struct command commands[] = {
       "export    writes the receipts, what the devices have signed, to a file\n"
       "verify    checks such a file, without a node; exit code 1 when anything in it is not genuine",
       require_options, 0, 3, false, cmd_require },
-    { "gate", "[status | accept | wait [--timeout DURATION] | override --reason TEXT | run [--term] -- CMD [ARGUMENT]...]",
+    { "gate", "[status | accept | wait [--timeout DURATION] | override --reason TEXT | run [--term] [--grace DURATION] -- CMD [ARGUMENT]...]",
       "the required version, seen from the device that has to reach it",
       "status    whether this device is locked, by whom, and how far it is\n"
       "accept    begin to get it, where the admin left that to the user (mode prompt)\n"
