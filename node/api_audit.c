@@ -115,19 +115,15 @@ static void add_op(struct lines *l, const struct ctl *c, const struct ctl_op *op
     put_text(b, "about", buf_ok(&about) ? (const char *)about.data : NULL);
 }
 
-static int add_record(struct lines *l, const struct bytes *blob)
+static int add_record(struct lines *l, const struct ctl *c)
 {
-    struct ctl c;
-    int r = ctl_decode(blob->p, blob->len, &c);
-    if (r < 0)
-        return r;
-    struct mp m = ctl_ops(&c);
-    for (uint32_t i = 0; i < c.nops && c.ts_ms >= l->since; i++) {
+    struct mp m = ctl_ops(c);
+    for (uint32_t i = 0; i < c->nops && c->ts_ms >= l->since; i++) {
         struct ctl_op op;
         ctl_op_next(&m, &op);
-        add_op(l, &c, &op, i);
+        add_op(l, c, &op, i);
     }
-    return group_apply(&l->group, &c);
+    return group_apply(&l->group, c);
 }
 
 static int add_genesis(struct lines *l, const struct bytes *blob)
@@ -148,11 +144,12 @@ static int add_control(struct lines *l)
 {
     const struct control *c = l->n->home->control;
     struct bytes blob;
+    struct ctl record;
     int r = control_record(c, 0, &blob);
     if (r == 0)
         r = add_genesis(l, &blob);
-    for (uint64_t i = 1; r == 0 && control_record(c, i, &blob) == 0; i++)
-        r = add_record(l, &blob);
+    for (uint64_t i = 1; r == 0 && control_ctl(c, i, &record) == 0; i++)
+        r = add_record(l, &record);
     return r;
 }
 

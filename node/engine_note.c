@@ -51,10 +51,10 @@ struct teller { struct engine *e; int (*tell)(void *arg, const struct told *n); 
 
 static int tell_path(void *arg, int64_t path, const char *name, size_t len, int64_t winner)
 {
-    (void)name, (void)len;
+    (void)name, (void)len, (void)winner;         /* the index says what wins, and only signatures say what was noted */
     struct teller *t = arg;
     AUTO(versions_release) struct versions vs = {0};
-    int r = winner ? versions_load(t->e, path, &vs) : 0;
+    int r = versions_load(t->e, path, &vs);
     for (size_t i = 0; r == 0 && i < vs.n; i++) {
         const struct vers *v = &vs.v[i];
         struct told n = {.dev = engine_stream_dev(t->e, v->row.stream), .dot = v->ent.v.dot, .hlc = v->row.hlc};

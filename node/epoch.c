@@ -44,13 +44,11 @@ int epoch_open(const struct control *c, const struct group *g, const struct devi
 {
     const struct member *self = group_find(g, &k->dev);
     uint64_t n = self && self->added_n > g->epoch_n ? self->added_n : g->epoch_n;
-    struct bytes blob, sealed = {0};
+    struct bytes sealed = {0};
     struct ctl record;
     if (n == 0)
         return 0;
-    int r = control_record(c, n, &blob);
-    if (r == 0)
-        r = ctl_decode(blob.p, blob.len, &record);
+    int r = control_ctl(c, n, &record);
     if (r < 0)
         return r;
     struct mp m = ctl_ops(&record);

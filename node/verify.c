@@ -15,7 +15,8 @@ struct verify {
     struct index *ix;
     struct verify_result result;
     struct ix_stream *stream; size_t n, at;
-    bool begun;                          /* the control log has been looked at */
+    struct control_check *check;         /* NULL: not begun */
+    bool checked;                        /* the control log has been looked at */
     uint64_t next; struct id prev;       /* of the stream: where the next header begins, and what it follows */
     bool linked;                         /* prev is known */
     struct header h;                     /* the one that is looked at; h.count entries from h.first on */
@@ -187,6 +188,24 @@ static int check_header(void *arg, const struct ix_header *row)
     return r < 0 ? r : v->looked >= STEP;
 }
 
+static int any_header(void *arg, const struct ix_header *row) { (void)arg, (void)row; return 1; }
+
+static int take_unsigned(void *arg, const struct ix_entry *row)
+{
+    entry_fault(arg, row->seq, "no change set has it");
+    return 1;
+}
+
+/* What was withdrawn lies behind the last number that is known, and has its headers. Without any, it was put there by somebody else. */
+static int check_beyond(struct verify *v)
+{
+    const struct ix_stream *s = &v->stream[v->at];
+    int r = index_header_each(v->ix, s->id, s->known + 1, UINT64_MAX, any_header, v);
+    if (r == 0)
+        r = index_entry_each_of_stream(v->ix, s->id, s->known + 1, UINT64_MAX, take_unsigned, v);
+    return r < 0 ? r : 0;
+}
+
 /* 1: there is more of it. */
 static int check_stream(struct verify *v)
 {
@@ -197,7 +216,7 @@ static int check_stream(struct verify *v)
         return 1;
     if (r >= 0 && v->next <= s->known)
         stream_fault(v, v->next, s->known, "the change sets are missing");
-    return r < 0 ? r : 0;
+    return r < 0 ? r : check_beyond(v);
 }
 
 /* ---- all ---- */
@@ -210,14 +229,18 @@ static int note_stream(void *arg, const struct ix_stream *s)
     return 0;
 }
 
+/* A step of it. */
 static void check_control(struct verify *v)
 {
-    v->begun = true;
-    v->result.records = control_group(v->control)->ctl_n + 1;
-    if (control_verify(v->control) < 0) {
+    bool more = false;
+    int r = v->check ? 0 : control_check_new(v->control, &v->check);
+    if (r == 0)
+        r = control_check_step(v->check, &more);
+    if (r < 0) {
         AUTOFREE char *why = xstrdup(err_text());
         fault(v, "the group's record", why);
     }
+    v->checked = !more;
 }
 
 static void begin_stream(struct verify *v)
@@ -231,6 +254,7 @@ int verify_new(struct control *control, struct index *ix, struct verify **out)
 {
     struct verify *v = xcalloc(1, sizeof *v);
     *v = (struct verify){.control = control, .ix = ix, .item = xcalloc(ITEMS, sizeof *v->item)};
+    v->result.records = control_group(control)->ctl_n + 1;
     begin_stream(v);
     int r = index_stream_each(ix, note_stream, v);
     if (r < 0)
@@ -242,8 +266,11 @@ int verify_new(struct control *control, struct index *ix, struct verify **out)
 int verify_step(struct verify *v, bool *more)
 {
     v->looked = 0;
-    if (!v->begun)
+    if (!v->checked) {
         check_control(v);
+        *more = !v->checked || v->n > 0;
+        return 0;
+    }
     while (v->at < v->n && v->looked < STEP) {
         int r = check_stream(v);
         if (r < 0)
@@ -268,6 +295,7 @@ void verify_free(struct verify **pv)
         return;
     for (size_t i = 0; i < VERIFY_FAULTS; i++)
         free(v->result.fault[i]);
+    control_check_free(&v->check);
     free(v->stream);
     free(v->item);
     free(v);

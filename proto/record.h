@@ -101,6 +101,8 @@ struct ctl {
  * ctl_encode reads group, n, prev, ts_ms and signer of *c. */
 int ctl_encode(struct buf *out, const struct ctl *c, const struct ctl_op *ops, size_t nops, const struct device_keys *k) MUST_CHECK;
 int ctl_decode(const void *blob, size_t len, struct ctl *out) MUST_CHECK;   /* all ops checked, signature of `signer` verified */
+/* The same of a blob that has been decoded before: its signature, which takes longer than all the rest, is not verified again. */
+int ctl_decode_again(const void *blob, size_t len, struct ctl *out) MUST_CHECK;
 struct mp ctl_ops(const struct ctl *c);                                     /* positioned at the first op */
 void ctl_op_next(struct mp *m, struct ctl_op *op);
 struct mp cuts_reader(const struct bytes *cuts);

@@ -331,18 +331,31 @@ int ctl_encode(struct buf *out, const struct ctl *c, const struct ctl_op *ops, s
     return record_sign(out, "control record", CTL_CONTEXT, &rec, ctl_read(rec.data, rec.len, &again), k);
 }
 
+static int ctl_parts(const void *blob, size_t len, struct ctl *out, struct bytes *rec, const uint8_t **sig)
+{
+    int code = record_split("control record", blob, len, rec, sig);
+    if (code == 0)
+        code = ctl_read(rec->p, rec->len, out);
+    if (code < 0)
+        return code;
+    out->hash = id_hash(rec->p, rec->len);
+    out->len = rec->len;
+    return 0;
+}
+
 int ctl_decode(const void *blob, size_t len, struct ctl *out)
 {
     struct bytes rec;
     const uint8_t *sig;
-    int code = record_split("control record", blob, len, &rec, &sig);
-    if (code == 0)
-        code = ctl_read(rec.p, rec.len, out);
-    if (code < 0)
-        return code;
-    out->hash = id_hash(rec.p, rec.len);
-    out->len = rec.len;
-    return record_verify("control record", CTL_CONTEXT, &rec, sig, &out->signer);
+    int code = ctl_parts(blob, len, out, &rec, &sig);
+    return code < 0 ? code : record_verify("control record", CTL_CONTEXT, &rec, sig, &out->signer);
+}
+
+int ctl_decode_again(const void *blob, size_t len, struct ctl *out)
+{
+    struct bytes rec;
+    const uint8_t *sig;
+    return ctl_parts(blob, len, out, &rec, &sig);
 }
 
 /* A reader behind the header of a raw list; at the end for no bytes at all. */

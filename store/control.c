@@ -157,15 +157,20 @@ static struct bytes blob_of(const struct control *c, size_t n)
     return (struct bytes){ p + LENGTH_LEN, length_get(p) };
 }
 
-static int apply(struct group *g, const void *blob, size_t len)
+/* verified: it has been before. */
+static int decode(const struct bytes *blob, bool verified, struct ctl *out)
+{
+    return verified ? ctl_decode_again(blob->p, blob->len, out) : ctl_decode(blob->p, blob->len, out);
+}
+
+static int apply(struct group *g, const struct bytes *blob, bool verified)
 {
     struct ctl record;
-    int rc = ctl_decode(blob, len, &record);
+    int rc = decode(blob, verified, &record);
     return rc ? rc : group_apply(g, &record);
 }
 
-/* The group from the records in memory. */
-static int replay(struct control *c)
+static int begin(struct control *c)
 {
     if (c->n == 0)
         return err_set(ERR_CORRUPT, "control log %s: ends before its first record: " REMEDY, c->path);
@@ -173,14 +178,21 @@ static int replay(struct control *c)
     int rc = group_init(&c->group, b.p, b.len);
     if (rc != 0)
         c->group = (struct group){ 0 };
-    for (size_t n = 1; rc == 0 && n < c->n; n++) {
-        b = blob_of(c, n);
-        rc = apply(&c->group, b.p, b.len);
+    return rc;
+}
+
+/* The records from..to-1 in memory become part of the group; it begins with record 0. */
+static int replay(struct control *c, size_t from, size_t to, bool verified)
+{
+    int rc = from == 0 ? begin(c) : 0;
+    for (size_t n = from ? from : 1; rc == 0 && n < to; n++) {
+        struct bytes b = blob_of(c, n);
+        rc = apply(&c->group, &b, verified);
         if (rc != 0)
             rc = err_prefix(rc, "record %zu", n);
     }
-    if (rc == 0)
-        return 0;
+    if (rc == 0 || c->n == 0)
+        return rc;
     AUTOFREE char *why = xstrdup(err_text());
     return err_set(ERR_CORRUPT, "control log %s: %s: " REMEDY, c->path, why);
 }
@@ -201,7 +213,7 @@ static int load(struct control *c)
     int torn = split(c);
     if (torn < 0)
         return torn;
-    rc = replay(c);
+    rc = replay(c, 0, c->n, false);
     return rc == 0 && torn ? cut(c) : rc;
 }
 
@@ -221,41 +233,22 @@ int control_open(const char *path, struct control **out)
     return rc;
 }
 
+static void clear(struct control *c)
+{
+    (void)sys->close(c->fd);
+    group_release(&c->group);
+    buf_release(&c->log);
+    free(c->at);
+    free(c->path);
+}
+
 void control_close(struct control **c)
 {
     if (!*c)
         return;
-    (void)sys->close((*c)->fd);
-    group_release(&(*c)->group);
-    buf_release(&(*c)->log);
-    free((*c)->at);
-    free((*c)->path);
+    clear(*c);
     free(*c);
     *c = NULL;
-}
-
-static int verify(struct control *on_disk, const struct control *c)
-{
-    int rc = read_all(on_disk);
-    int torn = rc == 0 ? split(on_disk) : rc;
-    if (torn > 0)
-        return err_set(ERR_CORRUPT, "control log %s: ends in the middle of record %zu: " REMEDY, c->path, on_disk->n);
-    rc = torn < 0 ? torn : replay(on_disk);
-    if (rc == 0 && (on_disk->n != c->n || !id_eq(&on_disk->group.ctl_hash, &c->group.ctl_hash)))
-        return err_set(ERR_CORRUPT, "control log %s: ends with record %zu, and the node knows %zu: " REMEDY, c->path, on_disk->n - 1, c->n - 1);
-    return rc;
-}
-
-int control_verify(const struct control *c)
-{
-    int fd = sys->openat2(AT_FDCWD, c->path, O_RDONLY | O_CLOEXEC, 0, 0);
-    if (fd < 0)
-        return err_set(ERR_IO, "control log %s: %m", c->path);
-    struct control *on_disk = xcalloc(1, sizeof *on_disk);
-    *on_disk = (struct control){ .path = xstrdup(c->path), .fd = fd, .log = BUF_INIT(CONTROL_BYTES) };
-    int rc = verify(on_disk, c);
-    control_close(&on_disk);
-    return rc;
 }
 
 struct group *control_group(struct control *c)
@@ -269,6 +262,13 @@ int control_record(const struct control *c, uint64_t n, struct bytes *blob)
         return err_set(ERR_NOTFOUND, "control log %s: no record %llu", c->path, (unsigned long long)n);
     *blob = blob_of(c, (size_t)n);
     return 0;
+}
+
+int control_ctl(const struct control *c, uint64_t n, struct ctl *out)
+{
+    struct bytes blob = { 0 };
+    int rc = control_record(c, n, &blob);
+    return rc ? rc : decode(&blob, true, out);
 }
 
 /* ---- appending ---- */
@@ -296,7 +296,7 @@ static void undo(struct control *c)
     AUTOFREE char *why = xstrdup(err_text());
     c->broken = cut(c) != 0;
     group_release(&c->group);
-    int rc = replay(c);
+    int rc = replay(c, 0, c->n, true);
     assert(rc == 0);   /* these records have been applied before */
     (void)err_set(ERR_IO, "%s", why);
 }
@@ -309,7 +309,7 @@ int control_append(struct control *c, const void *blob, size_t len)
         return err_set(ERR_BAD, "control record: %zu bytes", len);
     if (c->log.len + LENGTH_LEN + len > CONTROL_BYTES)
         return err_set(ERR_FULL, "control log %s: has reached its greatest length", c->path);
-    int rc = apply(&c->group, blob, len);
+    int rc = apply(&c->group, &(struct bytes){ blob, len }, false);
     if (rc != 0)
         return rc;
     rc = write_record(c, blob, len);
@@ -345,16 +345,16 @@ static int group_at(const struct control *c, uint64_t n, struct group *out)
     int rc = group_init(out, b.p, b.len);
     for (uint64_t i = 1; rc == 0 && i <= n; i++) {
         b = blob_of(c, (size_t)i);
-        rc = apply(out, b.p, b.len);
+        rc = apply(out, &b, true);
     }
     return rc;
 }
 
-static int weigh(struct group *g, const struct bytes *blob, struct ctl_weight *w)
+static int weigh(struct group *g, const struct bytes *blob, bool verified, struct ctl_weight *w)
 {
     struct ctl record;
     struct ctl_weight heavier = *w;
-    int rc = ctl_decode(blob->p, blob->len, &record);
+    int rc = decode(blob, verified, &record);
     if (rc != 0)
         return rc;
     group_weigh(&heavier, g, &record);
@@ -376,11 +376,11 @@ int control_judge(struct control *c, uint64_t from, const struct bytes *chain)
     struct mp m = mp_reader(chain->p, chain->len);
     while (rc == 0 && mp_peek(&m) != MP_END) {
         struct bytes blob = mp_skip(&m);
-        rc = m.failed ? err_set(ERR_BAD, "control records: malformed") : weigh(&theirs, &blob, &their);
+        rc = m.failed ? err_set(ERR_BAD, "control records: malformed") : weigh(&theirs, &blob, false, &their);
     }
     for (uint64_t n = from; rc == 0 && n < c->n; n++) {
         struct bytes blob = blob_of(c, (size_t)n);
-        rc = weigh(&ours, &blob, &our);
+        rc = weigh(&ours, &blob, true, &our);
     }
     if (rc == ERR_EXISTS || rc == ERR_AGAIN)
         rc = ERR_BAD;                    /* numbers that do not follow each other */
@@ -401,7 +401,7 @@ static int adopt(struct control *c, struct buf *log)
     c->n = 0;
     group_release(&c->group);
     int rc = split(c);
-    return rc ? rc : replay(c);
+    return rc ? rc : replay(c, 0, c->n, true);
 }
 
 int control_switch(struct control *c, uint64_t from, const struct bytes *chain)
@@ -428,4 +428,58 @@ int control_switch(struct control *c, uint64_t from, const struct bytes *chain)
         rc = rc ? rc : adopted;
     }
     return rc;
+}
+
+/* ---- the file against what is in memory ---- */
+
+#define CHECK_STEP 128               /* records: some 10 ms */
+
+struct control_check { struct control on_disk; size_t at, n; struct id tip; };      /* n, tip: of the log in memory */
+
+static int read_whole(struct control *on_disk)
+{
+    int rc = read_all(on_disk);
+    int torn = rc == 0 ? split(on_disk) : rc;
+    if (torn > 0)
+        return err_set(ERR_CORRUPT, "control log %s: ends in the middle of record %zu: " REMEDY, on_disk->path, on_disk->n);
+    return torn;
+}
+
+int control_check_new(const struct control *c, struct control_check **out)
+{
+    *out = NULL;
+    int fd = sys->openat2(AT_FDCWD, c->path, O_RDONLY | O_CLOEXEC, 0, 0);
+    if (fd < 0)
+        return err_set(ERR_IO, "control log %s: %m", c->path);
+    struct control_check *k = xcalloc(1, sizeof *k);
+    *k = (struct control_check){ .on_disk = { .path = xstrdup(c->path), .fd = fd, .log = BUF_INIT(CONTROL_BYTES) }, .n = c->n, .tip = c->group.ctl_hash };
+    int rc = read_whole(&k->on_disk);
+    if (rc == 0)
+        *out = k;
+    else
+        control_check_free(&k);
+    return rc;
+}
+
+int control_check_step(struct control_check *k, bool *more)
+{
+    struct control *d = &k->on_disk;
+    size_t to = d->n - k->at > CHECK_STEP ? k->at + CHECK_STEP : d->n;
+    int rc = replay(d, k->at, to, false);
+    k->at = to;
+    *more = rc == 0 && to < d->n;
+    if (rc < 0 || *more)
+        return rc;
+    if (d->n != k->n || !id_eq(&d->group.ctl_hash, &k->tip))
+        return err_set(ERR_CORRUPT, "control log %s: ends with record %zu, and the node knows %zu: " REMEDY, d->path, d->n - 1, k->n - 1);
+    return 0;
+}
+
+void control_check_free(struct control_check **k)
+{
+    if (!*k)
+        return;
+    clear(&(*k)->on_disk);
+    free(*k);
+    *k = NULL;
 }

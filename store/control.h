@@ -20,11 +20,20 @@ int  control_append(struct control *c, const void *blob, size_t len) MUST_CHECK;
 /* Blob of record n (0 = genesis); ERR_NOTFOUND. Borrowed until the next append. */
 int  control_record(const struct control *c, uint64_t n, struct bytes *blob) MUST_CHECK;
 int control_hash(const struct control *c, uint64_t n, struct id *hash) MUST_CHECK;             /* of record n; ERR_NOTFOUND */
-/* Reads the file anew: ERR_CORRUPT when it is not, from its first byte to its last, the valid chain that is in memory. */
-int control_verify(const struct control *c) MUST_CHECK;
+/* The same record, read; n >= 1. */
+int control_ctl(const struct control *c, uint64_t n, struct ctl *out) MUST_CHECK;
 /* Whether that chain weighs more than ours (group.h): 1 or 0. As group_apply when one of its records is not valid, or not of the chain. */
 int control_judge(struct control *c, uint64_t from, const struct bytes *chain) MUST_CHECK;
 /* 1 <= from <= the number of our last record; the chain has been judged. All or nothing; when it failed after that no more is appended. */
 int control_switch(struct control *c, uint64_t from, const struct bytes *chain) MUST_CHECK;
+
+/* Whether the file is, from its first byte to its last, the valid chain that is in memory when the check begins. It takes a tenth of a
+ * millisecond a record, so it is done in steps:
+ *   control_check_new -> control_check_step until *more is false, or it fails -> control_check_free
+ * ERR_CORRUPT when it is not, ERR_IO when it cannot be read. What happens to the log meanwhile does not matter. */
+struct control_check;
+int  control_check_new(const struct control *c, struct control_check **out) MUST_CHECK;
+int  control_check_step(struct control_check *k, bool *more) MUST_CHECK;
+void control_check_free(struct control_check **k);
 
 #endif
