@@ -1,21 +1,14 @@
 #include "node/scan_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/log.h"
 #include "proto/path.h"
-#include "proto/policy.h"
 
 enum { SETTLE_MS = 15, HINTS_MAX = 20000, RETRY_MS = 2000 };
 #define FULL_PERIOD_MS (3600u * 1000)
 #define FULL_PERIOD_UNWATCHED_MS (60u * 1000)
-#define RULES_FILE ".lanyardignore"
-#define RULES_LOCAL ".lanyard/ignore"
 
 static void on_timer(void *arg);
 
@@ -93,61 +86,6 @@ void scan_all(struct scan *s)
     scan_wake(s, 0);
 }
 
-/* ---- ignore rules ---- */
-
-static int read_rules(struct scan *s, struct ignore *ig, const char *path, struct id *hash)
-{
-    AUTOFREE char *full = NULL;
-    if (asprintf(&full, "%s/%s", folder_path(s->c.folder), path) < 0)
-        return err_set(ERR_FULL, "%s: no memory", path);
-    int fd = open(full, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return errno == ENOENT ? 0 : err_set(ERR_IO, "%s: %m", path);
-    AUTO(buf_release) struct buf text = BUF_INIT(IGNORE_TEXT);
-    char piece[8192];
-    for (ssize_t n; (n = read(fd, piece, sizeof piece)) > 0; )
-        buf_add(&text, piece, (size_t)n);
-    close(fd);
-    *hash = id_hash_tagged(0, hash, sizeof *hash, text.data, text.len);
-    return buf_ok(&text) ? ignore_load(ig, (const char *)text.data, text.len, path)
-                         : err_set(ERR_BAD, "%s: longer than %u bytes", path, IGNORE_TEXT);
-}
-
-/* Behind the others: a device cannot take in again what the policy leaves out. */
-static int rules_of_group(struct scan *s, struct ignore *ig, struct id *hash)
-{
-    struct bytes text = policy_text(s->c.group, "ignore");
-    if (text.len == 0)
-        return 0;
-    *hash = id_hash_tagged(0, hash, sizeof *hash, text.p, text.len);
-    return ignore_load(ig, (const char *)text.p, text.len, "policy `ignore`");
-}
-
-/* Rules that cannot be read leave the old ones in force: forgetting them would publish what was meant to stay private. */
-static void load_rules(struct scan *s)
-{
-    struct ignore *ig = ignore_new();
-    struct id hash = {{1}};
-    int r = read_rules(s, ig, RULES_FILE, &hash);
-    struct id synced = hash;
-    if (r == 0)
-        r = read_rules(s, ig, RULES_LOCAL, &hash);
-    if (r == 0)
-        r = rules_of_group(s, ig, &hash);
-    s->rules_changed = false;
-    if (r < 0) {
-        s->c.ops.trouble(s->c.ops.arg, RULES_FILE, strlen(RULES_FILE), err_text());
-        ignore_free(&ig);
-        return;
-    }
-    ignore_free(&s->ignore);
-    s->ignore = ig;
-    bool others = !id_eq(&s->rules, &hash);
-    s->rules = hash;
-    if (others)
-        s->c.ops.rules(s->c.ops.arg, &hash, !id_eq(&synced, &hash));
-}
-
 void scan_stop(struct scan *s) { s->stopped = true; }
 
 bool scan_ignored(struct scan *s, const char *path, size_t len, bool is_dir)
@@ -193,7 +131,7 @@ static void begin_full(struct scan *s)
     s->full_wanted = false;
     s->next_full = loop_now() + s->full_period;
     hints_release(&s->soon);
-    load_rules(s);
+    rules_load(s);
 }
 
 static void begin_look(struct scan *s)
@@ -205,7 +143,7 @@ static void begin_look(struct scan *s)
     if (s->full_look)
         begin_full(s);
     else if (s->rules_changed)
-        load_rules(s);
+        rules_load(s);
     hints_unique(&s->soon);
     begin_seen(s);
     s->looking = true;
@@ -314,7 +252,7 @@ int scan_new(const struct scan_config *c, struct scan **out)
 {
     struct scan *s = xcalloc(1, sizeof *s);
     s->c = *c;
-    s->ignore = ignore_new();
+    rules_begin(s);
     s->full_period = FULL_PERIOD_MS;
     s->full_wanted = true;
     struct watch_ops ops = {.changed = on_changed, .arg = s};
@@ -341,7 +279,7 @@ void scan_free(struct scan **ps)
     hints_release(&s->soon);
     hints_release(&s->later);
     hints_release(&s->unreadable);
-    ignore_free(&s->ignore);
+    rules_release(s);
     free(s->seen);
     free(s);
     *ps = NULL;

@@ -1,5 +1,6 @@
 /* scan_priv: the insides of scan.
- *   scan.c        life cycle, hints and timers, ignore rules
+ *   scan.c        life cycle, hints and timers
+ *   scan_rules.c  what is left alone
  *   scan_see.c    what a look means: differences, absences, renames
  *   scan_look.c   the job that looks
  *   scan_take.c   hashing, facts, transactions
@@ -54,11 +55,15 @@ struct waiting { const char *path; uint32_t len; int class; };
 struct hashed { struct waiting w; struct content_list content; struct stamp st; bool settled, database; int code; char text[160]; };
 struct missing { char *path; size_t len; struct ix_local local; bool matched; };
 
+#define RULES_FILE ".lanyardignore"
+enum rules_source { RULES_SYNCED, RULES_OWN, RULES_GROUP, RULES_SOURCES };   /* later ones decide */
+
 struct scan {
     struct scan_config c;
     struct watch *watch;
     struct ignore *ignore;
-    struct id rules;                 /* hash of their texts; none = not read yet */
+    struct buf rules_text[RULES_SOURCES];    /* of each the last that could be read */
+    struct id rules;                 /* hash of them; none = not read yet */
     struct hints soon, later;
     bool full_wanted, looking, full_look, first_done, stopped, root_bad, rules_changed;
     struct loop_timer timer, flush_timer;
@@ -96,6 +101,10 @@ int64_t take_now(void);                                               /* ns, the
  * does. At least a second when they are in the future (the clock was set back), and at most an hour: all is looked at then anyway. */
 uint64_t take_young(const struct stamp *st, int64_t now_ns, int64_t grain_ns);
 bool take_settled(const struct scan *s, const struct stamp *st, int64_t began);
+/* scan_rules.c */
+void rules_begin(struct scan *s);
+void rules_load(struct scan *s);                                      /* anew; whoever has to know of others is told */
+void rules_release(struct scan *s);
 /* scan_db.c */
 int  db_hash(const struct scan *s, struct hashed *h) MUST_CHECK;      /* in a worker */
 bool db_done(struct scan *s, struct hashed *h);                       /* true: it is seen to, in another way than a file */

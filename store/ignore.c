@@ -295,7 +295,7 @@ static int add_rule(struct ignore *ig, const char *p, size_t len)
         cut(&ig->set, sets);
         return 0;
     }
-    if (rule_count(ig) == IGNORE_RULES)
+    if (ig->rule.len == ig->rule.max)
         return err_set(ERR_BAD, "more than %u rules", IGNORE_RULES);
     buf_add(&ig->rule, &r, sizeof r);
     return buf_ok(&ig->token) && buf_ok(&ig->set) && buf_ok(&ig->rule) ? 0 : err_set(ERR_BAD, "rules that take too much memory");
@@ -327,11 +327,7 @@ static int add_line(struct ignore *ig, const char *line, size_t len)
 
 struct ignore *ignore_new(void)
 {
-    struct ignore *ig = xcalloc(1, sizeof *ig);
-    ig->token = (struct buf)BUF_INIT(IGNORE_MEMORY);
-    ig->set = (struct buf)BUF_INIT(IGNORE_MEMORY);
-    ig->rule = (struct buf)BUF_INIT(IGNORE_RULES * sizeof(struct rule));
-    return ig;
+    return xcalloc(1, sizeof(struct ignore));
 }
 
 void ignore_free(struct ignore **ig)
@@ -345,11 +341,20 @@ void ignore_free(struct ignore **ig)
     *ig = NULL;
 }
 
+/* Each text has room of its own. */
+static void make_room(struct ignore *ig)
+{
+    ig->token.max = ig->token.len + IGNORE_MEMORY;
+    ig->set.max = ig->set.len + IGNORE_MEMORY;
+    ig->rule.max = ig->rule.len + IGNORE_RULES * sizeof(struct rule);
+}
+
 int ignore_load(struct ignore *ig, const char *text, size_t len, const char *name)
 {
     if (len > IGNORE_TEXT)
         return err_set(ERR_BAD, "%s: %zu bytes of rules, more than %u", name, len, IGNORE_TEXT);
     size_t tokens = ig->token.len, sets = ig->set.len, rules = ig->rule.len;
+    make_room(ig);
     const char *p = text, *end = len ? text + len : text;
     if (len >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
         p += 3;

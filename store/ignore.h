@@ -27,15 +27,16 @@
 
 #define IGNORE_TEXT  (1024u * 1024)        /* bytes of one file of rules */
 #define IGNORE_LINE  4096u                 /* bytes of a line that is a rule */
-#define IGNORE_RULES 4096u                 /* rules in a set */
-#define IGNORE_MEMORY (16u * 1024 * 1024)  /* bytes of tokens, and of sets, that rules are compiled to */
+#define IGNORE_RULES 4096u                 /* rules of a text */
+#define IGNORE_MEMORY (16u * 1024 * 1024)  /* bytes of tokens, and of sets, that they are compiled to */
 
 struct ignore;
 struct ignore *ignore_new(void);           /* no rules: ignores nothing */
 void ignore_free(struct ignore **ig);
 
 /* Adds the rules of a text; `name` is for messages only. ERR_BAD with "NAME: line N: ..." when a rule holds a NUL or passes a limit,
- * and with "NAME: ..." when the text is too long; the set is then as before. */
+ * and with "NAME: ..." when the text is too long; the set is then as before. The limits hold for each text, so that
+ * one takes no room from those that are loaded after it. */
 int ignore_load(struct ignore *ig, const char *text, size_t len, const char *name) MUST_CHECK;
 
 /* Whether the rules ignore this path, when none of its parents is ignored. A link to a directory is no directory. */

@@ -114,4 +114,21 @@ def the_nodes_corner_never_travels():
     assert not exists(b.folder, ".lanyard/mine")
 
 
+@test
+def rules_of_others_make_nothing_private_public():
+    a, b = group("a", "b")
+    write(a.folder, ".lanyard/ignore", b"/private\n")
+    a.cli("scan")
+    write(a.folder, "private", b"nobody's business")
+    for rules in (b"x" * 5000, b"".join(b"/no%d\n" % i for i in range(4096))):       # none of them can be read; there is no room for more
+        write(b.folder, ".lanyardignore", rules)
+        b.cli("scan")
+        wait_until(lambda rules=rules: is_file_with(a.folder, ".lanyardignore", rules), 20, "the rules of b on a")
+        a.down()
+        a.up(peers=[b])
+        write(a.folder, "seen", rules)
+        wait_until(lambda rules=rules: is_file_with(b.folder, "seen", rules), 20, "what is not private on b")
+        assert not exists(b.folder, "private")
+
+
 tap.main()

@@ -1,5 +1,4 @@
 /* What the scanner takes from a real folder, and what it leaves. Dangers: test_scan_danger.c. */
-#include "store/ignore.h"
 #include "tests/unit/t_scan.h"
 
 enum { BIG = 300000 };
@@ -356,23 +355,6 @@ static void test_ignored_files(void)
     CHECK(on_disk("b.o") && on_disk("cache/y"));
 }
 
-static void test_local_rules_and_bad_rules(void)
-{
-    world_begin();
-    edit(".lanyard/ignore", "private\n");
-    edit("private", "x");
-    first_scan();
-    EQ_U(authored(), 0);
-    /* Rules that are too long to be read leave the old ones in force. */
-    AUTOFREE char *many = xcalloc(IGNORE_TEXT + 2, 1);
-    memset(many, 'x', IGNORE_TEXT + 1);
-    edit(".lanyardignore", many);
-    settle();
-    CHECK(!on_disk("private") && on_disk(".lanyardignore"));
-    EQ_U(w.trouble.n > 0, 1);
-    EQ_S(w.trouble.path[0], ".lanyardignore");
-}
-
 static void test_special_files_are_reported_once(void)
 {
     world_begin();
@@ -477,7 +459,6 @@ int main(void)
     RUN(test_young_files_are_looked_at_again);
     RUN(test_edit_within_a_tick_is_found);
     RUN(test_ignored_files);
-    RUN(test_local_rules_and_bad_rules);
     RUN(test_special_files_are_reported_once);
     RUN(test_symlinks_are_data);
     RUN(test_busy_paths_are_left_alone);
