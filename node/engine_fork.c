@@ -11,7 +11,7 @@
 
 #include "node/engine_priv.h"
 
-#define KEY_ENDS "ended"              /* struct end... as in the memory of this machine */
+#define KEY_ENDS "ended"
 enum { ENDS_OF_DEVICE = 16, KEY_LEN = 5 + 2 * SID_LEN + 1 };
 
 /* ---- streams that have ended ---- */
@@ -74,18 +74,13 @@ static void set_end(struct engine *e, const struct end *t)
 
 int fork_load(struct engine *e)
 {
-    AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_MEMBERS * ENDS_OF_DEVICE * sizeof(struct end));
+    AUTO(buf_release) struct buf b = BUF_INIT(SAVED_ENDS_MAX);
     sidmap_clear(&e->ended);
     e->nend = 0;
     for (size_t i = 0; i < e->nsplit; i++)
         e->split[i].n = 0;               /* what has been told of it stays told */
     int r = index_kv_get(e->c.index, KEY_ENDS, &b);
-    for (size_t i = 0; r == 0 && i + sizeof(struct end) <= b.len; i += sizeof(struct end)) {
-        struct end t;
-        memcpy(&t, b.data + i, sizeof t);
-        set_end(e, &t);
-    }
-    return r == ERR_NOTFOUND ? 0 : r;
+    return r == 0 ? saved_ends_each(&b, set_end, e) : r == ERR_NOTFOUND ? 0 : r;
 }
 
 void fork_release(struct engine *e)
@@ -119,8 +114,10 @@ static const char *proof_key(const struct sid *sid, char key[static KEY_LEN])
 
 static int save(struct engine *e, const struct sid *sid, const struct buf *proof)
 {
+    AUTO(buf_release) struct buf value = BUF_INIT(SAVED_ENDS_MAX);
     char key[KEY_LEN];
-    int r = index_kv_put(e->c.index, KEY_ENDS, e->end, e->nend * sizeof *e->end);
+    saved_ends_put(&value, e->end, e->nend);
+    int r = buf_ok(&value) ? index_kv_put(e->c.index, KEY_ENDS, value.data, value.len) : err_set(ERR_FULL, "too many streams have two histories");
     return r == 0 ? index_kv_put(e->c.index, proof_key(sid, key), proof->data, proof->len) : r;
 }
 

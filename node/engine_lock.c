@@ -1,12 +1,13 @@
 /* What is required of this device (docs/PROTOCOL.md "A required version"): how far it is, what it tells others of that, and what of its own
  * it keeps to itself meanwhile. What is remembered over restarts is a list of states, one a requirement, and from where on the own
  * stream is held back. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/engine_priv.h"
 
-#define KEY_LOCK "lock"               /* struct lock_saved as in the memory of this machine */
+#define KEY_LOCK "lock"
 #define GRACE_MS 30000                /* so long a lock outlives the last device that could end it */
 
 _Static_assert(LOCK_REACHED == VEC_REACHED, "the states of engine.h go over the wire");
@@ -173,10 +174,13 @@ bool engine_shows(struct engine *e, int64_t stream, uint64_t seq)
 
 static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_ms)
 {
+    AUTO(buf_release) struct buf value = BUF_INIT(SAVED_LOCK_MAX);
+    saved_lock_put(&value, next);
+    assert(buf_ok(&value));
     int r = engine_begin(e);
     if (r < 0)
         return r;
-    if ((r = index_kv_put(e->c.index, KEY_LOCK, next, sizeof *next)) < 0) {
+    if ((r = index_kv_put(e->c.index, KEY_LOCK, value.data, value.len)) < 0) {
         engine_rollback(e);
         return r;
     }
@@ -237,13 +241,12 @@ int engine_lock_override(struct engine *e, uint64_t wall_ms)
 
 int lock_load(struct engine *e)
 {
+    AUTO(buf_release) struct buf value = BUF_INIT(SAVED_LOCK_MAX);
     memset(&e->lock, 0, sizeof e->lock);
-    int r = engine_load_value(e, KEY_LOCK, &e->lock, sizeof e->lock);
+    int r = index_kv_get(e->c.index, KEY_LOCK, &value);
     if (r == 0)
-        r = engine_load_winners(e);
-    if (r == 0 && (e->lock.n > LIMIT_REQUIRED))
-        return err_set(ERR_CORRUPT, "index: value %s: move the index away and start again", KEY_LOCK);
-    return r;
+        r = saved_lock_get(&value, &e->lock);
+    return r == 0 || r == ERR_NOTFOUND ? engine_load_winners(e) : r;
 }
 
 /* ---- what comes first, and how much of it is left ---- */

@@ -17,6 +17,7 @@
  *   engine_alone.c   what no other member has
  *   engine_live.c    the live state with its proofs, served and taken
  *   engine_strict.c  files that are read-only while a lock of mode strict holds
+ *   engine_saved.c   what the index remembers of locks and ended streams, as bytes
  *   engine_lock.c    what is required of this device, and how far it is
  *   engine_require.c whom it lets win, and what a new one names
  *   engine_lacks.c   what others lack of what would be required */
@@ -174,6 +175,14 @@ uint32_t strict_shown(const struct engine *e, uint32_t mode, const struct versio
 int  engine_load_winners(struct engine *e) MUST_CHECK;
 /* The latest requirement of all decides. 1: it is another one than when winners were last chosen. */
 int  engine_choose_winners(struct engine *e, uint64_t wall_ms) MUST_CHECK;
+
+/* engine_saved.c; ERR_CORRUPT */
+#define SAVED_LOCK_MAX 4096u
+#define SAVED_ENDS_MAX (16u << 20)
+void saved_lock_put(struct buf *out, const struct lock_saved *s);
+int  saved_lock_get(const struct buf *b, struct lock_saved *out) MUST_CHECK;
+void saved_ends_put(struct buf *out, const struct end *end, size_t n);
+int  saved_ends_each(const struct buf *b, void (*take)(struct engine *e, const struct end *t), struct engine *e) MUST_CHECK;
 
 /* engine_lock.c */
 uint64_t engine_content_here(struct engine *e, const struct sid *sid);                 /* up to where the contents of a stream are here */
