@@ -35,6 +35,13 @@ static void put_string(FILE *f, struct bytes s)
 /* Recursion is bounded by mp_check's LIMIT_DEPTH. */
 static void put_value(FILE *f, struct mp *m);
 
+/* Only text is a key in JSON: anything else (of a policy that a later version knows) is shown as the bytes that it is. */
+static void put_key(FILE *f, struct mp *m)
+{
+    put_string(f, mp_peek(m) == MP_STR ? mp_str(m, SIZE_MAX) : mp_skip(m));
+    fputs(": ", f);
+}
+
 static void put_list(FILE *f, struct mp *m, bool map)
 {
     uint32_t n = map ? mp_map(m, UINT32_MAX) : mp_array(m, UINT32_MAX);
@@ -42,10 +49,8 @@ static void put_list(FILE *f, struct mp *m, bool map)
     for (uint32_t i = 0; i < n && !m->failed; i++) {
         if (i > 0)
             fputs(", ", f);
-        if (map) {
-            put_string(f, mp_str(m, SIZE_MAX));
-            fputs(": ", f);
-        }
+        if (map)
+            put_key(f, m);
         put_value(f, m);
     }
     fputc(map ? '}' : ']', f);

@@ -11,12 +11,13 @@
 #include "node/verify.h"
 #include "proto/hlc.h"
 #include "proto/path.h"
+#include "proto/policy.h"
 
 /* One line. n, at: the number of the record or entry, and which of its operations it is; the group's records come before notes. */
 struct line { uint64_t ms, n; struct id who; bool note; uint32_t at; struct buf value; };
 struct lines {
     struct node *n;
-    struct group group;              /* as it was before the record that is looked at */
+    struct group group, after;       /* as it was before the record that is looked at, and after it */
     uint64_t since;
     struct line *v; size_t nv, cap;
 };
@@ -27,6 +28,7 @@ static void lines_release(struct lines *l)
         buf_release(&l->v[i].value);
     free(l->v);
     group_release(&l->group);
+    group_release(&l->after);
 }
 
 static struct buf *add(struct lines *l, const struct line *line)
@@ -69,13 +71,24 @@ static void put_requirement(struct buf *about, const struct group *g, const stru
         buf_add_str(about, q && q->what->message[0] ? q->what->message : "a version");
 }
 
-static void describe(struct buf *about, const struct group *g, const struct ctl_op *op)
+/* By the name that it was given: that on its card may have been another member's. */
+static void describe_added(struct buf *about, const struct group *after, const struct ctl_op *op)
 {
     struct card card;
+    const struct member *m = card_decode(op->card.p, op->card.len, &card) == 0 ? group_find(after, &card.dev) : NULL;
+    buf_addf(about, "%s as %s", m ? m->card.name : "?", role_name(op->role));
+}
+
+static void describe(struct buf *about, const struct lines *l, const struct ctl_op *op)
+{
+    const struct group *g = &l->group;
     char hex[ID_HEX];
     switch (op->type) {
     case OP_ADD:
-        buf_addf(about, "%s as %s", card_decode(op->card.p, op->card.len, &card) == 0 ? card.name : "?", role_name(op->role));
+        describe_added(about, &l->after, op);
+        return;
+    case OP_POLICY:
+        policy_describe(about, &op->policy);
         return;
     case OP_ROLE:
         buf_addf(about, "%s: %s", name_in(g, &op->dev, hex), role_name(op->role));
@@ -109,7 +122,7 @@ static void add_op(struct lines *l, const struct ctl *c, const struct ctl_op *op
     char record[32], hex[ID_HEX];
     struct buf *b = add(l, &(struct line){.ms = c->ts_ms, .n = c->n, .who = c->signer, .at = at});
     snprintf(record, sizeof record, "control-%llu", (unsigned long long)c->n);
-    describe(&about, &l->group, op);
+    describe(&about, l, op);
     buf_add(&about, "", 1);
     put_head(b, 1, c->ts_ms, &c->signer, name_in(&l->group, &c->signer, hex), record, NOTE_STR(words[op->type]));
     put_text(b, "about", buf_ok(&about) ? (const char *)about.data : NULL);
@@ -118,12 +131,17 @@ static void add_op(struct lines *l, const struct ctl *c, const struct ctl_op *op
 static int add_record(struct lines *l, const struct ctl *c)
 {
     struct mp m = ctl_ops(c);
+    int r = group_apply(&l->after, c);
+    if (r < 0)
+        return r;
     for (uint32_t i = 0; i < c->nops && c->ts_ms >= l->since; i++) {
         struct ctl_op op;
         ctl_op_next(&m, &op);
         add_op(l, c, &op, i);
     }
-    return group_apply(&l->group, c);
+    group_release(&l->group);
+    group_copy(&l->group, &l->after);
+    return 0;
 }
 
 static int add_genesis(struct lines *l, const struct bytes *blob)
@@ -132,8 +150,11 @@ static int add_genesis(struct lines *l, const struct bytes *blob)
     int r = genesis_decode(blob->p, blob->len, &gen);
     if (r == 0)
         r = group_init(&l->group, blob->p, blob->len);
-    if (r < 0 || gen.created_ms < l->since)
+    if (r < 0)
         return r;
+    group_copy(&l->after, &l->group);
+    if (gen.created_ms < l->since)
+        return 0;
     struct buf *b = add(l, &(struct line){.ms = gen.created_ms, .who = gen.owner.dev});
     put_head(b, 1, gen.created_ms, &gen.owner.dev, gen.owner.name, "control-0", NOTE_STR("founded"));
     put_text(b, "about", "the group");

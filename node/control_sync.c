@@ -8,6 +8,7 @@
 #include "node/log.h"
 #include "node/lost.h"
 #include "node/node_priv.h"
+#include "proto/policy.h"
 
 #define REQUEST_MS 20000
 #define TELL_MS 2000
@@ -201,13 +202,19 @@ static void describe(const struct group *g, const struct ctl_op *op, struct buf 
         buf_addf(out, " as %s", role_name(op->role));
     if (op->type == OP_NAME)
         buf_addf(out, " to %.*s", (int)op->text.len, (const char *)op->text.p);
+    if (op->type == OP_REQUIRE && op->text.len)
+        buf_addf(out, ": %.*s", (int)op->text.len, (const char *)op->text.p);
+    if (op->type == OP_POLICY) {
+        buf_add_str(out, ": ");
+        policy_describe(out, &op->policy);
+    }
     buf_add(out, "", 1);
 }
 
 static void report(void *arg, const struct ctl *record, const struct ctl_op *op, const char *why)
 {
     struct node *n = arg;
-    AUTO(buf_release) struct buf what = BUF_INIT(LIMIT_TEXT);
+    AUTO(buf_release) struct buf what = BUF_INIT(LIMIT_HEAD);
     describe(group_of(n), op, &what);
     const struct member *by = group_find(group_of(n), &record->signer);
     const char *who = by ? by->card.name : "?", *text = buf_ok(&what) ? (const char *)what.data : "?";

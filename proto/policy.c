@@ -146,6 +146,30 @@ void policy_value(const struct group *g, const struct policy_key *k, struct buf 
     (void)r;
 }
 
+static void describe_value(struct buf *out, const struct bytes *value)
+{
+    struct mp m = mp_reader(value->p, value->len);
+    int type = mp_peek(&m);
+    if (type == MP_NIL)
+        buf_add_str(out, " none");
+    else if (type == MP_BOOL)
+        buf_addf(out, " %s", mp_bool(&m) ? "true" : "false");
+    else if (type == MP_UINT)
+        buf_addf(out, " %" PRIu64, mp_u64(&m, UINT64_MAX));
+}
+
+void policy_describe(struct buf *out, const struct bytes *map)
+{
+    struct mp m = mp_reader(map->p, map->len);
+    uint32_t n = mp_map(&m, LIMIT_CTL_OPS);
+    for (uint32_t i = 0; i < n && !m.failed; i++) {
+        struct bytes key = mp_str(&m, SIZE_MAX), value = mp_skip(&m);
+        buf_add_str(out, i ? ", " : "");
+        buf_add(out, key.p, key.len);
+        describe_value(out, &value);
+    }
+}
+
 static struct mp read_value(const struct group *g, const char *key, struct buf *b)
 {
     const struct policy_key *k = policy_find(key);

@@ -23,6 +23,10 @@ bool policy_is_valid(const struct policy_key *k, const struct bytes *value);
 /* The value that counts: that of the group, or the default; as an object. */
 void policy_value(const struct group *g, const struct policy_key *k, struct buf *value);
 
+/* What a POLICY operation says, for people: "ignore, max_file_size 3072, require.modes none": of texts only the key, "none" for one that is
+ * taken away. */
+void policy_describe(struct buf *out, const struct bytes *map);
+
 /* The same of keys of the table. */
 uint64_t policy_number(const struct group *g, const char *key);  /* also of a size; a switch is 0 or 1 */
 struct bytes policy_text(const struct group *g, const char *key);      /* borrowed from g; not set: empty */

@@ -2,7 +2,7 @@
 import os
 import sqlite3
 
-from lanyard import exists, failed, group, read, tap, test, wait_until, write
+from lanyard import exists, failed, group, node, read, tap, test, wait_until, write
 
 
 def audit(n, *options):
@@ -32,6 +32,7 @@ def what_was_done_is_told_by_all_in_one_order():
     settle(b, a, c)
     b.cli("restore", "doc")
     b.cli("device", "rename", "c", "gamma")
+    b.cli("policy", "set", "max_file_size", "1G")
     settle(b, a, c)
     os.rename(f"{c.folder}/many", f"{c.folder}.away")     # so much at once that nobody believes it
     c.cli("scan")
@@ -47,7 +48,8 @@ def what_was_done_is_told_by_all_in_one_order():
     version = [x["name"] for x in audit(a) if x["what"] == "restored" and x["device"] == "b"]
     assert told[:4] == [("a", "founded", "the group"), ("a", "joined", "b as member"), ("a", "joined", "c as member"), ("a", "role", "b: admin")], told
     assert told[4:6] == [("b", "restored", f"doc, {version[0]}"), ("b", "renamed", "c: gamma")], told
-    assert told[6:] == [("gamma", "confirmed", "150 deleted"), ("gamma", "deleted", "150 deleted"),
+    assert told[6] == ("b", "policy", "max_file_size 1073741824"), told
+    assert told[7:] == [("gamma", "confirmed", "150 deleted"), ("gamma", "deleted", "150 deleted"),
                         ("a", "restored", "before, 151 brought back"), ("a", "removed", "before")], told
     for n in (b, c):
         wait_until(lambda n=n: audit(n) == audit(a), 30, lambda n=n: f"the same on {n.name}: {lines(n)}")
@@ -63,6 +65,8 @@ def what_was_done_is_told_by_all_in_one_order():
     assert audit(a) == audit(b)
     assert all(n.cli("audit", "--verify", json=True)["ok"] for n in (a, b, c))
     assert exists(a.folder, ".lanyard") and not exists(a.folder, ".lanyard/notes")
+    node("b").join(a.invite(), at=a.address)         # not the one that is called so already
+    assert lines(a)[-1] == ("a", "joined", "b-2 as member"), lines(a)
 
 
 # What somebody does who can write the files of a node, and what is said of it.

@@ -65,6 +65,17 @@ static void test_json_escapes(void)
     EQ_S(JSON_STR("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"), "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"\n");
 }
 
+/* What a policy of a later version may hold. */
+static void test_json_keys(void)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(100);
+    mp_put_map(&b, 3);
+    mp_put_u64(&b, 65), mp_put_u64(&b, 1);
+    mp_put_array(&b, 0), mp_put_nil(&b);
+    mp_put_str(&b, "k"), mp_put_bool(&b, true);
+    EQ_S(json(&b), "{\"A\": 1, \"\\udc90\": null, \"k\": true}\n");
+}
+
 static void test_json_surrogates(void)
 {
     EQ_S(JSON_BIN("a\xff\x80z"), "\"a\\udcff\\udc80z\"\n");
@@ -275,6 +286,7 @@ int main(void)
 {
     setlocale(LC_CTYPE, "C.UTF-8");
     RUN(test_json_escapes);
+    RUN(test_json_keys);
     RUN(test_json_surrogates);
     RUN(test_json_numbers);
     RUN(test_json_nesting);

@@ -90,6 +90,21 @@ static void test_values_of_a_later_version(void)
     CHECK(count(&w) == 2 && policy_number(&w.g, "max_file_size") == 0 && policy_allows(&w.g, REQUIRE_STRICT));
 }
 
+static void test_described(void)
+{
+    AUTO(buf_release) struct buf map = BUF_INIT(1000), text = BUF_INIT(1000);
+    mp_put_map(&map, 5);
+    mp_put_str(&map, "a"), mp_put_u64(&map, 3072);
+    mp_put_str(&map, "b"), mp_put_nil(&map);
+    mp_put_str(&map, "c"), mp_put_bool(&map, true);
+    mp_put_str(&map, "d"), mp_put_str(&map, "*.o\n");
+    mp_put_str(&map, "e"), mp_put_array(&map, 1), mp_put_u64(&map, 1);
+    struct bytes raw = bytes_of(&map);
+    policy_describe(&text, &raw);
+    buf_add(&text, "", 1);
+    EQ_S((const char *)text.data, "a 3072, b none, c true, d, e");
+}
+
 static void test_not_without_end(void)
 {
     AUTO(world_release) struct world w;
@@ -145,6 +160,7 @@ int main(void)
     RUN(test_set_and_taken_away);
     RUN(test_one_record_sets_many);
     RUN(test_values_of_a_later_version);
+    RUN(test_described);
     RUN(test_not_without_end);
     RUN(test_what_people_write);
     return t_done();
