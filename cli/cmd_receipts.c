@@ -93,12 +93,14 @@ static void put_device(struct buf *b, const struct receipts *r, const struct mem
 {
     const struct receipt *of = receipts_find(r, &m->card.dev);
     char id[ID_HEX];
-    mp_put_map(b, 5);
+    mp_put_map(b, 6);
     put_text(b, "name", m->card.name);
     put_text(b, "id", id_hex(&m->card.dev, id));
     put_text(b, "state", of ? "reached" : "unknown");
     put_time(b, "since", of ? of->since_ms : 0);
     put_time(b, "signed", of ? of->signed_ms : 0);
+    mp_put_str(b, "partial");
+    mp_put_bool(b, of && of->partial);
 }
 
 /* Those of whom it is required, and those who have left the group since they signed. */

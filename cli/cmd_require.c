@@ -30,6 +30,7 @@ static const struct out_column device_columns[] = {
     { "online", "LINE", OUT_FLAG, "online", "offline" },
     { "waits", "", OUT_FLAG, "not accepted", "" },
     { "overridden", "", OUT_FLAG, "overridden", "" },
+    { "partial", "", OUT_FLAG, "leaves files out", "" },
     { 0 },
 };
 static const struct out_column receipt_columns[] = {
@@ -38,6 +39,7 @@ static const struct out_column receipt_columns[] = {
     { "since", "SINCE", OUT_TIME, NULL, NULL },
     { "signed", "SIGNED", OUT_TIME, NULL, NULL },
     { "id", "ID", OUT_TEXT, NULL, NULL },
+    { "partial", "", OUT_FLAG, "leaves files out", "" },
     { 0 },
 };
 
@@ -110,7 +112,7 @@ static void show_csv(FILE *f, struct bytes v, const char *const *keys)
 
 void require_show_receipts(const struct cli *c, struct bytes v, bool csv)
 {
-    static const char *const keys[] = { "name", "id", "state", "since", "signed", NULL };
+    static const char *const keys[] = { "name", "id", "state", "since", "signed", "partial", NULL };
     static const struct out_column group[] = { { "group", "group   ", OUT_TEXT, NULL, NULL }, { "as_of", "as of   ", OUT_TIME, NULL, NULL }, { 0 } };
     if (c->json)
         out_json(c->out.f, v);
@@ -151,7 +153,7 @@ static void show_picture(const struct cli *c, struct look *l, struct bytes v)
 /* An exit code; *t: who has reached it. */
 static int look_once(const struct cli *c, struct look *l, const struct request *q, struct turnout *t)
 {
-    static const char *const keys[] = { "name", "id", "online", "state", "since", "signed", "waits", "overridden", NULL };
+    static const char *const keys[] = { "name", "id", "online", "state", "since", "signed", "waits", "overridden", "partial", NULL };
     AUTO(link_close) struct link at = LINK_INIT;
     struct ctl_reply r;
     int code = link_ask(&at, c->home, q, &r);

@@ -54,7 +54,7 @@ static void put_device_state(struct buf *b, struct node *n, const struct require
 {
     struct peer_lock l;
     bool self = id_eq(&m->card.dev, &n->home->keys->dev), known = engine_lock_of(n->engine, q, &m->card.dev, &l);
-    mp_put_map(b, 8);
+    mp_put_map(b, 9);
     put_text(b, "name", m->card.name);
     put_id(b, "id", &m->card.dev);
     put_bool(b, "online", self || peers_link(n->peers, &m->card.dev));
@@ -62,6 +62,7 @@ static void put_device_state(struct buf *b, struct node *n, const struct require
     put_time(b, "since", l.since_ms);
     put_bool(b, "waits", l.state == LOCK_WAITS);
     put_bool(b, "overridden", l.state == LOCK_OVERRIDDEN);
+    put_bool(b, "partial", l.partial);
     put_time(b, "signed", proof_signed_ms(n->proof, q->id, &m->card.dev));
 }
 

@@ -252,7 +252,7 @@ bool engine_shows(struct engine *e, int64_t stream, uint64_t seq);            /*
 /* Whether it may be done on this disk now. A locked device gets what is required, and what may have to make room for it. */
 bool engine_lock_allows(struct engine *e, const struct ix_want *w);
 /* The same of any device, as its last vector says. false: it has shown none yet. */
-struct peer_lock { enum lock_state state; uint64_t since_ms; };
+struct peer_lock { enum lock_state state; uint64_t since_ms; bool partial; };   /* partial: rules of its own leave files out, of what is required too */
 bool engine_lock_of(struct engine *e, const struct required *q, const struct id *dev, struct peer_lock *out);
 
 /* ---- questions ---- */

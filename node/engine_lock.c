@@ -376,6 +376,7 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
         const struct lock_of *l = find(&e->lock, q->id);
         if (l)
             *out = (struct peer_lock){.state = l->state, .since_ms = l->since_ms};
+        out->partial = self_is_partial(e);
         return true;
     }
     const struct peer_vec *p = engine_peer_find(e, dev);
@@ -384,6 +385,7 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
     for (size_t i = 0; i < p->nreq; i++)
         if (memcmp(p->req[i].id, q->id, sizeof q->id) == 0)
             *out = (struct peer_lock){.state = (enum lock_state)p->req[i].state, .since_ms = p->req[i].since_ms};
+    out->partial = p->vec.flags & VEC_PARTIAL;
     /* It says so, and its vector shows it: the one without the other is no proof. */
     if (out->state == LOCK_REACHED && !vector_reaches(e, &p->vec, q))
         out->state = LOCK_BEHIND;

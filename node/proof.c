@@ -6,7 +6,7 @@
 #include "proto/receipt.h"
 
 /* blob: until it is saved. */
-struct held { uint8_t id[16]; struct id dev, ctl_hash; uint64_t ctl_n, signed_ms; struct buf blob; };
+struct held { uint8_t id[16]; struct id dev, ctl_hash; uint64_t ctl_n, signed_ms; bool partial; struct buf blob; };
 struct proof { struct proof_config c; struct held *v; size_t n, cap; };
 
 static const struct group *group_of(const struct proof *p) { return control_group(p->c.control); }
@@ -44,6 +44,7 @@ static struct held *put(struct proof *p, const uint8_t id[static 16], const stru
     h->ctl_n = v->ctl_n;
     h->ctl_hash = v->ctl_hash;
     h->signed_ms = v->wall_ms;
+    h->partial = v->flags & VEC_PARTIAL;
     return h;
 }
 
@@ -84,7 +85,10 @@ static bool lacks(const struct proof *p, const struct required *q, const struct 
 {
     struct peer_lock l;
     const struct held *h = find(p, q->id, dev);
-    return required_is_for(q, dev) && !(h && still_counts(p, h)) && engine_lock_of(p->c.engine, q, dev, &l) && l.state == LOCK_REACHED;
+    bool have = h && still_counts(p, h);
+    if (!required_is_for(q, dev) || (have && !h->partial))
+        return false;
+    return engine_lock_of(p->c.engine, q, dev, &l) && l.state == LOCK_REACHED && !(have && l.partial);
 }
 
 bool proof_wants(const struct proof *p, const struct id *dev)

@@ -1,5 +1,6 @@
 /* proof: the receipts that an owner's or admin's device keeps (proto/receipt.h): of every device, for each of the requirements that the
- * group holds, the first vector in which it says that it has reached it, and shows it. Others keep none.
+ * group holds, the first vector in which it says that it has reached it, and shows it; of one that left files out, the first without that.
+ * Others keep none.
  *
  *   proof_new: reads those of the index
  *   if (proof_wants(p, dev)) proof_note(p, vector of dev)      when a vector has been taken

@@ -122,7 +122,8 @@ static int receipts_check_now(struct reading *r)
         int code = receipt_check(&r->group, r->id, v);
         if (code < 0)
             return err_prefix(code, "the receipt of device %.16s", id_hex(&v->dev, hex));
-        r->out->of[r->out->n++] = (struct receipt){ .dev = v->dev, .signed_ms = v->wall_ms, .since_ms = said(v, r->id).since_ms };
+        r->out->of[r->out->n++] = (struct receipt){ .dev = v->dev, .signed_ms = v->wall_ms, .since_ms = said(v, r->id).since_ms,
+                                                    .partial = v->flags & VEC_PARTIAL };
     }
     return 0;
 }

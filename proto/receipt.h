@@ -20,7 +20,11 @@
 int receipt_check(const struct group *g, const uint8_t id[static 16], const struct vec *v) MUST_CHECK;
 
 /* One of a file. */
-struct receipt { struct id dev; uint64_t signed_ms, since_ms; };      /* by the clock of the device: when it signed, since when it has it */
+struct receipt {
+    struct id dev;
+    uint64_t signed_ms, since_ms;        /* by the clock of the device: when it signed, since when it has it */
+    bool partial;                        /* VEC_PARTIAL: it leaves out what its rules say, of what is required too, or a reader has changed something */
+};
 struct receipts {
     struct group group;                  /* after all records of the file */
     uint64_t log_ms;                     /* the time of the last of them: who joined, left or cancelled later the file does not know */

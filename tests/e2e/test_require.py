@@ -195,6 +195,7 @@ def receipts_prove_it_to_those_who_have_no_node():
     write(a.folder, "f", b"new")
     q = a.cli("require", "--message", "take it", json=True)
     signed = wait_until(lambda: all(d["signed"] for d in standings(a)["devices"][:2]) and standings(a)["devices"][1]["signed"], 10, "receipts")
+    assert [d["partial"] for d in standings(a)["devices"][:2]] == [False, False]
     proof, outside = os.path.join(temp_dir("proof"), "receipts"), node("outside")
     a.kill9().up(peers=[b])
     a.cli("require", "export", proof)
@@ -226,6 +227,22 @@ def receipts_prove_it_to_those_who_have_no_node():
     again = outside.cli("require", "verify", proof + "3", json=True)
     assert again["cancelled"] and [(d["name"], d["signed"]) for d in again["devices"]] == [
         ("a", seen["devices"][0]["signed"]), ("other", seen["devices"][1]["signed"])], again
+
+
+@test
+def who_leaves_files_out_does_not_pass_for_one_who_has_them():
+    a, b = group("a", "b")
+    write(b.folder, ".lanyard/ignore", b"evidence\n")
+    b.cli("scan")
+    write(a.folder, "evidence", b"x" * 5000)
+    a.cli("require", "--wait", "--timeout", "20")
+    seen = wait_until(lambda: all(d["signed"] for d in standings(a)["devices"]) and standings(a), 10, "receipts")
+    assert not exists(b.folder, "evidence") and [d["partial"] for d in seen["devices"]] == [False, True], seen
+    assert "leaves files out" in a.cli("require", "status").out
+    proof = os.path.join(temp_dir("proof"), "receipts")
+    a.cli("require", "export", proof)
+    assert [d["partial"] for d in a.cli("require", "verify", proof, json=True)["devices"]] == [False, True]
+    assert "leaves files out" in a.cli("require", "verify", proof).out
 
 
 @test

@@ -49,7 +49,7 @@ static const uint8_t *id_of(uint8_t id)
 }
 
 /* The member says at that time that it has reached that requirement, with control record n at hand. */
-static void says(struct desk *d, uint8_t id, uint64_t wall_ms, uint64_t n)
+static void says_with(struct desk *d, uint8_t id, uint64_t wall_ms, uint64_t n, uint64_t flags)
 {
     static uint64_t ctr;
     AUTO(buf_release) struct buf reqs = BUF_INIT(100), blob = BUF_INIT(LIMIT_BODY);
@@ -58,13 +58,15 @@ static void says(struct desk *d, uint8_t id, uint64_t wall_ms, uint64_t n)
     mp_put_array(&reqs, 1);
     vec_req_put(&reqs, &q);
     struct vec v = { .group = control_group(node[d->who].control)->id, .dev = dev[MEMBER]->dev, .ctr = ++ctr, .wall_ms = wall_ms,
-                     .ctl_n = n, .reqs = { reqs.data, reqs.len }, .nreqs = 1 };
+                     .ctl_n = n, .flags = flags, .reqs = { reqs.data, reqs.len }, .nreqs = 1 };
     OK(control_hash(node[d->who].control, n, &v.ctl_hash));
     OK(vec_encode(&blob, &v, dev[MEMBER]));
     EQ_I(engine_vector(d->e, blob.data, blob.len, NULL, NULL), 1);
     if (proof_wants(d->p, &dev[MEMBER]->dev))
         proof_note(d->p, blob.data, blob.len);
 }
+
+static void says(struct desk *d, uint8_t id, uint64_t wall_ms, uint64_t n) { says_with(d, id, wall_ms, n, 0); }
 
 static uint64_t signed_ms(struct desk *d, uint8_t id) { return proof_signed_ms(d->p, id_of(id), &dev[MEMBER]->dev); }
 static uint64_t last(unsigned who) { return control_group(node[who].control)->ctl_n; }
@@ -94,6 +96,29 @@ static void test_the_first_is_kept(void)
     CHECK(!proof_unsaved(d.p));
     proof_again(&d);
     EQ_U(signed_ms(&d, 1), 200);
+    EQ_U(exported(&d, 1), 1);
+    desk_close(&d);
+}
+
+/* Who has left files out has a better receipt when it does so no more. */
+static void test_without_files(void)
+{
+    struct desk d;
+    world_begin();
+    struct ctl_op op = op_require(1);
+    OK(sign(ADMIN, ADMIN, &op));
+    desk_open(&d, ADMIN);
+    says_with(&d, 1, 100, last(ADMIN), VEC_PARTIAL);
+    OK(proof_save(d.p, 1));
+    EQ_U(signed_ms(&d, 1), 100);
+    says_with(&d, 1, 200, last(ADMIN), VEC_PARTIAL);
+    CHECK(!proof_unsaved(d.p));
+    proof_again(&d);
+    says(&d, 1, 300, last(ADMIN));
+    OK(proof_save(d.p, 1));
+    EQ_U(signed_ms(&d, 1), 300);
+    says_with(&d, 1, 400, last(ADMIN), VEC_PARTIAL);
+    CHECK(!proof_unsaved(d.p) && signed_ms(&d, 1) == 300);
     EQ_U(exported(&d, 1), 1);
     desk_close(&d);
 }
@@ -190,6 +215,7 @@ int main(void)
         return 1;
     make_all();
     RUN(test_the_first_is_kept);
+    RUN(test_without_files);
     RUN(test_members_keep_none);
     RUN(test_it_goes_with_the_requirement);
     RUN(test_an_id_used_again);
