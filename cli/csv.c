@@ -2,17 +2,22 @@
 
 #include "cli/out.h"
 
-/* Quotes where a comma, a quote or the end of a line is in the text, and quotes doubled. */
+static bool is_one_of(uint8_t c, const char *set) { return c && strchr(set, c); }
+
+/* Quotes where a comma, a quote or the end of a line is in the text, and quotes doubled. A name may be what a spreadsheet would take for a
+ * formula, and members choose their names: then an apostrophe goes before it. */
 static void put_field(FILE *f, struct bytes text)
 {
-    bool plain = true;
+    bool plain = true, formula = text.len && is_one_of(text.p[0], "=+-@\t\r");
     for (size_t i = 0; i < text.len; i++)
-        plain &= !strchr(",\"\r\n", text.p[i]);
+        plain &= !is_one_of(text.p[i], ",\"\r\n");
+    const char *before = formula ? "'" : "";
     if (plain) {
+        fputs(before, f);
         fwrite(text.p, 1, text.len, f);
         return;
     }
-    fputc('"', f);
+    fprintf(f, "\"%s", before);
     for (size_t i = 0; i < text.len; i++) {
         if (text.p[i] == '"')
             fputc('"', f);

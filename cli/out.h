@@ -21,7 +21,8 @@ struct out out_to(FILE *f);
 /* One value and a newline. The value has passed mp_check. */
 void out_json(FILE *f, struct bytes value);
 
-/* An array of maps as CSV (RFC 4180, but with this system's ends of lines), a line of keys first. Values are as in JSON; what is absent or nil is empty. keys ends with NULL. */
+/* An array of maps as CSV (RFC 4180, but with this system's ends of lines), a line of keys first. Values are as in JSON; what is absent or nil is empty. keys ends with NULL.
+ * A text that a spreadsheet would take for a formula has an apostrophe before it. */
 void out_csv(FILE *f, struct bytes rows, const char *const *keys);
 
 enum out_format {

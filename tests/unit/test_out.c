@@ -249,6 +249,20 @@ static void test_csv(void)
     EQ_S(printed, "name,m.bytes,on,absent\nplain,5,true,\n\"a,b\",0,false,\n\"say \"\"so\"\"\nat once\",12,true,\n");
 }
 
+/* A spreadsheet is not to run what a member has called his device. */
+static void test_csv_formulas(void)
+{
+    static const char *const keys[] = { "name", NULL };
+    AUTO(buf_release) struct buf b = new_buf();
+    mp_put_array(&b, 6);
+    for (const char *const *name = (const char *const[]){ "=cmd()", "+1", "-a,\"b\"", "@x", "x=1", "", NULL }; *name; name++)
+        put_row(&b, *name, 0, false, NULL);
+    struct out o = memory();
+    out_csv(o.f, (struct bytes){ b.data, b.len }, keys);
+    fclose(o.f);
+    EQ_S(printed, "name\n'=cmd()\n'+1\n\"'-a,\"\"b\"\"\"\n'@x\nx=1\n\n");
+}
+
 static void test_find(void)
 {
     AUTO(buf_release) struct buf b = new_buf();
@@ -299,6 +313,7 @@ int main(void)
     RUN(test_hostile_text);
     RUN(test_lists_in_a_column);
     RUN(test_csv);
+    RUN(test_csv_formulas);
     RUN(test_find);
     RUN(test_no_color);
     free(printed);
