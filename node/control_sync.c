@@ -380,7 +380,7 @@ void control_told(struct node *n, const struct net_from *from, const struct msg 
 {
     struct chain c = {.control = n->home->control, .losing = on_losing, .arg = n};
     struct before b;
-    net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall(), .ctr = n->published}}, NULL);
+    net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall(), .ctr = n->announced.ctr}}, NULL);
     look_before(n, &b);
     chain_begin(&c, 0);
     int r = chain_take(&c, zmq_msg_data(body), zmq_msg_size(body));

@@ -275,7 +275,7 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
         serve_hello(n, from, m);
         break;
     case MSG_PING:
-        net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall(), .ctr = n->published}}, NULL);
+        net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall(), .ctr = n->announced.ctr}}, NULL);
         break;
     case MSG_GET_CTL:
         control_serve(n, from, m);

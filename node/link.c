@@ -11,8 +11,9 @@
 
 #define DIAL_MS 8000       /* from dialling to UP */
 #define PING_MS 5000
+#define PING_MEMBER_MS 500      /* with many members each is asked less often: so many PINGs a second are enough for all together */
 #define PING_TIMEOUT_MS 10000
-#define TICK_MS 500
+#define TICK_MS 500             /* what is due is looked at in such steps, of all links at the same moment */
 #define VECTORS_A_TURN 1000
 #define ZAP_REVOKED 400
 
@@ -28,7 +29,7 @@ struct link {
     struct loop_timer tick, death;
     struct msg_hello hello;          /* of the peer, verified */
     const char *why;
-    uint64_t next_req, started, last_ping;
+    uint64_t next_req, started, last_ping;   /* last_ping 0: none yet */
     bool pinging;
     struct id dev;
     uint8_t inst[8], nonce[32];
@@ -70,6 +71,24 @@ void link_kill(struct link *l, const char *why)
     loop_timer_set(l->c.loop, &l->death, 0, on_death, l);
 }
 
+/* ---- time ---- */
+
+static void on_tick(void *arg);
+
+/* Something is due then. */
+static void wake_at(struct link *l, uint64_t due)
+{
+    uint64_t now = loop_now(), step = (due > now ? due : now) / TICK_MS * TICK_MS + TICK_MS;
+    if (l->state != LINK_DEAD && (!l->tick.set || l->tick.due > step))
+        loop_timer_set(l->c.loop, &l->tick, step - now, on_tick, l);
+}
+
+static uint64_t ping_due(const struct link *l)
+{
+    uint64_t pause = l->c.group->nmember * (uint64_t)PING_MEMBER_MS;
+    return l->last_ping ? l->last_ping + (pause > PING_MS ? pause : PING_MS) : 0;
+}
+
 /* ---- requests ---- */
 
 static bool send_request(struct link *l, void *socket, const struct msg *m, const struct buf *body)
@@ -95,6 +114,7 @@ void link_request_body(struct link *l, enum link_lane lane, struct msg *m, const
         return;                      /* on_death calls it back */
     if (!send_request(l, lane == LANE_BULK ? l->bulk : l->ctl, m, body))
         p->due = 0;                  /* not connected at this moment: the next tick calls it back */
+    wake_at(l, p->due);
 }
 
 void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t timeout_ms, link_reply_fn fn, void *arg)
@@ -142,11 +162,12 @@ static void on_pong(void *arg, const struct msg *m, zmq_msg_t *body)
         link_kill(l, "no answer");
     else if (m->type == MSG_PONG && l->state == LINK_UP)
         l->c.ops.published(l->c.ops.arg, l, m->ping.ctr);
+    wake_at(l, ping_due(l));
 }
 
-static void ping(struct link *l, uint64_t now)
+static void ping(struct link *l)
 {
-    l->last_ping = now;
+    l->last_ping = loop_now();
     l->pinging = true;
     struct msg m = {.type = MSG_PING, .ping = {.wall_ms = loop_wall()}};
     link_request(l, LANE_CONTROL, &m, PING_TIMEOUT_MS, on_pong, l);
@@ -194,7 +215,7 @@ static void become_up(struct link *l)
         link_kill(l, "not needed");
         return;
     }
-    l->last_ping = loop_now() - PING_MS;      /* what is published until the subscription has arrived is lost: the next tick asks */
+    wake_at(l, 0);                   /* what is published until the subscription has arrived is lost: the first PING asks */
     subscribe(l);
 }
 
@@ -249,14 +270,19 @@ static void on_tick(void *arg)
 {
     struct link *l = arg;
     uint64_t now = loop_now();
-    loop_timer_set(l->c.loop, &l->tick, TICK_MS, on_tick, l);
     expire(l, now);
     if (l->state == LINK_DEAD)
         return;
-    if (l->state != LINK_UP && now - l->started > DIAL_MS)
+    if (l->state != LINK_UP && now > l->started + DIAL_MS)
         link_kill(l, "no connection");
-    else if (l->state == LINK_UP && !l->pinging && now - l->last_ping > PING_MS)
-        ping(l, now);
+    else if (l->state == LINK_UP && !l->pinging && now > ping_due(l))
+        ping(l);
+    for (const struct pending *p = l->pending; p; p = p->next)
+        wake_at(l, p->due);
+    if (l->state != LINK_UP)
+        wake_at(l, l->started + DIAL_MS);
+    else if (!l->pinging)
+        wake_at(l, ping_due(l));
 }
 
 static void deliver(struct link *l, const struct msg *m, zmq_msg_t *body)
@@ -418,7 +444,7 @@ int link_dial(const struct link_config *c, const char *address, struct link **ou
         link_free(&l);
         return r;
     }
-    loop_timer_set(c->loop, &l->tick, TICK_MS, on_tick, l);
+    wake_at(l, l->started + DIAL_MS);
     *out = l;
     return 0;
 }

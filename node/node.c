@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "node/announce.h"
 #include "node/api.h"
 #include "node/hook.h"
 #include "node/lock.h"
@@ -18,25 +19,8 @@
 
 #define TICK_MS 1000
 #define RETRY_TICKS 15
-#define PUBLISH_GAP_MS 10
-#define PUBLISH_MS 15000
 
-/* ---- publishing ---- */
-
-static void publish(void *arg)
-{
-    struct node *n = arg;
-    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
-    n->publish_soon = false;
-    if (engine_own_vector(n->engine, loop_wall(), net_port(n->net), &blob) < 0)
-        log_error("own vector why=\"%s\"", err_text());
-    else if (!n->paused) {
-        net_publish(n->net, blob.data, blob.len);
-        n->published = engine_own_ctr(n->engine);
-    }
-    /* Now and then again, spread by a fifth, since PUB loses messages by design. */
-    loop_timer_set(n->loop, &n->publish_timer, PUBLISH_MS * 4 / 5 + randombytes_uniform(PUBLISH_MS * 2 / 5), publish, n);
-}
+/* ---- what is new ---- */
 
 static void tell_conflicts(struct node *n)
 {
@@ -51,10 +35,7 @@ static void tell_conflicts(struct node *n)
 void node_committed(struct node *n)
 {
     tell_conflicts(n);
-    if (!n->publish_soon) {
-        n->publish_soon = true;
-        loop_timer_set(n->loop, &n->publish_timer, PUBLISH_GAP_MS, publish, n);
-    }
+    announce_news(n);
     if (n->pull)
         pull_kick(n->pull);
     if (n->keeper)
@@ -439,7 +420,7 @@ int node_new(const char *home, const struct node_options *o, struct node **out)
     if (n->config.mdns && !o->no_mdns)
         start_discovery(n);
     on_tick(n);
-    publish(n);
+    announce_news(n);
     *out = n;
     return 0;
 }
@@ -482,7 +463,7 @@ void node_free(struct node **pn)
     folder_close(&n->folder);
     hooks_free(&n->hooks);
     if (n->loop) {
-        loop_timer_clear(n->loop, &n->publish_timer);
+        announce_end(n);
         loop_timer_clear(n->loop, &n->tick_timer);
     }
     loop_free(&n->loop);

@@ -61,9 +61,13 @@ struct node {
     char scan_error[256], pull_error[256], start_error[256], brake_error[256], twin_error[256], index_error[256], revoked_error[256], key_error[256];   /* "" = none */
     struct found { char instance[64]; uint32_t naddr; char addr[LIMIT_ADDRS][80]; } *found; size_t nfound;  /* by mDNS */
     uint8_t k_disc[32];
-    struct loop_timer publish_timer, tick_timer;
-    bool publish_soon;
-    uint64_t published;              /* the number of the vector that was published last */
+    struct loop_timer tick_timer;
+    struct announced {                  /* announce.c: the vector that was published last, and when the next one goes out */
+        struct loop_timer timer;
+        bool soon;                      /* with news */
+        uint64_t ctr;                   /* its number */
+        uint64_t written, ctl_n, pause; /* so much of the own stream and of the control log; pause: before it is repeated */
+    } announced;
     struct greet_pex *pex;
     struct audit *audit;
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */

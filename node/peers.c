@@ -7,11 +7,10 @@
 
 #include "node/log.h"
 
-#define TICK_MS 100
+#define TICK_MS 50
 #define PAUSE_MIN_MS 200
 #define PAUSE_MAX_MS 15000
 #define PAUSE_CARD_MS 120000    /* of an address that only a card speaks for: whoever comes back there signs a new card, or dials us */
-#define VAIN_MS 1000
 #define PAUSE_TWIN_MS 5000
 #define ADDRESSES_MAX 2048      /* a flood of announcements must not become a flood of dials */
 #define DIALS_MAX 64
@@ -108,14 +107,24 @@ void peers_info(const struct peers *p, const struct id *dev, struct peer_info *o
 
 /* ---- what links report ---- */
 
+static void on_tick(void *arg);
+
 static void on_hello(void *arg, struct msg_hello *h)
 {
     struct peers *p = arg;
     p->c.ops.hello(p->c.ops.arg, h);
 }
 
+/* Something has changed: there may be somebody to dial. */
+static void wake(struct peers *p)
+{
+    if (!p->tick.set || p->tick.due > loop_now() + TICK_MS)
+        loop_timer_set(p->c.loop, &p->tick, TICK_MS, on_tick, p);
+}
+
 static void settle(struct peers *p, struct address *a)
 {
+    wake(p);
     a->pause = PAUSE_MIN_MS;
     assert(p->dialling > 0);
     p->dialling--;
@@ -160,6 +169,7 @@ static void device_down(struct peers *p, struct link *l)
             struct id dev = p->dev[i].dev;
             p->dev[i].link = NULL;
             p->dev[i].last_seen_ms = loop_wall();
+            wake(p);
             p->c.ops.down(p->c.ops.arg, &dev);
             return;
         }
@@ -178,6 +188,7 @@ static void on_down(void *arg, struct link *l, const char *why)
     a->pause = a->revoked ? PAUSE_CARD_MS : a->twin ? PAUSE_TWIN_MS : was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > longest ? longest : a->pause * 2;
     a->due = loop_now() + a->pause;
     a->link = NULL;
+    wake(p);
     device_down(p, l);
     link_free(&l);
     if (!a->sources)
@@ -245,11 +256,12 @@ static bool hinted(const struct peers *p, const char *text, bool missed)
     return false;
 }
 
-static bool worth_dialling(const struct peers *p, const struct address *a, uint64_t now)
+/* When it is due. Whom it leads to may be here already, by what answered there last or, when only a card speaks for it, by that. */
+static bool worth_dialling(const struct peers *p, const struct address *a)
 {
-    if (a->link || a->self || a->due > now)
+    if (a->link || a->self || (!id_is_none(&a->dev) && peers_link(p, &a->dev)))
         return false;
-    return id_is_none(&a->dev) || !peers_link(p, &a->dev);
+    return a->sources != ADDR_CARD || hinted(p, a->text, true);
 }
 
 static void dial(struct peers *p, struct address *a)
@@ -268,15 +280,16 @@ static void dial(struct peers *p, struct address *a)
 static void on_tick(void *arg)
 {
     struct peers *p = arg;
-    uint64_t now = loop_now();
-    for (size_t i = 0; i < p->naddr && p->dialling < DIALS_MAX && !p->paused; i++)
-        if (worth_dialling(p, p->addr[i], now)) {
-            if (p->addr[i]->sources == ADDR_CARD && !hinted(p, p->addr[i]->text, true))
-                p->addr[i]->due = now + VAIN_MS;     /* those who hint at it are here already */
-            else
-                dial(p, p->addr[i]);
-        }
-    loop_timer_set(p->c.loop, &p->tick, TICK_MS, on_tick, p);
+    uint64_t now = loop_now(), next = UINT64_MAX;
+    for (size_t i = 0; i < p->naddr && p->dialling < DIALS_MAX && !p->paused; i++) {
+        struct address *a = p->addr[i];
+        if (a->due <= now && worth_dialling(p, a))
+            dial(p, a);
+        if (a->due < next && worth_dialling(p, a))
+            next = a->due;
+    }
+    if (next != UINT64_MAX)
+        loop_timer_set(p->c.loop, &p->tick, next > now + TICK_MS ? next - now : TICK_MS, on_tick, p);
 }
 
 void peers_add(struct peers *p, const char *address, enum addr_source source)
@@ -296,6 +309,7 @@ void peers_add(struct peers *p, const char *address, enum addr_source source)
         a->self = false;
     }
     a->sources |= (unsigned)source;
+    wake(p);
 }
 
 void peers_remove(struct peers *p, const char *address, enum addr_source source)
@@ -347,6 +361,7 @@ void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[stati
         link_kill(a->link, "to be dialled again");
     a->pause = 0;
     a->due = 0;
+    wake(p);
 }
 
 void peers_hint(struct peers *p, const struct id *dev, uint32_t n, char (*addr)[64])
@@ -370,6 +385,7 @@ void peers_hint(struct peers *p, const struct id *dev, uint32_t n, char (*addr)[
 void peers_pause(struct peers *p, bool paused)
 {
     p->paused = paused;
+    wake(p);
     for (size_t i = 0; i < p->naddr; i++) {
         p->addr[i]->due = 0;
         if (paused && p->addr[i]->link)

@@ -98,7 +98,7 @@ void self_serve_fork(struct node *n, const struct net_from *from, const struct m
     if (r >= 0)
         r = engine_commit(n->engine, loop_wall());
     ended(n, r < 0 ? r : ends, "a device has signed two histories");
-    net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall(), .ctr = n->published}}, NULL);
+    net_reply(n->net, from, &(struct msg){.type = MSG_PONG, .req = m->req, .ping = {.wall_ms = loop_wall(), .ctr = n->announced.ctr}}, NULL);
 }
 
 /* ---- clocks ---- */

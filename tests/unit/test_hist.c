@@ -249,7 +249,7 @@ static void test_wants_of_requests_that_are_over_are_dropped(void)
     w = t_want(&live, WANT_KEEP);
     OK(index_want_put(ix, &w));
     OK(index_commit(ix));
-    struct node n = {.index = ix, .engine = engine, .publish_soon = true, .lock_timer = {.set = true}};
+    struct node n = {.index = ix, .engine = engine, .announced = {.soon = true}, .lock_timer = {.set = true}};
     OK(api_clean_up(&n));
     EQ_I(index_want_get(ix, old.id, &w), ERR_NOTFOUND);
     OK(index_want_get(ix, live.id, &w));
