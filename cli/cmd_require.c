@@ -74,7 +74,20 @@ static void show(const struct out *o, struct bytes v, const struct out_column *c
     out_table(o, devices, columns);
 }
 
-static void show_requirement(const struct out *o, struct bytes v) { show(o, v, device_columns); }
+static bool says(struct bytes v, const char *key, bool usual)
+{
+    bool ok = true;
+    ctl_arg_bool(&v, key, &usual, &ok);
+    return usual;
+}
+
+static void show_requirement(const struct out *o, struct bytes v)
+{
+    show(o, v, device_columns);
+    if (!says(v, "provable", true))
+        fprintf(o->f, "\nNo receipts can be made any more: what a device wrote that is named here does not count since it was revoked, or made "
+                "a reader.\nRequire it anew for new ones.\n");
+}
 
 static void view(const struct cli *c, struct bytes v, const struct out_column *columns)
 {
@@ -86,6 +99,9 @@ static void view(const struct cli *c, struct bytes v, const struct out_column *c
 
 struct look {
     bool csv, wait, watch;
+    bool over;                /* what was seen last is cancelled, or its time is over */
+    bool named;               /* the request says which one is meant: */
+    char id[33];
     int64_t timeout, began;   /* ms; timeout < 0: none */
     struct screen screen;
 };
@@ -150,8 +166,20 @@ static void show_picture(const struct cli *c, struct look *l, struct bytes v)
     }
 }
 
+/* Who waits means the requirement that was there when he began. */
+static void stay_with(struct look *l, struct request *q, struct bytes v)
+{
+    struct bytes id;
+    bool ok = true;
+    if (l->named || !ctl_arg_bytes(&v, "id", &id, &ok) || id.len >= sizeof l->id)
+        return;
+    memcpy(l->id, id.p, id.len);
+    request_str(q, "id", l->id);
+    l->named = true;
+}
+
 /* An exit code; *t: who has reached it. */
-static int look_once(const struct cli *c, struct look *l, const struct request *q, struct turnout *t)
+static int look_once(const struct cli *c, struct look *l, struct request *q, struct turnout *t)
 {
     static const char *const keys[] = { "name", "id", "online", "state", "since", "signed", "waits", "overridden", "partial", NULL };
     AUTO(link_close) struct link at = LINK_INIT;
@@ -169,6 +197,9 @@ static int look_once(const struct cli *c, struct look *l, const struct request *
         show_requirement(&c->out, r.value);
     fflush(c->out.f);
     *t = turnout(r.value);
+    l->over = says(r.value, "over", false);
+    if (l->watch && l->wait)
+        stay_with(l, q, r.value);
     return 0;
 }
 
@@ -178,13 +209,15 @@ static int verdict(enum err code, struct turnout t)
 }
 
 /* Until interrupted; with --wait until all have reached it, or time is over. */
-static int watch(const struct cli *c, struct look *l, const struct request *q)
+static int watch(const struct cli *c, struct look *l, struct request *q)
 {
     for (;;) {
         struct turnout t;
         int code = look_once(c, l, q, &t);
         if (code || ferror(c->out.f) || (l->wait && t.reached == t.devices))
             return code;
+        if (l->wait && l->over)
+            return failed(err_set(ERR_CLOSED, "it was cancelled, or its time is over: %u of %u devices have reached it", t.reached, t.devices));
         if (l->wait && l->timeout >= 0 && when_now() - l->began >= l->timeout)
             return verdict(ERR_TIMEOUT, t);
         nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
@@ -193,7 +226,7 @@ static int watch(const struct cli *c, struct look *l, const struct request *q)
 
 static int status(struct cli *c, const struct args *a, struct request *q)
 {
-    AUTO(look_release) struct look l = { .csv = args_has(a, "csv"), .wait = args_has(a, "wait"), .watch = args_has(a, "watch"),
+    AUTO(look_release) struct look l = { .csv = args_has(a, "csv"), .wait = args_has(a, "wait"), .watch = args_has(a, "watch"), .named = args_word(a, 1),
                                          .timeout = -1, .began = when_now(), .screen = SCREEN_INIT };
     int code = args_duration(a, "timeout", &l.timeout);
     if (code)

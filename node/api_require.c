@@ -1,4 +1,5 @@
 /* A required version: declared, shown, taken back; and what a device that has to reach it says of itself. */
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,8 +75,10 @@ static void put_requirement(struct buf *b, struct node *n, const struct requirem
     size_t devices = 0;
     for (size_t i = 0; i < g->nmember; i++)
         devices += counts(q->what, &g->member[i]);
-    mp_put_map(b, 7);
+    mp_put_map(b, 9);
     put_facts(b, n, q);
+    put_bool(b, "over", required_is_over(q, loop_wall()));
+    put_bool(b, "provable", engine_provable(n->engine, q->what));
     mp_put_str(b, "devices");
     mp_put_array(b, devices);
     for (size_t i = 0; i < g->nmember; i++)
@@ -267,6 +270,14 @@ static int check_wish(struct node *n, const struct wish *w, struct ctl_op *op, s
     return r;
 }
 
+/* What is dated in the future is taken back when the clock is right: nobody could reach it. And `until` would be another time elsewhere. */
+static int check_clock(struct node *n)
+{
+    uint64_t off = engine_clock_off(n->engine, loop_wall());
+    return !off ? 0 : err_set(ERR_AGAIN, "the clock of this device differs from that of most others by %" PRIu64 " minutes: set the clocks, then "
+                              "require it again", off / 60000);
+}
+
 /* All that this device has is in its index now. */
 static int declare(struct session *s)
 {
@@ -275,6 +286,8 @@ static int declare(struct session *s)
     AUTO(buf_release) struct buf to = BUF_INIT(LIMIT_CTL_BYTES), min = BUF_INIT(LIMIT_CTL_BYTES);
     struct ctl_op op = {.type = OP_REQUIRE};
     int r = check_wish(n, w, &op, &to);
+    if (r == 0 && !w->dry_run)
+        r = check_clock(n);
     if (r == 0)
         r = engine_required_min(n->engine, &min);
     if (r < 0)

@@ -243,6 +243,8 @@ uint32_t engine_disk_mode(const struct engine *e, const struct entry *ent);   /*
 int  engine_strict_row(struct engine *e, const struct ix_local *l, bool on, uint32_t *mode) MUST_CHECK;
 /* What this device has now, as cuts: what a REQUIRE of it names. ERR_FULL: in too many streams for a record. */
 int  engine_required_min(struct engine *e, struct buf *cuts) MUST_CHECK;
+/* Whether receipts of it can be made: false once one of its streams has ended before the number that it names. */
+bool engine_provable(const struct engine *e, const struct required *q);
 /* What devices lack of such cuts, as their last vectors say: live entries, and the bytes of the files among them (at most: blocks that a
  * device has already are not sent to it). known: it has shown a vector. behind: it lacks something, be it not live any more. */
 struct lacks { struct id dev; bool known, behind; uint64_t entries, bytes; };

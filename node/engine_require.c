@@ -58,6 +58,16 @@ int engine_choose_winners(struct engine *e, uint64_t wall_ms)
     return 1;
 }
 
+/* ---- proving one ---- */
+
+bool engine_provable(const struct engine *e, const struct required *q)
+{
+    for (size_t i = 0; i < q->nmin; i++)
+        if (engine_end(e, &q->min[i].sid) < q->min[i].seq)
+            return false;
+    return true;
+}
+
 /* ---- declaring one ---- */
 
 static int by_sid(const void *a, const void *b)

@@ -167,6 +167,16 @@ def test_tables_for_people():
                 silent(p.run(name))
 
 
+def test_a_requirement_of_which_there_are_no_receipts():
+    one = {"name": "anna", "id": "ab" * 32, "online": True, "state": "reached", "since": None, "waits": False, "overridden": False, "signed": None}
+    q = {"id": "cd" * 16, "by": "anna", "message": "", "since": "2026-01-02T03:04:05Z", "until": None, "mode": "auto", "over": False,
+         "devices": [one]}
+    with Place() as p:
+        for provable in (True, False):
+            with p.node(require=reply({**q, "provable": provable})):
+                same(b"No receipts can be made any more" in p.run("require", "status").out, not provable)
+
+
 def test_arguments_reach_the_node():
     with Place() as p:
         names = ["wait", "invite", "resume", "log", "restore", "resolve", "config", "events"]

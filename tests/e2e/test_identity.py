@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 
-from lanyard import (Node, exists, fixture, group, is_file_with, make_tree, path_of, random_bytes, read, same_trees, tap,
+from lanyard import (Node, exists, failed, fixture, group, is_file_with, make_tree, path_of, random_bytes, read, same_trees, tap,
                      temp_dir, test, tree_digest, wait_until, write)
 
 
@@ -310,6 +310,7 @@ def told_of_its_clock(n):
 @test
 def a_clock_that_was_ten_years_ahead():
     a, b = pair()
+    a.cli("device", "role", "b", "admin")
     clock = with_clock(b)
     clock(TEN_YEARS)
     b.up(peers=[a])
@@ -320,6 +321,9 @@ def a_clock_that_was_ten_years_ahead():
     wait_until(lambda: is_file_with(b.folder, "of-a", b"y"), 20, "a's file on b")
     wait_until(lambda: told_of_its_clock(b), 30, "b to be told")
     assert not exists(a.folder, "of-the-future")
+    done = b.cli("require", check=False)             # what will be taken back nobody could reach
+    failed(done, 1)
+    assert "the clock of this device differs" in done.err and b.status()["required"] is None, done.err
     clock(0)                                         # while it runs
     wait_until(lambda: is_file_with(a.folder, "of-the-future", b"x") and is_file_with(a.folder, "of-b", b"second"), 60,
                "what b had dated in the future on a")

@@ -184,8 +184,11 @@ def scripts_wait_until_all_have_reached_it():
     c.down()
     q = a.cli("require", json=True)
     waiting = a.popen(LANYARD, "require", "status", "--wait", q["id"], stderr=subprocess.PIPE)
-    a.cli("require", "cancel")
-    assert b"cancelled" in waiting.communicate(timeout=30 * SLOW)[1] and waiting.returncode == 1
+    watching = a.popen(LANYARD, "require", "status", "--wait", "--watch", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: b"of 3 devices" in watching.stdout.readline(), 10, "what is watched")
+    a.cli("require", "cancel")                       # the one before, which all have reached, counts again: not for those who wait
+    for p in (waiting, watching):
+        assert b"cancelled" in p.communicate(timeout=30 * SLOW)[1] and p.returncode == 1, p.returncode
 
 
 @test

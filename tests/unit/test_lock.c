@@ -69,6 +69,7 @@ static void test_stream_that_is_cut(void)
     require(w, 1, REQUIRE_AUTO, EVERYBODY);
     learn(w, 0, 2);
     EQ_U(look(w, 2), LOCK_LOCKED);
+    CHECK(engine_provable(w->d[0].e, w->group.requirement[0].what));
     struct ctl_op op = {.type = OP_REVOKE, .dev = w->d[1].keys->dev};
     issue(w, &op, kept, n);
     cuts(w, 2);
@@ -78,6 +79,7 @@ static void test_stream_that_is_cut(void)
     meet(w, 2, 0);
     CHECK(engine_lock_of(w->d[0].e, w->group.requirement[0].what, &w->d[2].keys->dev, &l));
     EQ_U(l.state, LOCK_REACHED);
+    CHECK(!engine_provable(w->d[0].e, w->group.requirement[0].what));      /* no vector can show the header that it names */
     world_free(w);
 }
 
