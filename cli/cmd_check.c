@@ -25,7 +25,7 @@ static void show_result(const struct cli *c, struct bytes value)
     static const struct out_column rows[] = {
         { "files", "files", OUT_COUNT, NULL, NULL }, { "kept", "versions in files", OUT_COUNT, NULL, NULL },
         { "versions", "versions in packs", OUT_COUNT, NULL, NULL },
-        { "alone", "of them only here", OUT_COUNT, NULL, NULL }, { "packs", "packs", OUT_COUNT, NULL, NULL },
+        { "current", "of them of files that are there", OUT_COUNT, NULL, NULL }, { "packs", "packs", OUT_COUNT, NULL, NULL },
         { "bytes", "read", OUT_BYTES, NULL, NULL }, { "ok", "result", OUT_FLAG, "all is well", "damaged" }, { 0 },
     };
     struct bytes damaged;

@@ -26,7 +26,7 @@ static int reply_figures(struct session *s)
     put_u64(&b, "kept", f.kept);
     put_u64(&b, "kept_bytes", f.kept_bytes);
     put_u64(&b, "packed", f.packed);
-    put_u64(&b, "alone", f.alone);
+    put_u64(&b, "current", f.current);
     put_u64(&b, "packs", f.packs);
     put_u64(&b, "pack_bytes", f.pack_bytes);
     session_reply(s, false, &b);

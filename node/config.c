@@ -23,7 +23,7 @@ const struct config_key config_keys[] = {
     {"log_level", "level", "info", "how much to log: error, warn, info or debug"},
     {"history_days", "days", "30", "how long replaced and deleted versions are kept here, in days (0 to 36500)"},
     {"history_share", "percent", "10", "how much of the disk they may take, in percent (0 to 90); then the oldest go first"},
-    {"history_alone", "bool", "true", "whether what no other device has is kept before it is overwritten: true or false"},
+    {"history_alone", "bool", "true", "whether what was written on this device is kept before it is overwritten: true or false"},
     {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
     {"rate.up", "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
     {"notify", "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},

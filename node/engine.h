@@ -262,12 +262,14 @@ int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct
 uint64_t engine_own_ctr(const struct engine *e);          /* the number of the newest one */
 /* Devices online whose vector says they have the content of (stream, seq); sure = false adds those that merely know the entry. */
 size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max);
-/* Numbers of own streams whose contents no other member has said to have (by its last vector, online or not): the newest stream first, at
- * most max. engine_elsewhere: whether one has said so of (stream, seq). Who leaves out paths by rules of its own is not believed. */
+/* Of each version one device is in charge, that is to keep its content whatever all users do to their copies: its author; of a device that is a
+ * member no more, the one with the smallest id of those that have said to have it (by their last vectors, online or not). engine_charge:
+ * numbers that this device is in charge of, of own streams, or of those that devices have left that are gone; the newest stream first, at
+ * most max. engine_elsewhere: whether another member has said to have the content of (stream, seq) now. Who leaves out paths by rules of its
+ * own is not believed. */
 struct own_range { int64_t stream; uint64_t from, to; };
-size_t engine_alone(struct engine *e, struct own_range *v, size_t max);
-/* The same of streams whose devices are members no more: who wrote them does not have them for us. */
-size_t engine_alone_left(struct engine *e, struct own_range *v, size_t max);
+size_t engine_charge(struct engine *e, bool own, struct own_range *v, size_t max);
+bool engine_in_charge(struct engine *e, int64_t stream, uint64_t seq);
 bool engine_elsewhere(struct engine *e, int64_t stream, uint64_t seq);
 /* We have everything they have / they have everything we have, as far as their last vector says. */
 bool engine_have_all_of(struct engine *e, const struct id *dev);

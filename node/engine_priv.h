@@ -14,7 +14,7 @@
  *   engine_snapshot.c names for vectors, and what was there at one
  *   engine_note.c    what users have done, for the record
  *   engine_forget.c  what is dead and old goes
- *   engine_alone.c   what no other member has
+ *   engine_alone.c   which contents it is on this device to keep
  *   engine_live.c    the live state with its proofs, served and taken
  *   engine_strict.c  files that are read-only while a lock of mode strict holds
  *   engine_saved.c   what the index remembers of locks and ended streams, as bytes

@@ -292,7 +292,7 @@ static int count_kept(void *arg, const struct ix_kept *row)
 {
     struct keeper_figures *f = arg;
     f->packed += !*row->name;
-    f->alone += row->kept_ms == KEPT_ALIVE;
+    f->current += row->kept_ms == KEPT_ALIVE;
     f->kept += *row->name != '\0';
     f->kept_bytes += *row->name ? row->size : 0;
     return 0;

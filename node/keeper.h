@@ -1,9 +1,9 @@
 /* keeper: looks after what was replaced. When the node has been idle for a while, and one small job at a time:
  *
  *   adopt     packs of which the index knows nothing (it was lost, or older than they are) are read and taken in; once a start
- *   alone     contents of this device's own versions that no other member has are packed while they still lie in the folder, in case
- *             they are overwritten in place: files that are edited first, then the latest, within half of `share`. They are not needed any
- *             more once another member has them. New small ones do not wait until the node has been idle for so long
+ *   alone     contents that it is on this device to keep (engine_charge) are packed while they still lie in the folder, in case they are
+ *             overwritten in place: files that are edited first, then the latest, within half of `share`; of those that others have, too, within
+ *             a quarter, and no large ones that were never edited. New small ones do not wait until the node has been idle for so long
  *   age       how old things are, for what follows (engine_age)
  *   fold      kept files become blocks in packs, each block once; a file goes when all of it can be read from packs
  *   expire    what is older than `days`, or what the policy says if that is longer, then the oldest that it lets go until all takes no more than `share` percent of the disk, is forgotten: never a
@@ -25,7 +25,7 @@ struct keeper_config {
     struct loop *loop; struct pool *pool; struct folder *folder; struct engine *engine; struct index *index;
     uint64_t days, share;
     const struct group *group;                   /* its policy says how many days at least (history.min_days); NULL: none does */
-    bool alone;                                  /* false: what only this disk has is not packed before it is overwritten */
+    bool alone;                                  /* false: nothing is packed before it is overwritten */
     void (*done)(void *arg);                     /* a pass is over */
     void (*adopted)(void *arg); void *arg;       /* contents may have been found that no version names */
 };
@@ -33,7 +33,7 @@ struct keeper_config {
 struct keeper_figures {
     uint64_t folded, folded_bytes, expired, compacted, forgotten;
     uint64_t kept, kept_bytes, packed, packs, pack_bytes;   /* files in kept/, contents in packs, packs */
-    uint64_t alone;                                          /* of those in packs: of versions that lie in the folder, and nowhere else */
+    uint64_t current;                                        /* of those in packs: of versions that lie in the folder */
 };
 int  keeper_new(const struct keeper_config *c, struct keeper **out) MUST_CHECK;
 void keeper_stop(struct keeper *k);                          /* the node ends: before the pool does; NULL is fine */

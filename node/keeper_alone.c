@@ -1,21 +1,25 @@
-/* What only this disk has is packed while it still lies in the folder, for its user may overwrite it in place at any moment: contents of own
- * versions, or of those of devices that are gone, that no other member has said to have (engine_alone). On record they are packed contents whose retention has not begun
- * (KEPT_ALIVE). Once another member has such a content it need not be here twice; once the version has ended it is history like any other.
+/* What it is on this device to keep (engine_charge) is packed while it still lies in the folder, for its user may overwrite it in place at any
+ * moment, and so may all others, each before they hear of each other. On record they are packed contents whose retention has not begun
+ * (KEPT_ALIVE). Once the version has ended it is history like any other.
  *
- * Files that had a version before come first, being worked on, and each time the latest. All of them take at most half of the history's
- * share of the disk, by the sizes of the files; those that never had another version at most half of that. What does not fit is left out. */
+ * Files that had a version before come first, being worked on, and each time the latest. Those that nobody else has take at most half of the
+ * history's share of the disk, by the sizes of the files; those that never had another version at most half of that. Those that others have,
+ * too, at most half as much again, and of files that never had another version only small ones: nobody edits an archive. What does
+ * not fit is left out. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "node/keeper_priv.h"
 #include "node/log.h"
 
 enum { ROWS = 256, NUMBERS = 1024, SMALL = 16 << 20, PASSES_ANEW = 24 };
+#define REVIEW_MS (60u * 60 * 1000)   /* there may be a million of them */
 
 static bool wanted(const struct keeper *k) { return k->c.alone && keeper_days(k) && k->c.share; }
 
-static uint64_t most(const struct keeper *k, bool edited)
+static uint64_t most(const struct keeper *k, bool edited, bool shared)
 {
-    return wanted(k) ? keeper_share_of_disk(k) / (edited ? 2 : 4) : 0;
+    return wanted(k) ? keeper_share_of_disk(k) / (edited ? 2 : 4) / (shared ? 2 : 1) : 0;
 }
 
 static uint64_t own_known(const struct keeper *k)
@@ -32,9 +36,9 @@ bool keeper_alone_waiting(const struct keeper *k, bool small)
 void keeper_alone_begin(struct keeper *k, bool light)
 {
     k->alone.sweeping = false;
-    k->alone.counting = !light || !k->alone.counted;
+    k->alone.counting = k->forced || !k->alone.counted || (!light && loop_now() >= k->alone.due);
     k->alone.cursor = INT64_MAX;
-    k->alone.sum = 0;
+    k->alone.sum[0] = k->alone.sum[1] = 0;
 }
 
 void keeper_alone_init(struct keeper *k) { k->alone.small_seen = own_known(k); }
@@ -42,15 +46,44 @@ void keeper_alone_init(struct keeper *k) { k->alone.small_seen = own_known(k); }
 /* ---- those there are ---- */
 
 enum fate { FATE_STAYS, FATE_GOES, FATE_HISTORY };
-struct verdict { int64_t id; enum fate fate; };
+struct verdict { int64_t id; struct id root; enum fate fate; };
 struct review { struct keeper *k; struct verdict v[ROWS]; size_t n; };
 
-static int only_here(void *arg, const struct ix_local *l)
+static int is_before(void *arg, const struct ix_entry *e) { return e->id < *(const int64_t *)arg; }
+
+/* 1: its path had a version before. */
+static int is_edited(struct keeper *k, const struct ix_entry *e)
 {
-    const struct keeper *k = arg;
+    int64_t id = e->id;
+    return index_entry_each_of_path(k->c.index, e->path, is_before, &id);
+}
+
+/* A content may lie at many paths: whether one of them is ours to keep, and, of the first ones, whether nobody else has one of them. */
+struct charge { struct keeper *k; bool ours, alone, edited; unsigned n; };
+enum { LOOKED_AT = 64 };
+
+static int look(void *arg, const struct ix_local *l)
+{
+    struct charge *c = arg;
+    struct engine *engine = c->k->c.engine;
     struct ix_entry e;
-    int r = index_entry_get(k->c.index, l->entry, &e, NULL);
-    return r < 0 ? r : !engine_elsewhere(k->c.engine, e.stream, e.seq);
+    int r = index_entry_get(c->k->c.index, l->entry, &e, NULL);
+    bool alone = r == 0 && !engine_elsewhere(engine, e.stream, e.seq);
+    if (r == 0 && (alone || engine_in_charge(engine, e.stream, e.seq))) {
+        c->ours = true;
+        c->alone |= alone;
+        r = c->edited ? 1 : is_edited(c->k, &e);
+        c->edited |= r == 1;
+    }
+    return r < 0 ? r : c->alone || (c->ours && ++c->n == LOOKED_AT);
+}
+
+static bool stays(struct keeper *k, const struct ix_kept *row, const struct charge *c)
+{
+    uint64_t *sum = &k->alone.sum[!c->alone];
+    bool may = c->ours && (c->alone || c->edited || row->size <= SMALL) && *sum + row->size <= most(k, true, !c->alone);
+    *sum += may ? row->size : 0;
+    return may;
 }
 
 static int in_folder(void *arg, const struct ix_local *l) { (void)arg, (void)l; return 1; }
@@ -59,14 +92,12 @@ static int ended(void *arg, const struct ix_entry *e) { (void)arg; return !e->li
 /* A content may be that of several files, and of versions that have ended. */
 static int judge(struct keeper *k, const struct ix_kept *row, enum fate *fate)
 {
-    int r = index_local_by_root(k->c.index, &row->root, only_here, k);
+    struct charge c = {.k = k};
+    int r = index_local_by_root(k->c.index, &row->root, look, &c);
     *fate = FATE_STAYS;
-    if (r == 1 && k->alone.sum + row->size <= most(k, true)) {
-        k->alone.sum += row->size;
-        return 0;
-    }
-    if (r >= 0)
-        r = index_local_by_root(k->c.index, &row->root, in_folder, NULL);
+    if (r < 0 || stays(k, row, &c))
+        return r < 0 ? r : 0;
+    r = index_local_by_root(k->c.index, &row->root, in_folder, NULL);
     bool lies_there = r == 1;
     if (r >= 0)
         r = index_entry_by_root(k->c.index, &row->root, ended, NULL);
@@ -81,8 +112,24 @@ static int review(void *arg, const struct ix_kept *row)
     int r = judge(v->k, row, &verdict->fate);
     if (r < 0)
         return r;
+    verdict->root = row->root;
     verdict->id = v->k->alone.cursor = row->id;
     return ++v->n == ROWS;
+}
+
+struct other { int64_t than; };
+static int is_other(void *arg, const struct ix_kept *row) { return row->id != ((const struct other *)arg)->than; }
+
+/* A file that was displaced is on record, too: once is enough. */
+static int begin_retention(struct keeper *k, const struct verdict *v, uint64_t wall)
+{
+    struct other other = {v->id};
+    int r = index_kept_by_root(k->c.index, &v->root, is_other, &other);
+    if (r == 0)
+        return index_kept_since(k->c.index, v->id, wall);
+    if (r > 0)
+        r = index_kept_del(k->c.index, v->id);
+    return r == 0 ? index_kept_renew(k->c.index, &v->root, wall) : r;
 }
 
 static int carry_out(struct review *v)
@@ -99,7 +146,7 @@ static int carry_out(struct review *v)
         if (v->v[i].fate == FATE_GOES)
             r = index_kept_del(k->c.index, v->v[i].id);
         else if (v->v[i].fate == FATE_HISTORY)
-            r = index_kept_since(k->c.index, v->v[i].id, wall > aged ? wall : aged);
+            r = begin_retention(k, &v->v[i], wall > aged ? wall : aged);
         k->dirty |= v->v[i].fate == FATE_GOES;
     }
     return keeper_commit(k, r);
@@ -115,8 +162,9 @@ enum step_result keeper_alone_review(struct keeper *k)
         return keeper_fail(k, err_text());
     if (r == 1)
         return STEP_AGAIN;
-    k->alone.bytes = k->alone.sum;
+    memcpy(k->alone.bytes, k->alone.sum, sizeof k->alone.bytes);
     k->alone.counted = true;
+    k->alone.due = loop_now() + REVIEW_MS;
     k->alone.stale = false;
     k->alone.counting = false;
     return STEP_OVER;
@@ -140,25 +188,25 @@ static int record(struct keeper *k, const struct pack_file *f)
 static void note(struct keeper *k, const struct pack_file *f)
 {
     if (f->whole) {
-        k->alone.bytes += f->size;
+        k->alone.bytes[f->shared] += f->size;
         k->alone.stale = true;
     }
     if (f->whole || f->broken[0])
         k->alone.high = f->seq - 1;
 }
 
-struct choice { struct pack_job *j; uint64_t left; };
+struct choice { struct pack_job *j; uint64_t left[2]; };
 
 static int choose(void *arg, const struct ix_entry *e)
 {
     struct choice *c = arg;
     struct keeper *k = c->j->k;
     AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
-    struct pack_file f = {.id = e->id, .seq = e->seq, .root = e->root, .size = e->size};
+    struct pack_file f = {.id = e->id, .seq = e->seq, .shared = engine_elsewhere(k->c.engine, e->stream, e->seq), .root = e->root, .size = e->size};
     struct ix_local l;
-    if (k->alone.small && e->size > SMALL)
+    if (e->size > SMALL && (k->alone.small || (f.shared && !k->alone.edited)))
         return 0;
-    if (e->size > c->left) {
+    if (e->size > c->left[f.shared]) {
         k->alone.refused = true;
         return 0;
     }
@@ -169,7 +217,7 @@ static int choose(void *arg, const struct ix_entry *e)
         return r;
     f.stamp = l.stamp;
     f.path = (char *)buf_steal(&name, &f.len);
-    c->left -= e->size;
+    c->left[f.shared] -= e->size;
     return keeper_pack_add(c->j, &f);
 }
 
@@ -179,7 +227,7 @@ static bool behind(const struct own_number *a, const struct own_range *r) { retu
 static void add_left(struct keeper *k, bool anew)
 {
     struct alone *a = &k->alone;
-    size_t n = engine_alone_left(k->c.engine, a->range + a->n, ALONE_STREAMS - a->n);
+    size_t n = engine_charge(k->c.engine, false, a->range + a->n, ALONE_STREAMS - a->n);
     if (anew || n != a->nleft)
         a->n += n;
     a->nleft = n;
@@ -192,7 +240,7 @@ static void begin_sweep(struct keeper *k)
     bool anew = !k->light && (k->forced || k->passes % PASSES_ANEW == 0);
     a->small = k->light && !keeper_is_idle(k);
     struct own_number from = anew ? (struct own_number){0} : a->small ? a->small_to : a->all_to;
-    a->n = engine_alone(k->c.engine, a->range, ALONE_STREAMS);
+    a->n = engine_charge(k->c.engine, true, a->range, ALONE_STREAMS);
     a->top = a->n ? (struct own_number){a->range[0].stream, a->range[0].to} : from;
     while (a->n && behind(&from, &a->range[a->n - 1]))
         a->n--;
@@ -239,23 +287,29 @@ static enum step_result next_range(struct alone *a)
     return a->n ? STEP_AGAIN : sweep_over(a);
 }
 
+static uint64_t room(const struct keeper *k, bool shared)
+{
+    uint64_t limit = most(k, k->alone.edited, shared), taken = k->alone.bytes[shared];
+    return limit > taken ? limit - taken : 0;
+}
+
 static enum step_result pack_some(struct keeper *k, const struct own_range *range)
 {
     struct alone *a = &k->alone;
-    uint64_t low = a->high - range->from < NUMBERS ? range->from : a->high - NUMBERS + 1, limit = most(k, a->edited);
-    struct choice c = {keeper_pack_new(k), limit > a->bytes ? limit - a->bytes : 0};
+    uint64_t low = a->high - range->from < NUMBERS ? range->from : a->high - NUMBERS + 1;
+    struct choice c = {keeper_pack_new(k), {room(k, false), room(k, true)}};
     c.j->record = record;
     c.j->note = note;
     c.j->partly = &a->partly;
     int r = index_entry_unkept(k->c.index, range->stream, low, a->high, a->edited, choose, &c);
-    bool room = r < 0 || c.j->n == 0 || keeper_pack_room(c.j) == 0;
-    if (!room)
-        log_seldom(LOG_WARN, "what only this device has is not kept before it is overwritten why=\"%s\"", err_text());
-    if (r >= 0 && c.j->n && room)
+    bool fits = r < 0 || c.j->n == 0 || keeper_pack_room(c.j) == 0;
+    if (!fits)
+        log_seldom(LOG_WARN, "what this device is to keep is not kept before it is overwritten why=\"%s\"", err_text());
+    if (r >= 0 && c.j->n && fits)
         return keeper_pack_submit(c.j);
     keeper_pack_free(c.j);
     a->high = low - 1;
-    return r < 0 ? keeper_fail(k, err_text()) : room ? STEP_AGAIN : sweep_over(a);
+    return r < 0 ? keeper_fail(k, err_text()) : fits ? STEP_AGAIN : sweep_over(a);
 }
 
 enum step_result keeper_alone(struct keeper *k)

@@ -2,7 +2,7 @@
  *   keeper.c         passes and their steps, files that are not needed any more, figures
  *   keeper_pack.c    the job that packs
  *   keeper_adopt.c   packs that the index does not know
- *   keeper_alone.c   what only this disk has into packs
+ *   keeper_alone.c   what it is on this device to keep into packs
  *   keeper_fold.c    kept files into packs
  *   keeper_expire.c  retention
  *   keeper_gc.c      what is referred to, packs written anew
@@ -27,7 +27,7 @@ enum { JOB_FILES = 256 };
 struct pack_file {
     int64_t id;                           /* of its row: kept, or entry */
     char *name;                           /* of a kept file; NULL: one of the folder, which has */
-    struct stamp stamp; uint64_t seq;
+    struct stamp stamp; uint64_t seq; bool shared;
     char *path; size_t len;               /* NULL, 0: not known */
     struct id root;
     uint64_t size;
@@ -63,7 +63,7 @@ int  keeper_pack_room(const struct pack_job *j) MUST_CHECK;                     
 enum step_result keeper_pack_submit(struct pack_job *j);
 void keeper_pack_free(struct pack_job *j);
 
-/* ---- what only this disk has (keeper_alone.c) ---- */
+/* ---- what it is on this device to keep (keeper_alone.c) ---- */
 
 enum { ALONE_STREAMS = 16 };
 
@@ -71,11 +71,12 @@ struct own_number { int64_t stream; uint64_t number; };
 struct alone {
     uint64_t seen, small_seen;           /* the greatest own number when all, or small files, were last looked through */
     struct own_number all_to, small_to;  /* up to there they have been */
-    uint64_t bytes;                      /* of the files of which something is kept so; an upper bound between two reviews */
+    /* Of the files of which something is kept so; an upper bound between two reviews. [1]: others have them now. */
+    uint64_t bytes[2];
     /* review */
     bool counted, stale;                 /* a review has counted them; but some have been added since, in place of others perhaps */
-    bool counting;
-    int64_t cursor; uint64_t sum;
+    bool counting; uint64_t due;         /* when all are looked at again, if nobody asks before */
+    int64_t cursor; uint64_t sum[2];
     /* sweep: from high down */
     bool sweeping, small, edited;
     bool refused;                        /* something was too large for what is left */

@@ -1,24 +1,33 @@
-/* What only this device has: of which own versions that is so (node/engine.h), which of them are chosen (store/index.h), and that they are
+/* What it is on this device to keep: of which versions that is so (node/engine.h), which of them are chosen (store/index.h), and that they are
  * packed before they are overwritten, and no longer than needed (node/keeper.h). */
 #include <sys/statvfs.h>
 
+#include "node/engine_priv.h"
 #include "tests/unit/t_keeper.h"
 
-enum { BIG = 300000, SHARE = 2 };     /* the half of the disk */
+enum { BIG = 300000, SHARE = 2, LARGE = 17 << 20 };     /* share: the half of the disk; large: more than what is kept of unedited files that others have */
+
+/* Nothing but a hole behind its first bytes. */
+static void put_large(const char *path, uint64_t seed)
+{
+    put_big(path, 8, seed);
+    OK(truncate(full(path), LARGE));
+}
 
 /* ---- who has what ---- */
 
-/* The other member says that it knows `known` of our numbers, and has the contents of `content`. */
-static void told_with(uint64_t known, uint64_t content, uint8_t inst, uint64_t flags)
+/* The other member says that it knows `known` numbers of a stream, and has the contents of `content`. */
+static void told_of(const struct sid *sid, uint64_t known, uint64_t content, uint8_t inst, uint64_t flags)
 {
     AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
-    struct vec_stream s = {.sid = *engine_own_sid(w.e), .known = known, .content = content};
+    struct vec_stream s = {.sid = *sid, .known = known, .content = content};
     struct vec v = {.group = w.g.group.id, .dev = w.g.dev[1]->dev, .inst = {inst}, .ctr = known + content, .wall_ms = loop_wall(),
                     .ctl_n = w.g.group.ctl_n, .ctl_hash = w.g.group.ctl_hash, .stream = &s, .nstream = 1, .flags = flags};
     t_must(vec_encode(&blob, &v, w.g.dev[1]));
     EQ_I(engine_vector(w.e, blob.data, blob.len, NULL, NULL), 1);
 }
 
+static void told_with(uint64_t known, uint64_t content, uint8_t inst, uint64_t flags) { told_of(engine_own_sid(w.e), known, content, inst, flags); }
 static void told(uint64_t known, uint64_t content, uint8_t inst) { told_with(known, content, inst, ~(uint64_t)VEC_PARTIAL & 0xff); }
 
 static void fresh_pair(void)
@@ -30,14 +39,19 @@ static void fresh_pair(void)
     keeper_start(30, 50);
 }
 
+/* The first number that nobody else has; 0: there is none. */
 static uint64_t alone_from(void)
 {
     struct own_range r[4];
-    size_t n = engine_alone(w.e, r, 4);
-    CHECK(n <= 1);
-    if (n)
-        EQ_U(r[0].to, authored());
-    return n ? r[0].from : 0;
+    size_t n = engine_charge(w.e, true, r, 4);
+    EQ_U(n, authored() > 0);
+    if (n == 0)
+        return 0;
+    EQ_U(r[0].from, 1);
+    EQ_U(r[0].to, authored());
+    while (r[0].from <= r[0].to && engine_elsewhere(w.e, r[0].stream, r[0].from))
+        r[0].from++;
+    return r[0].from <= r[0].to ? r[0].from : 0;
 }
 
 static void test_vectors_tell(void)
@@ -155,6 +169,25 @@ static void test_choice(void)
 
 /* ---- what becomes of them ---- */
 
+/* The share is of what the file system says: half of it for all, a quarter for files that are not edited; the latest first. */
+static uint64_t disk_size = 1 << 30;
+
+int statvfs(const char *path, struct statvfs *out)
+{
+    (void)path;
+    *out = (struct statvfs){.f_frsize = 1, .f_blocks = disk_size};
+    return 0;
+}
+
+static size_t current_on_disk_of(uint64_t bytes)
+{
+    disk_size = bytes;
+    struct keeper_figures f = run_pass();
+    disk_size = 1 << 30;
+    return f.current;
+}
+
+
 static void test_every_version_stays(void)
 {
     struct id was[4];
@@ -164,14 +197,14 @@ static void test_every_version_stays(void)
         scan_again();
         was[i] = version("one").root;
         struct keeper_figures f = run_pass();
-        EQ_U(f.alone, 1);
+        EQ_U(f.current, 1);
         EQ_U(f.packed, i + 1);
     }
     for (size_t i = 0; i < 4; i++)
         OK(readable(&was[i]));
     OK(unlink(full("one")));
     scan_again();
-    EQ_U(run_pass().alone, 0);
+    EQ_U(run_pass().current, 0);
     OK(readable(&was[3]));
 }
 
@@ -185,26 +218,74 @@ static void test_written_to_since(void)
     struct id old = version("one").root;
     w.busy = "one";                     /* the scanner is not to look */
     put_big("one", BIG, 3);
-    EQ_U(run_pass().alone, 1);
+    EQ_U(run_pass().current, 1);
     w.busy = NULL;
     scan_again();
     EQ_I(readable(&old), ERR_NOTFOUND);
-    EQ_U(run_pass().alone, 2);
+    EQ_U(run_pass().current, 2);
 }
 
 static void test_what_another_has_goes(void)
 {
     fresh_pair();
-    put_big("one", BIG, 1);
+    put_large("one", 1);
     scan_again();
-    put_big("two", BIG, 2);
+    put_large("two", 2);
     scan_again();
-    EQ_U(run_pass().alone, 2);
+    EQ_U(run_pass().current, 2);
     told(2, 1, 1);
-    EQ_U(run_pass().alone, 1);
+    EQ_U(run_pass().current, 1);
     told(2, 2, 1);
     struct keeper_figures f = run_pass();
-    EQ_U(f.alone + f.packed + f.pack_bytes, 0);
+    EQ_U(f.current + f.packed + f.pack_bytes, 0);
+}
+
+/* Both may overwrite it before they hear of each other: one of them is to keep it. */
+static void test_what_is_edited_or_small_stays(void)
+{
+    struct id was[3];
+    fresh_pair();
+    put_big("small", BIG, 1);
+    put_large("edited", 2);
+    scan_again();
+    put_large("edited", 3);
+    scan_again();
+    told(authored(), authored(), 1);
+    EQ_U(run_pass().current, 2);
+    was[0] = version("small").root;
+    was[1] = version("edited").root;
+    put_big("small", BIG, 4);
+    put_large("edited", 5);
+    scan_again();
+    was[2] = version("small").root;
+    told(authored(), authored(), 1);
+    struct keeper_figures f = run_pass();
+    EQ_U(f.current, 2);
+    EQ_U(f.packed, 4);
+    for (size_t i = 0; i < 3; i++)
+        OK(readable(&was[i]));
+}
+
+/* What a device has left that is gone is for the one with the smallest id to keep, of those that have it. */
+static void test_what_others_have_left(void)
+{
+    fresh_pair();
+    t_group_add(&w.g, 2);
+    struct stream *s;
+    t_must(engine_begin(w.e));
+    t_must(engine_stream_add(w.e, &w.g.dev[2]->dev, (const uint8_t[8]){1}, &s));
+    s->row.known = 5;
+    t_must(engine_commit(w.e, loop_wall()));
+    struct own_range r[4];
+    CHECK(!engine_in_charge(w.e, s->row.id, 5));
+    t_group_revoke(&w.g, 2);
+    EQ_U(engine_charge(w.e, false, r, 4), 1);
+    EQ_U(r[0].from, 1);
+    EQ_U(r[0].to, 5);
+    told_of(&s->row.sid, 5, 3, 1, 0);
+    bool smaller = id_cmp(&w.g.dev[1]->dev, &w.g.dev[0]->dev) < 0;
+    CHECK(engine_in_charge(w.e, s->row.id, 3) == !smaller && engine_in_charge(w.e, s->row.id, 4));
+    CHECK(engine_elsewhere(w.e, s->row.id, 3) && !engine_elsewhere(w.e, s->row.id, 4));
 }
 
 /* Also of one that was a version before: that one is history. */
@@ -219,11 +300,10 @@ static void test_what_was_a_version_before_stays(void)
     scan_again();
     put_big("one", BIG, 1);
     scan_again();
-    EQ_U(run_pass().alone, 1);
+    EQ_U(run_pass().current, 1);
     told(3, 3, 1);
-    struct keeper_figures f = run_pass();
-    EQ_U(f.alone, 0);
-    EQ_U(f.packed, 1);
+    EQ_U(current_on_disk_of(0), 0);
+    EQ_U(run_pass().packed, 1);
     put_big("one", BIG, 3);
     scan_again();
     OK(readable(&was));
@@ -233,36 +313,18 @@ static void test_what_was_a_version_before_stays(void)
 static void test_two_of_one_content(void)
 {
     fresh_pair();
-    put_big("one", BIG, 1);
+    put_large("one", 1);
     scan_again();
-    put_big("two", BIG, 1);
+    put_large("two", 1);
     scan_again();
-    EQ_U(run_pass().alone, 1);
+    EQ_U(run_pass().current, 1);
     told(2, 1, 1);
-    EQ_U(run_pass().alone, 1);
+    EQ_U(run_pass().current, 1);
     OK(unlink(full("one")));
     scan_again();
-    EQ_U(run_pass().alone, 1);
+    EQ_U(run_pass().current, 1);
     told(3, 3, 1);
-    EQ_U(run_pass().alone, 0);
-}
-
-/* The share is of what the file system says: half of it for all, a quarter for files that are not edited; the latest first. */
-static uint64_t disk_size = 1 << 30;
-
-int statvfs(const char *path, struct statvfs *out)
-{
-    (void)path;
-    *out = (struct statvfs){.f_frsize = 1, .f_blocks = disk_size};
-    return 0;
-}
-
-static size_t alone_on_disk_of(uint64_t bytes)
-{
-    disk_size = bytes;
-    struct keeper_figures f = run_pass();
-    disk_size = 1 << 30;
-    return f.alone;
+    EQ_U(run_pass().current, 0);
 }
 
 static void test_bounded(void)
@@ -274,10 +336,10 @@ static void test_bounded(void)
     }
     put_big("a", BIG, 1);
     scan_again();
-    EQ_U(alone_on_disk_of(BIG * 3 / 2 * SHARE), 0);
-    EQ_U(alone_on_disk_of(BIG * 2 * SHARE), 1);
+    EQ_U(current_on_disk_of(BIG * 3 / 2 * SHARE), 0);
+    EQ_U(current_on_disk_of(BIG * 2 * SHARE), 1);
     struct id a = version("a").root, c = version("c").root, d = version("d").root;
-    EQ_U(alone_on_disk_of(BIG * 8 * SHARE), 2);
+    EQ_U(current_on_disk_of(BIG * 8 * SHARE), 2);
     put_big("a", BIG, 9);
     put_big("c", BIG, 9);
     put_big("d", BIG, 9);
@@ -285,6 +347,22 @@ static void test_bounded(void)
     OK(readable(&a));
     OK(readable(&d));
     EQ_I(readable(&c), ERR_NOTFOUND);
+}
+
+/* Half as much of what others have, too. */
+static void test_bounded_of_what_others_have(void)
+{
+    fresh_pair();
+    for (char i = 'a'; i < 'e'; i++)
+        put_big((char[]){i, 0}, BIG, (uint64_t)i);
+    scan_again();
+    EQ_U(run_pass().current, 4);
+    told(4, 0, 1);
+    EQ_U(current_on_disk_of(BIG * 8 * SHARE), 4);
+    told(4, 4, 1);
+    EQ_U(current_on_disk_of(BIG * 8 * SHARE), 2);
+    EQ_U(current_on_disk_of(0), 0);
+    EQ_U(current_on_disk_of(BIG * 8 * SHARE), 1);        /* again, as files that were never edited */
 }
 
 int main(void)
@@ -297,9 +375,12 @@ int main(void)
     RUN(test_every_version_stays);
     RUN(test_written_to_since);
     RUN(test_what_another_has_goes);
+    RUN(test_what_is_edited_or_small_stays);
+    RUN(test_what_others_have_left);
     RUN(test_what_was_a_version_before_stays);
     RUN(test_two_of_one_content);
     RUN(test_bounded);
+    RUN(test_bounded_of_what_others_have);
     keeper_end();
     world_end();
     return t_done();
