@@ -11,6 +11,7 @@
 
 #define DIAL_MS 8000       /* from dialling to UP */
 #define PING_MS 5000
+#define FIRST_PING_MS 200       /* what is published until the subscription has arrived is lost: PONG tells */
 #define PING_MEMBER_MS 500      /* with many members each is asked less often: so many PINGs a second are enough for all together */
 #define PING_TIMEOUT_MS 10000
 #define TICK_MS 500             /* what is due is looked at in such steps, of all links at the same moment */
@@ -29,7 +30,7 @@ struct link {
     struct loop_timer tick, death;
     struct msg_hello hello;          /* of the peer, verified */
     const char *why;
-    uint64_t next_req, started, last_ping;   /* last_ping 0: none yet */
+    uint64_t next_req, started, next_ping;
     bool pinging;
     struct id dev;
     uint8_t inst[8], nonce[32];
@@ -83,10 +84,10 @@ static void wake_at(struct link *l, uint64_t due)
         loop_timer_set(l->c.loop, &l->tick, step - now, on_tick, l);
 }
 
-static uint64_t ping_due(const struct link *l)
+static uint64_t ping_pause(const struct link *l)
 {
     uint64_t pause = l->c.group->nmember * (uint64_t)PING_MEMBER_MS;
-    return l->last_ping ? l->last_ping + (pause > PING_MS ? pause : PING_MS) : 0;
+    return pause > PING_MS ? pause : PING_MS;
 }
 
 /* ---- requests ---- */
@@ -162,12 +163,12 @@ static void on_pong(void *arg, const struct msg *m, zmq_msg_t *body)
         link_kill(l, "no answer");
     else if (m->type == MSG_PONG && l->state == LINK_UP)
         l->c.ops.published(l->c.ops.arg, l, m->ping.ctr);
-    wake_at(l, ping_due(l));
+    wake_at(l, l->next_ping);
 }
 
 static void ping(struct link *l)
 {
-    l->last_ping = loop_now();
+    l->next_ping = loop_now() + ping_pause(l);
     l->pinging = true;
     struct msg m = {.type = MSG_PING, .ping = {.wall_ms = loop_wall()}};
     link_request(l, LANE_CONTROL, &m, PING_TIMEOUT_MS, on_pong, l);
@@ -215,8 +216,9 @@ static void become_up(struct link *l)
         link_kill(l, "not needed");
         return;
     }
-    wake_at(l, 0);                   /* what is published until the subscription has arrived is lost: the first PING asks */
     subscribe(l);
+    l->next_ping = loop_now() + FIRST_PING_MS;
+    wake_at(l, l->next_ping);
 }
 
 static void on_hello(void *arg, const struct msg *m, zmq_msg_t *body)
@@ -275,14 +277,14 @@ static void on_tick(void *arg)
         return;
     if (l->state != LINK_UP && now > l->started + DIAL_MS)
         link_kill(l, "no connection");
-    else if (l->state == LINK_UP && !l->pinging && now > ping_due(l))
+    else if (l->state == LINK_UP && !l->pinging && now > l->next_ping)
         ping(l);
     for (const struct pending *p = l->pending; p; p = p->next)
         wake_at(l, p->due);
     if (l->state != LINK_UP)
         wake_at(l, l->started + DIAL_MS);
     else if (!l->pinging)
-        wake_at(l, ping_due(l));
+        wake_at(l, l->next_ping);
 }
 
 static void deliver(struct link *l, const struct msg *m, zmq_msg_t *body)
