@@ -4,8 +4,8 @@
  *
  * Files that had a version before come first, being worked on, and each time the latest. Those that nobody else has take at most half of the
  * history's share of the disk, by the sizes of the files; those that never had another version at most half of that. Those that others have,
- * too, at most half as much again, and of files that never had another version only small ones: nobody edits an archive. What does
- * not fit is left out. */
+ * too, at most half as much again, and of files that never had another version only small ones: nobody edits an archive. What is so small that
+ * it is in its entry is kept only while nobody else has it, lest it goes with the index. What does not fit is left out. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +21,9 @@ static uint64_t most(const struct keeper *k, bool edited, bool shared)
 {
     return wanted(k) ? keeper_share_of_disk(k) / (edited ? 2 : 4) / (shared ? 2 : 1) : 0;
 }
+
+/* Of what others have. What is in its entry is in their indexes. */
+static bool worth_it(uint64_t size, bool edited) { return size > LIMIT_INLINE && (edited || size <= SMALL); }
 
 static uint64_t own_known(const struct keeper *k)
 {
@@ -81,7 +84,7 @@ static int look(void *arg, const struct ix_local *l)
 static bool stays(struct keeper *k, const struct ix_kept *row, const struct charge *c)
 {
     uint64_t *sum = &k->alone.sum[!c->alone];
-    bool may = c->ours && (c->alone || c->edited || row->size <= SMALL) && *sum + row->size <= most(k, true, !c->alone);
+    bool may = c->ours && (c->alone || worth_it(row->size, c->edited)) && *sum + row->size <= most(k, true, !c->alone);
     *sum += may ? row->size : 0;
     return may;
 }
@@ -204,7 +207,7 @@ static int choose(void *arg, const struct ix_entry *e)
     AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
     struct pack_file f = {.id = e->id, .seq = e->seq, .shared = engine_elsewhere(k->c.engine, e->stream, e->seq), .root = e->root, .size = e->size};
     struct ix_local l;
-    if (e->size > SMALL && (k->alone.small || (f.shared && !k->alone.edited)))
+    if ((e->size > SMALL && k->alone.small) || (f.shared && !worth_it(e->size, k->alone.edited)))
         return 0;
     if (e->size > c->left[f.shared]) {
         k->alone.refused = true;

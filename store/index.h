@@ -111,7 +111,7 @@ int index_entry_each_of_path(struct index *ix, int64_t path, int (*row)(void *, 
 int index_entry_each_of_stream(struct index *ix, int64_t stream, uint64_t from, uint64_t to, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK; /* by seq */
 int index_entry_recent(struct index *ix, uint32_t limit, int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;   /* newest id first; no snapshots, as below */
 /* Files of a stream, of numbers from..to, that lie on this disk as they were written and of which nothing is kept: greatest number first, none
- * that are as small as what is in its entry. edited: only those of paths that had a version before. */
+ * that are empty. edited: only those of paths that had a version before. */
 int index_entry_unkept(struct index *ix, int64_t stream, uint64_t from, uint64_t to, bool edited,
                        int (*row)(void *, const struct ix_entry *), void *arg) MUST_CHECK;
 /* Of dir and of all that lies, or once lay, beneath it; newest hlc first. index_entry_deleted: only the winners that are tombstones. Neither tells of

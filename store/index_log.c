@@ -298,7 +298,6 @@ int index_entry_unkept(struct index *ix, int64_t stream, uint64_t from, uint64_t
     q_put_int(&q, stream);
     q_put_bound(&q, from);
     q_put_bound(&q, to);
-    q_put_int(&q, LIMIT_INLINE);
     q_put_int(&q, edited);
     return entry_each(&q, row, arg);
 }

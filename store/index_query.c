@@ -41,10 +41,10 @@ static const char *const sql[Q_COUNT] = {
     [Q_ENTRY_SET_LIVE] = "UPDATE entry SET live = ? WHERE id = ?",
     [Q_ENTRY_OF_PATH] = "SELECT " ENTRY "WHERE path = ? ORDER BY id DESC",
     [Q_ENTRY_OF_STREAM] = "SELECT " ENTRY "WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
-    [Q_ENTRY_UNKEPT] = "SELECT " ENTRY "WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 AND kind = 1 AND size > ?4 AND root IS NOT NULL"
+    [Q_ENTRY_UNKEPT] = "SELECT " ENTRY "WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 AND kind = 1 AND size > 0 AND root IS NOT NULL"
                        " AND EXISTS (SELECT 1 FROM local l WHERE l.path = entry.path AND l.entry = entry.id AND l.settled < 2)"
                        " AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.root = entry.root)"
-                       " AND (?5 = 0 OR EXISTS (SELECT 1 FROM entry o WHERE o.path = entry.path AND o.id < entry.id)) ORDER BY seq DESC",
+                       " AND (?4 = 0 OR EXISTS (SELECT 1 FROM entry o WHERE o.path = entry.path AND o.id < entry.id)) ORDER BY seq DESC",
     [Q_ENTRY_RECENT] = "SELECT " ENTRY "WHERE " OF_FOLDER "ORDER BY id DESC LIMIT ?",
     [Q_ENTRY_BENEATH] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.path = p.id"
                         " WHERE " OF_FOLDER "ORDER BY e.hlc DESC LIMIT ?) ORDER BY hlc DESC, id DESC",

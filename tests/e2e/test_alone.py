@@ -118,7 +118,7 @@ def a_deleted_file_comes_back():
 @test
 def what_was_packed_is_listed_though_the_index_is_lost():
     n = lonely()
-    old = {"packed/list": random_bytes(25, 300 * KIB), "packed/block": random_bytes(26, 20 * KIB)}
+    old = {"packed/list": random_bytes(25, 300 * KIB), "packed/block": random_bytes(26, 20 * KIB), "packed/inline": random_bytes(27, 500)}
     for path, data in old.items():
         write(n.folder, path, data, mode=0o640)
     n.settle(peers=0)

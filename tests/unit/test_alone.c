@@ -150,19 +150,20 @@ static void test_choice(void)
     scan_again();
     put_big("two", BIG, 2);
     edit("inline", "some text");
+    edit("empty", "");
     scan_again();
     put_big("three", BIG, 3);
     scan_again();
-    EQ_S(unkept(1, UINT64_MAX, false), "three two one ");
+    EQ_S(unkept(1, UINT64_MAX, false), "three inline two one ");
     EQ_S(unkept(1, UINT64_MAX, true), "");
-    EQ_S(unkept(1, authored() - 1, false), "two one ");
+    EQ_S(unkept(1, authored() - 1, false), "inline two one ");
     put_big("one", BIG, 4);
     scan_again();
-    EQ_S(unkept(1, UINT64_MAX, false), "one three two ");
+    EQ_S(unkept(1, UINT64_MAX, false), "one three inline two ");
     EQ_S(unkept(1, UINT64_MAX, true), "one ");
     OK(unlink(full("three")));
     scan_again();
-    EQ_S(unkept(1, UINT64_MAX, false), "one two ");
+    EQ_S(unkept(1, UINT64_MAX, false), "one inline two ");
     run_pass();
     EQ_S(unkept(1, UINT64_MAX, false), "");
 }
@@ -245,6 +246,7 @@ static void test_what_is_edited_or_small_stays(void)
 {
     struct id was[3];
     fresh_pair();
+    edit("inline", "is in the indexes of all");
     put_big("small", BIG, 1);
     put_large("edited", 2);
     scan_again();
