@@ -2,7 +2,9 @@
  * all of that is what was signed.
  *
  * The order: by time, then by who signed it, then by its number there. Each line has all three from what is signed, so no device can
- * have another order than the others. */
+ * have another order than the others. Control records have an order of their own, whatever their signers say of the time: one that is dated
+ * before those that it follows was signed after them, and counts as of then. So nobody hides what he does now behind a clock of
+ * last year. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +15,12 @@
 #include "proto/path.h"
 #include "proto/policy.h"
 
-/* One line. n, at: the number of the record or entry, and which of its operations it is; the group's records come before notes. */
+/* One line. ms: when it was done at the earliest. n, at: the number of the record or entry, and which of its operations it is; the group's records come before notes. */
 struct line { uint64_t ms, n; struct id who; bool note; uint32_t at; struct buf value; };
 struct lines {
     struct node *n;
     struct group group, after;       /* as it was before the record that is looked at, and after it */
-    uint64_t since;
+    uint64_t since, latest;          /* latest: time of the control records so far */
     struct line *v; size_t nv, cap;
 };
 
@@ -120,7 +122,7 @@ static void add_op(struct lines *l, const struct ctl *c, const struct ctl_op *op
     };
     AUTO(buf_release) struct buf about = BUF_INIT(LIMIT_HEAD);
     char record[32], hex[ID_HEX];
-    struct buf *b = add(l, &(struct line){.ms = c->ts_ms, .n = c->n, .who = c->signer, .at = at});
+    struct buf *b = add(l, &(struct line){.ms = l->latest, .n = c->n, .who = c->signer, .at = at});
     snprintf(record, sizeof record, "control-%llu", (unsigned long long)c->n);
     describe(&about, l, op);
     buf_add(&about, "", 1);
@@ -134,7 +136,8 @@ static int add_record(struct lines *l, const struct ctl *c)
     int r = group_apply(&l->after, c);
     if (r < 0)
         return r;
-    for (uint32_t i = 0; i < c->nops && c->ts_ms >= l->since; i++) {
+    l->latest = c->ts_ms > l->latest ? c->ts_ms : l->latest;
+    for (uint32_t i = 0; i < c->nops && l->latest >= l->since; i++) {
         struct ctl_op op;
         ctl_op_next(&m, &op);
         add_op(l, c, &op, i);
@@ -153,6 +156,7 @@ static int add_genesis(struct lines *l, const struct bytes *blob)
     if (r < 0)
         return r;
     group_copy(&l->after, &l->group);
+    l->latest = gen.created_ms;
     if (gen.created_ms < l->since)
         return 0;
     struct buf *b = add(l, &(struct line){.ms = gen.created_ms, .who = gen.owner.dev});

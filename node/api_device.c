@@ -73,9 +73,12 @@ int need_admin(struct node *n)
 /* A member; group_apply says the rest of what may be done to it. */
 int find_device(struct node *n, const char *name, const struct member **out)
 {
-    const struct member *m = name ? group_by_name(group_of(n), name) : NULL;
     if (!name)
         return err_set(ERR_USAGE, "argument \"name\": missing or of the wrong type");
+    const struct member *m = group_by_name(group_of(n), name), *one;
+    size_t fits = group_named(group_of(n), name, &one);
+    if (!m && fits)
+        return err_set(ERR_NOTFOUND, "%s fits %zu devices, by their names or ids: give a whole id: `lanyard devices --json` shows them", name, fits);
     if (!m)
         return err_set(ERR_NOTFOUND, "there is no device %s: `lanyard devices` lists all", name);
     if (m->revoked)

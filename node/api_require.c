@@ -233,9 +233,10 @@ static int parse_to(struct node *n, const char *text, struct buf *to)
     size_t k = 0;
     char *save = NULL;
     for (char *name = strtok_r(list, "\n", &save); name; name = strtok_r(NULL, "\n", &save)) {
-        const struct member *m = group_by_name(group_of(n), name);
-        if (!m || m->revoked)
-            return err_set(ERR_NOTFOUND, "there is no device %s: `lanyard devices` lists all", name);
+        const struct member *m;
+        int r = find_device(n, name, &m);
+        if (r < 0)
+            return r;
         dev[k++] = m->card.dev;
     }
     qsort(dev, k, sizeof *dev, by_id);

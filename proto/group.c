@@ -55,21 +55,25 @@ static bool has_prefix(const struct id *dev, const char *prefix, size_t len)
     return len >= PREFIX_MIN && len < ID_HEX && strncasecmp(id_hex(dev, hex), prefix, len) == 0;
 }
 
-const struct member *group_by_name(const struct group *g, const char *name)
+size_t group_named(const struct group *g, const char *name, const struct member **one)
 {
-    size_t len = strlen(name);
-    const struct member *found = NULL;
+    size_t len = strlen(name), n = 0;
     for (const struct member *m = g->member; m < g->member + g->nmember; m++) {
         bool by_id = has_prefix(&m->card.dev, name, len);
-        if (by_id && len == ID_HEX - 1)
-            return m;
         if (!by_id && strcmp(m->card.name, name) != 0)
             continue;
-        if (found)
-            return NULL;
-        found = m;
+        *one = m;
+        if (by_id && len == ID_HEX - 1)
+            return 1;
+        n++;
     }
-    return found;
+    return n;
+}
+
+const struct member *group_by_name(const struct group *g, const char *name)
+{
+    const struct member *one;
+    return group_named(g, name, &one) == 1 ? one : NULL;
 }
 
 int group_init(struct group *g, const void *genesis, size_t len)

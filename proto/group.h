@@ -87,6 +87,7 @@ const struct member *group_by_transport(const struct group *g, const uint8_t tr_
 /* By shown name, or by 4 or more leading hex digits of the device id. NULL also when that fits two members: one who names himself
  * like the beginning of another's id gains nothing. A whole id always means that device. */
 const struct member *group_by_name(const struct group *g, const char *name);
+size_t group_named(const struct group *g, const char *name, const struct member **one);      /* how many it fits; *one is one of them */
 /* An owner without whom there would be none: nobody can revoke him or change his role. */
 bool group_is_last_owner(const struct group *g, const struct member *m);
 bool group_by_recovery(const struct group *g, const struct id *signer);     /* it is the recovery key */

@@ -126,6 +126,12 @@ def what_cannot_be_done_is_said():
     assert a.cli("devices", json=True) == before
     assert not [e for e in a.events() if e["event"] == "members-changed" and e["time"] > before[1]["added"]]
     assert a.cli("device", "--help").out.count("revoke") > 1
+    prefix = device(a, "a")["id"][:6]
+    a.cli("device", "rename", "b", prefix)           # who is called like another's id stands for neither of them
+    for command in (["device", "revoke", prefix], ["require", "--to", prefix]):
+        done = a.cli(*command, check=False)
+        failed(done, 1)
+        assert "fits 2 devices" in done.err, done.err
 
 
 def key(n):

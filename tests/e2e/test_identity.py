@@ -346,6 +346,10 @@ def a_clock_that_was_ten_years_behind():
     write(a.folder, "of-a", b"y")
     a.cli("scan")
     wait_until(lambda: told_of_its_clock(b), 30, "b to be told")
+    a.cli("device", "role", "b", "admin")            # what he does now is not hidden as of ten years ago
+    wait_until(lambda: b.status()["device"]["role"] == "admin", 20, "b to be an admin")
+    b.cli("policy", "set", "max_file_size", "1G")
+    wait_until(lambda: "policy" in [x["what"] for x in a.cli("audit", "--since", "1h", json=True)[:2]], 20, "it among the newest on a")
     clock(0)
     wait_until(lambda: is_file_with(b.folder, "of-a", b"y"), 60, "a's file on b once its clock is right")
     same_trees(a, b)

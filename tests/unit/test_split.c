@@ -159,6 +159,33 @@ static void test_no_room_for_one(void)
     CHECK(group_find(control_group(node[0].control), &dev[4]->dev)->revoked);
 }
 
+/* Two owners, each without the other: one of them stays, and it is the same for all. */
+static void test_owners_against_each_other(void)
+{
+    static const enum role down[] = { ROLE_ADMIN, ROLE_READER, 0 };           /* 0: revoked */
+    for (unsigned a = 0; a < 3; a++)
+        for (unsigned b = 0; b < 3; b++) {
+            world_begin();
+            struct ctl_op by0 = op_on(down[a] ? OP_ROLE : OP_REVOKE, 5, down[a]), by5 = op_on(down[b] ? OP_ROLE : OP_REVOKE, 0, down[b]);
+            OK(sign(0, 0, &by0));
+            OK(sign(5, 5, &by5));
+            heal();
+            one_chain();
+            nothing_dropped();
+            const struct group *g = control_group(node[3].control);
+            CHECK(group_is_last_owner(g, group_find(g, &dev[0]->dev)));       /* who was there first */
+            CHECK(said[nsaid - 1].reported);
+        }
+    world_begin();                       /* each gives it up himself: the second one cannot */
+    struct ctl_op by0 = op_on(OP_ROLE, 0, ROLE_MEMBER), by5 = op_on(OP_ROLE, 5, ROLE_MEMBER);
+    OK(sign(0, 0, &by0));
+    OK(sign(5, 5, &by5));
+    heal();
+    one_chain();
+    an_owner(control_group(node[3].control));
+    CHECK(said[nsaid - 1].reported != said[nsaid - 2].reported);
+}
+
 /* What is no act on a member; it lives until the next call. */
 static struct ctl_op other_op(uint64_t *seed)
 {
@@ -414,10 +441,11 @@ int main(void)
     make_all();
     RUN(test_both_sides);
     RUN(test_added_and_revoked);
+    sys = &quick;
     RUN(test_required_and_cancelled);
     RUN(test_cancelled_unheard);
     RUN(test_no_room_for_one);
-    sys = &quick;
+    RUN(test_owners_against_each_other);
     RUN(test_random);
     RUN(test_revocation_stays);
     sys = &sys_kernel;
