@@ -218,13 +218,9 @@ static enum step_result write_anew(struct keeper *k, const struct keep_pack *p)
         free(j);
         return r < 0 ? keeper_fail(k, err_text()) : STEP_AGAIN;
     }
-    if (!k->pack || k->pack == p->pack)
-        keeper_next_pack(k);
-    j->pack = k->pack;
-    j->pack_size = k->pack_size;
-    k->running = true;
-    pool_submit(k->c.pool, &j->job);
-    return STEP_LATER;
+    if (k->pack == p->pack)
+        k->pack = 0;
+    return keeper_submit(k, &j->job, &j->pack, &j->pack_size);
 }
 
 enum step_result keeper_compact(struct keeper *k)

@@ -298,14 +298,15 @@ static uint64_t bytes_of(const struct pack_job *j)
 
 int keeper_pack_room(const struct pack_job *j) { return folder_room(j->k->c.folder, bytes_of(j)); }
 
-enum step_result keeper_pack_submit(struct pack_job *j)
+enum step_result keeper_submit(struct keeper *k, struct job *job, uint64_t *pack, uint64_t *size)
 {
-    struct keeper *k = j->k;
     if (!k->pack)
         keeper_next_pack(k);
-    j->pack = k->pack;
-    j->pack_size = k->pack_size;
+    *pack = k->pack;
+    *size = k->pack_size;
     k->running = true;
-    pool_submit(k->c.pool, &j->job);
+    pool_submit(k->c.pool, job);
     return STEP_LATER;
 }
+
+enum step_result keeper_pack_submit(struct pack_job *j) { return keeper_submit(j->k, &j->job, &j->pack, &j->pack_size); }

@@ -138,6 +138,8 @@ uint64_t keeper_horizon(const struct keeper *k);                         /* what
 enum step_result keeper_adopt(struct keeper *k);
 void keeper_adopt_release(struct keeper *k);
 /* keeper_pack.c */
+/* Begins a job that writes to the end of a pack: which one, and how long it is. */
+enum step_result keeper_submit(struct keeper *k, struct job *job, uint64_t *pack, uint64_t *size);
 /* A transaction is begun: the pieces that have been written to the end of a pack, which has that size now. End it with keeper_commit. */
 int  keeper_begin_packed(struct keeper *k, const struct ix_piece *v, size_t n, uint64_t pack, uint64_t size) MUST_CHECK;
 void keeper_next_pack(struct keeper *k);                                 /* the present one is full, or not as it should be */
