@@ -1,6 +1,17 @@
 /* Streams with two histories, as engines see them: what proves it, what is signed again of them, and how much at most. */
 #include "tests/unit/t_forge.h"
 
+/* A stream of device 2: a file "a", and perhaps a file "b". */
+static struct pen history(struct world *w, const char *a, const char *b)
+{
+    struct pen p = pen_new(w, 2, 9);
+    pen_file(&p, "a", a);
+    if (b)
+        pen_file(&p, "b", b);
+    pen_seal(&p);
+    return p;
+}
+
 /* ---- of a path ---- */
 
 static void test_the_greatest_of_a_path_are_signed_again(void)
@@ -77,11 +88,7 @@ static void test_only_what_is_here_is_signed_and_history_begins_now(void)
 static void test_nothing_ends_while_a_twin_is_about(void)
 {
     struct world *w = world_new();
-    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
-    pen_file(&one, "a", "one");
-    pen_seal(&one);
-    pen_file(&two, "a", "two");
-    pen_seal(&two);
+    struct pen one = history(w, "one", NULL), two = history(w, "two", NULL);
     EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 1);
     engine_mute(w->d[0].e);
     EQ_I(prove(w, 0, &one, &two), ERR_AGAIN);
@@ -107,12 +114,7 @@ static bool tells(struct world *w, size_t from, size_t to)
 static void test_what_was_deleted_since_is_not_signed_again(void)
 {
     struct world *w = world_new();
-    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
-    pen_file(&one, "a", "one");
-    pen_file(&one, "b", "stays");
-    pen_seal(&one);
-    pen_file(&two, "a", "two");
-    pen_seal(&two);
+    struct pen one = history(w, "one", "stays"), two = history(w, "two", NULL);
     for (size_t i = 0; i < 2; i++) {
         EQ_I(hear(w, i, 2, (struct pen *[]){&one}, 1), 2);
         install(w, i);
@@ -142,11 +144,7 @@ static void test_what_was_deleted_since_is_not_signed_again(void)
 static void test_who_cannot_have_all_is_told_in_the_end(void)
 {
     struct world *w = world_new();
-    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
-    pen_file(&one, "a", "one");
-    pen_seal(&one);
-    pen_file(&two, "a", "two");
-    pen_seal(&two);
+    struct pen one = history(w, "one", NULL), two = history(w, "two", NULL);
     for (size_t i = 0; i < 2; i++)
         EQ_I(hear(w, i, 2, (struct pen *[]){&one}, 1), 1);
     EQ_I(prove(w, 0, &one, &two), 1);
@@ -218,22 +216,19 @@ static void test_proofs_that_prove_nothing(void)
     world_free(w);
 }
 
-static struct pen history(struct world *w, const char *a, const char *b)
+/* Of two change sets. */
+static struct pen longer_history(struct world *w, const char *a, const char *b)
 {
-    struct pen p = pen_new(w, 2, 9);
-    pen_file(&p, "a", a);
+    struct pen p = history(w, a, NULL);
+    pen_file(&p, "b", b);
     pen_seal(&p);
-    if (b) {
-        pen_file(&p, "b", b);
-        pen_seal(&p);
-    }
     return p;
 }
 
 static void test_the_earliest_end_counts(void)
 {
     struct world *w = world_new();
-    struct pen one = history(w, "a", "b"), late = history(w, "a", "late"), begin = history(w, "a", NULL), early = history(w, "early", NULL);
+    struct pen one = longer_history(w, "a", "b"), late = longer_history(w, "a", "late"), begin = history(w, "a", NULL), early = history(w, "early", NULL);
     EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 2);
     EQ_I(prove(w, 0, &one, &late), 1);
     EQ_U(engine_known_of(w->d[0].e, &one.sid), 1);
@@ -439,12 +434,7 @@ static uint64_t forget_all(struct world *w, size_t i)
 static void test_a_snapshot_is_what_it_was(void)
 {
     struct world *w = world_new();
-    struct pen one = pen_new(w, 2, 9), two = pen_new(w, 2, 9);
-    pen_file(&one, "a", "one");
-    pen_file(&one, "b", "gone");
-    pen_seal(&one);
-    pen_file(&two, "a", "other");
-    pen_seal(&two);
+    struct pen one = history(w, "one", "gone"), two = history(w, "other", NULL);
     EQ_I(hear(w, 0, 2, (struct pen *[]){&one}, 1), 2);
     install(w, 0);
     delete(w, 0, "b");
