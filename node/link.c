@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/lane.h"
 #include "node/log.h"
 
 #define DIAL_MS 8000       /* from dialling to UP */
@@ -14,23 +15,24 @@
 #define FIRST_PING_MS 200       /* what is published until the subscription has arrived is lost: PONG tells */
 #define PING_MEMBER_MS 500      /* with many members each is asked less often: so many PINGs a second are enough for all together */
 #define PING_TIMEOUT_MS 10000
+#define BULK_IDLE_MS 60000      /* after that long without a request the connection for bulk is closed until the next one */
 #define TICK_MS 500             /* what is due is looked at in such steps, of all links at the same moment */
 #define VECTORS_A_TURN 1000
 #define ZAP_REVOKED 400
 
 /* A request without an answer yet. */
-struct pending { uint64_t req, due; link_reply_fn fn; void *arg; struct pending *next; };
+struct pending { uint64_t req, due; enum link_lane lane; link_reply_fn fn; void *arg; struct pending *next; };
 
 struct link {
     struct link_config c;
     char address[80];
     enum link_state state;
-    void *ctl, *bulk, *sub, *monitor[2];    /* monitor: what becomes of the connection of a lane */
+    struct lane lane[2], sub;
     struct pending *pending; size_t npending;
     struct loop_timer tick, death;
     struct msg_hello hello;          /* of the peer, verified */
     const char *why;
-    uint64_t next_req, started, next_ping;
+    uint64_t next_req, started, bulk_used, next_ping;
     bool pinging;
     struct id dev;
     uint8_t inst[8], nonce[32];
@@ -92,8 +94,15 @@ static uint64_t ping_pause(const struct link *l)
 
 /* ---- requests ---- */
 
-static bool send_request(struct link *l, void *socket, const struct msg *m, const struct buf *body)
+static int open_lane(struct link *l, enum link_lane lane);
+
+static bool send_request(struct link *l, enum link_lane lane, const struct msg *m, const struct buf *body)
 {
+    if (!l->lane[lane].socket && open_lane(l, lane) < 0) {
+        log_seldom(LOG_WARN, "no connection for contents address=%s why=\"%s\"", l->address, err_text());
+        return false;
+    }
+    void *socket = l->lane[lane].socket;
     AUTO(buf_release) struct buf head = BUF_INIT(LIMIT_HEAD);
     int r = msg_encode(&head, m);
     assert(r == 0);
@@ -108,14 +117,16 @@ void link_request_body(struct link *l, enum link_lane lane, struct msg *m, const
     assert(msg_has_body(m->type) == (body != NULL));
     m->req = ++l->next_req;
     struct pending *p = xcalloc(1, sizeof *p);
-    *p = (struct pending){.req = m->req, .due = loop_now() + timeout_ms, .fn = fn, .arg = arg, .next = l->pending};
+    *p = (struct pending){.req = m->req, .due = loop_now() + timeout_ms, .lane = lane, .fn = fn, .arg = arg, .next = l->pending};
     l->pending = p;
     l->npending++;
     if (l->state == LINK_DEAD)
         return;                      /* on_death calls it back */
-    if (!send_request(l, lane == LANE_BULK ? l->bulk : l->ctl, m, body))
+    if (!send_request(l, lane, m, body))
         p->due = 0;                  /* not connected at this moment: the next tick calls it back */
     wake_at(l, p->due);
+    if (lane == LANE_BULK)
+        l->bulk_used = loop_now();
 }
 
 void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t timeout_ms, link_reply_fn fn, void *arg)
@@ -182,9 +193,10 @@ static void subscribe(struct link *l)
     const char *colon = strrchr(l->address, ':');
     unsigned long port = strtoul(colon + 1, NULL, 10);
     snprintf(ep, sizeof ep, "tcp://%.*s:%lu", (int)(colon - l->address), l->address, port + 1);
-    if (zmq_setsockopt(l->sub, ZMQ_SUBSCRIBE, topic, sizeof topic) || zmq_connect(l->sub, ep))
-        log_warn("vectors of a peer cannot be subscribed to address=%s why=\"%s\"", ep, zmq_strerror(errno));
-    loop_touched(l->c.loop, l->sub);
+    int r = zmq_setsockopt(l->sub.socket, ZMQ_SUBSCRIBE, topic, sizeof topic);
+    assert(r == 0);
+    if (lane_connect(&l->sub, ep) < 0)
+        log_warn("vectors of a peer cannot be subscribed to why=\"%s\"", err_text());
 }
 
 /* 1: genuine, of a revoked device. */
@@ -268,6 +280,22 @@ static void greet(struct link *l)
 
 /* ---- events ---- */
 
+static uint64_t bulk_idle_ms(const struct link *l) { return l->c.bulk_idle_ms ? l->c.bulk_idle_ms : BULK_IDLE_MS; }
+
+/* Whoever has many peers fetches from few of them. */
+static void close_idle_bulk(struct link *l, uint64_t now)
+{
+    bool awaited = false;
+    for (const struct pending *p = l->pending; p; p = p->next)
+        awaited |= p->lane == LANE_BULK;
+    if (!l->lane[LANE_BULK].socket || awaited)
+        return;                      /* what is pending wakes us */
+    if (now < l->bulk_used + bulk_idle_ms(l))
+        wake_at(l, l->bulk_used + bulk_idle_ms(l));
+    else
+        lane_close(&l->lane[LANE_BULK]);
+}
+
 static void on_tick(void *arg)
 {
     struct link *l = arg;
@@ -281,6 +309,7 @@ static void on_tick(void *arg)
         ping(l);
     for (const struct pending *p = l->pending; p; p = p->next)
         wake_at(l, p->due);
+    close_idle_bulk(l, now);
     if (l->state != LINK_UP)
         wake_at(l, l->started + DIAL_MS);
     else if (!l->pinging)
@@ -296,7 +325,7 @@ static void deliver(struct link *l, const struct msg *m, zmq_msg_t *body)
     free(p);
 }
 
-static void receive_from(struct link *l, void *socket)
+static void receive_from(struct link *l, enum link_lane lane)
 {
     for (int i = 0; i < 64 && l->state != LINK_DEAD; i++) {
         zmq_msg_t head, body;
@@ -304,7 +333,7 @@ static void receive_from(struct link *l, void *socket)
         zmq_msg_init(&body);
         bool has_body;
         struct msg m;
-        int r = net_receive(socket, NULL, &head, &body, &has_body);
+        int r = net_receive(l->lane[lane].socket, NULL, &head, &body, &has_body);
         bool got = r != 0;
         if (r > 0 && (r = msg_decode(zmq_msg_data(&head), zmq_msg_size(&head), &m)) == 0)
             r = net_check_body(&m, &body, has_body);
@@ -321,8 +350,8 @@ static void receive_from(struct link *l, void *socket)
     }
 }
 
-static void on_ctl(void *arg) { receive_from(arg, ((struct link *)arg)->ctl); }
-static void on_bulk(void *arg) { receive_from(arg, ((struct link *)arg)->bulk); }
+static void on_ctl(void *arg) { receive_from(arg, LANE_CONTROL); }
+static void on_bulk(void *arg) { receive_from(arg, LANE_BULK); }
 
 /* A vector names everything, so of those that wait only the newest counts. Reading one costs more than receiving it: whoever sends them
  * faster than they are read would otherwise fill the memory. */
@@ -336,7 +365,7 @@ static void on_sub(void *arg)
     for (int i = 0; i < VECTORS_A_TURN && r; i++) {
         zmq_msg_init(&topic);
         zmq_msg_init(&blob);
-        r = net_receive(l->sub, NULL, &topic, &blob, &has_body);
+        r = net_receive(l->sub.socket, NULL, &topic, &blob, &has_body);
         if (r > 0 && has_body) {
             zmq_msg_move(&newest, &blob);
             any = true;
@@ -370,69 +399,37 @@ static void on_connection_event(struct link *l, bool control, uint16_t what, uin
         link_kill(l, "disconnected");
 }
 
-static void on_events(struct link *l, void *monitor)
+static void on_events(struct link *l, enum link_lane lane)
 {
-    for (;;) {
-        uint8_t event[6];
-        int n = zmq_recv(monitor, event, sizeof event, ZMQ_DONTWAIT);
-        if (n < 0)
-            return;
-        char endpoint[8];
-        zmq_recv(monitor, endpoint, sizeof endpoint, 0);
-        uint16_t what;
-        uint32_t value;
-        memcpy(&what, event, sizeof what);
-        memcpy(&value, event + 2, sizeof value);
-        if (n == 6 && l->state != LINK_DEAD)
-            on_connection_event(l, monitor == l->monitor[LANE_CONTROL], what, value);
-    }
+    uint16_t what;
+    uint32_t value;
+    while (lane_event(&l->lane[lane], &what, &value))
+        if (l->state != LINK_DEAD)
+            on_connection_event(l, lane == LANE_CONTROL, what, value);
 }
 
-static void on_ctl_event(void *arg) { on_events(arg, ((struct link *)arg)->monitor[LANE_CONTROL]); }
-static void on_bulk_event(void *arg) { on_events(arg, ((struct link *)arg)->monitor[LANE_BULK]); }
+static void on_ctl_event(void *arg) { on_events(arg, LANE_CONTROL); }
+static void on_bulk_event(void *arg) { on_events(arg, LANE_BULK); }
 
 /* ---- life cycle ---- */
 
-static int make_socket(struct link *l, int type, loop_fn fn, void **out)
+static int open_lane(struct link *l, enum link_lane lane)
 {
-    void *s = zmq_socket(net_context(l->c.net), type);
-    if (!s)
-        return err_set(ERR_IO, "network: cannot make a socket: %s", zmq_strerror(errno));
-    *out = s;
-    loop_add_socket(l->c.loop, s, fn, l);
-    return net_socket_dial(l->c.net, s);
-}
-
-/* By a random name: libzmq gives that of a link that has ended free some time after its sockets were closed, and a new link may lie where
- * the old one lay. */
-static int watch(struct link *l, void *socket, loop_fn fn, void **monitor)
-{
-    char ep[64];
-    snprintf(ep, sizeof ep, "inproc://link-%08x%08x", randombytes_random(), randombytes_random());
-    int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                 ZMQ_EVENT_DISCONNECTED;
-    if (zmq_socket_monitor(socket, ep, events) || !(*monitor = zmq_socket(net_context(l->c.net), ZMQ_PAIR)) || zmq_connect(*monitor, ep))
-        return err_set(ERR_IO, "network: connection events: %s", zmq_strerror(errno));
-    loop_add_socket(l->c.loop, *monitor, fn, l);
-    return 0;
-}
-
-static int open_sockets(struct link *l)
-{
+    static const struct lane_calls calls[] = {
+        [LANE_CONTROL] = {.message = on_ctl, .event = on_ctl_event}, [LANE_BULK] = {.message = on_bulk, .event = on_bulk_event},
+    };
+    struct lane_calls c = calls[lane];
     char ep[96];
+    c.arg = l;
     snprintf(ep, sizeof ep, "tcp://%s", l->address);
-    int r = make_socket(l, ZMQ_DEALER, on_ctl, &l->ctl);
-    if (r == 0)
-        r = make_socket(l, ZMQ_DEALER, on_bulk, &l->bulk);
-    if (r == 0)
-        r = make_socket(l, ZMQ_SUB, on_sub, &l->sub);
-    if (r == 0)
-        r = watch(l, l->ctl, on_ctl_event, &l->monitor[LANE_CONTROL]);
-    if (r == 0)
-        r = watch(l, l->bulk, on_bulk_event, &l->monitor[LANE_BULK]);
-    if (r == 0 && (zmq_connect(l->ctl, ep) || zmq_connect(l->bulk, ep)))
-        r = err_set(ERR_USAGE, "address %s: %s", l->address, zmq_strerror(errno));
-    return r;
+    int r = lane_open(&l->lane[lane], l->c.loop, l->c.net, ZMQ_DEALER, &c);
+    return r ? r : lane_connect(&l->lane[lane], ep);
+}
+
+static int open_lanes(struct link *l)
+{
+    int r = open_lane(l, LANE_CONTROL);
+    return r ? r : lane_open(&l->sub, l->c.loop, l->c.net, ZMQ_SUB, &(struct lane_calls){.message = on_sub, .arg = l});
 }
 
 int link_dial(const struct link_config *c, const char *address, struct link **out)
@@ -441,7 +438,7 @@ int link_dial(const struct link_config *c, const char *address, struct link **ou
     l->c = *c;
     l->started = loop_now();
     snprintf(l->address, sizeof l->address, "%s", address);
-    int r = strrchr(address, ':') ? open_sockets(l) : err_set(ERR_USAGE, "address %s: not HOST:PORT", address);
+    int r = strrchr(address, ':') ? open_lanes(l) : err_set(ERR_USAGE, "address %s: not HOST:PORT", address);
     if (r < 0) {
         link_free(&l);
         return r;
@@ -461,15 +458,8 @@ void link_free(struct link **pl)
     fail_pending(l);
     loop_timer_clear(l->c.loop, &l->tick);
     loop_timer_clear(l->c.loop, &l->death);
-    if (l->monitor[LANE_CONTROL])
-        zmq_socket_monitor(l->ctl, NULL, 0);
-    if (l->monitor[LANE_BULK])
-        zmq_socket_monitor(l->bulk, NULL, 0);
-    void *all[] = {l->monitor[LANE_CONTROL], l->monitor[LANE_BULK], l->ctl, l->bulk, l->sub};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i]) {
-            loop_del_socket(l->c.loop, all[i]);
-            zmq_close(all[i]);
-        }
+    lane_close(&l->lane[LANE_CONTROL]);
+    lane_close(&l->lane[LANE_BULK]);
+    lane_close(&l->sub);
     free(l);
 }

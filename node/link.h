@@ -1,5 +1,6 @@
 /* link: a connection that this node dials: to one address, at which some device of the group answers. It has three sockets: DEALER
- * for control, DEALER for bulk (a vector never waits behind a block), SUB for the device's vectors.
+ * for control, DEALER for bulk (a vector never waits behind a block), SUB for the device's vectors. That for bulk is there while it is
+ * used: the first request opens it, and a minute without any closes it.
  *
  *   DIALLING --handshake--> GREETING --HELLO_OK verified--> UP --silence, disconnect--> DEAD
  *                 \------------ refused, time-out ----------------------------------------^
@@ -37,6 +38,7 @@ struct link_config {
     struct net *net;
     const struct device_keys *keys;
     const struct group *group;
+    uint64_t bulk_idle_ms;           /* 0: as below */
     struct link_ops ops;
 };
 

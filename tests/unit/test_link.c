@@ -1,4 +1,6 @@
 /* Connections that are dialled: device 1 dials, device 0 answers. */
+#include <dirent.h>
+
 #include "tests/unit/t_link.h"
 
 static struct peer { struct link *link; struct link_config config; unsigned ups, downs, strangers, vectors, revoked, shut_out; char why[80]; bool unwanted;
@@ -58,9 +60,10 @@ static void begin(void)
     end();
     sides_begin(2);
 }
+static uint64_t bulk_idle_ms;
 static struct peer *dial(struct peer *p, const char *address)
 {
-    p->config = (struct link_config){ .loop = loop, .net = side[1].net, .keys = g.dev[1], .group = &g.group,
+    p->config = (struct link_config){ .loop = loop, .net = side[1].net, .keys = g.dev[1], .group = &g.group, .bulk_idle_ms = bulk_idle_ms,
                                       .ops = { ops_hello, ops_up, ops_stranger, ops_revoked, ops_down, ops_vector, ops_published, p } };
     t_must(link_dial(&p->config, address, &p->link));
     return p;
@@ -281,6 +284,47 @@ static void test_bulk_lane_can_be_used_at_once(void)
     EQ_U(answers, 1);
 }
 
+/* Two ends and what belongs to them; libzmq closes them by and by. */
+enum { FILES_OF_A_LANE = 3 };
+static size_t open_files(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+static bool has_closed_lane(void *before) { return open_files() + FILES_OF_A_LANE <= *(size_t *)before; }
+static void ask_bulk(struct peer *p, unsigned want)
+{
+    ask(p, LANE_BULK, T_DEADLINE_MS);
+    UNTIL(loop, all_called_back, &want);
+    EQ_U(answers, want);
+}
+
+static void test_bulk_lane_is_there_while_it_is_used(void)
+{
+    begin();
+    bulk_idle_ms = 1;
+    struct peer *p = up();
+    answers = failures = 0;
+    size_t without = open_files();
+    ask_bulk(p, 1);
+    size_t with = open_files();
+    CHECK(with >= without + FILES_OF_A_LANE);
+    UNTIL(loop, has_closed_lane, &with);
+    ask_bulk(p, 2);
+    side[0].answer = MUTE;
+    ask(p, LANE_CONTROL, 1);                             /* its end is a moment at which lanes are looked at */
+    ask(p, LANE_BULK, T_DEADLINE_MS);
+    with = open_files();
+    CHECK(!t_within(loop, 1100, has_closed_lane, &with));      /* somebody waits for an answer on it */
+    EQ_U(failures, 1);
+    EQ_U(link_state(p->link), LINK_UP);
+    bulk_idle_ms = 0;
+}
+
 static void test_time_out_calls_back_once(void)
 {
     begin();
@@ -393,6 +437,7 @@ int main(void)
     RUN(test_requests_are_answered);
     RUN(test_hears_what_was_published);
     RUN(test_bulk_lane_can_be_used_at_once);
+    RUN(test_bulk_lane_is_there_while_it_is_used);
     RUN(test_time_out_calls_back_once);
     RUN(test_death_calls_back_once);
     RUN(test_freeing_calls_back);
