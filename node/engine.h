@@ -237,6 +237,8 @@ int  engine_lock_override(struct engine *e, uint64_t wall_ms) MUST_CHECK;     /*
 /* Mode strict (node/strict.h): while it is on, a file whose mode is that of a version but for the write bits has that version's mode, and a
  * version is put in place without them. Durable when it returns. */
 bool engine_strict(const struct engine *e);
+/* Files get their modes back: what is put in place from now on has its own. Until the word in the index goes, both modes are the version's. */
+void engine_strict_ends(struct engine *e, bool ends);
 int  engine_set_strict(struct engine *e, bool on, uint64_t wall_ms) MUST_CHECK;
 uint32_t engine_disk_mode(const struct engine *e, const struct entry *ent);   /* what its file is to have on this disk now */
 /* Whether the file of that row is to get another mode for it to be on, or off again: 1 and *mode, or 0. */

@@ -82,7 +82,7 @@ struct engine {
     uint64_t unserved;               /* since when nobody can serve what this device is locked for; 0: somebody can */
     uint8_t most_of[16]; uint64_t most;  /* of that requirement: the most entries that were left */
     struct fresh { int64_t path[CONFLICTS_TOLD]; size_t n, sure; } fresh;  /* new conflicts; the first `sure` of them are committed */
-    bool strict;
+    bool strict, strict_ends;
     bool inc_unsaved;                /* the index has another incarnation */
     bool doubt, muted;
     bool partial;                    /* rules of this device alone leave paths out */
@@ -168,6 +168,7 @@ void forget_note_vector(struct peer_vec *p, const struct vec *v, const void *blo
 /* engine_strict.c */
 struct versions;
 int  strict_load(struct engine *e) MUST_CHECK;
+bool strict_is_mode(const struct engine *e, uint32_t mode, const struct entry *ent);  /* a file with that mode has that of the version */
 /* The mode of the version that a file with that mode shows: its own, unless strict took its write bits. on_disk: the entry on record. */
 uint32_t strict_shown(const struct engine *e, uint32_t mode, const struct versions *vs, int64_t on_disk);
 

@@ -121,7 +121,7 @@ static struct ix_want want_of(const struct vers *v, enum want_role role)
 
 static int as_on_disk(const struct engine *e, const struct vers *w, const struct ix_local *l, const struct vers *on_disk)
 {
-    return on_disk && entry_same(&w->ent, &on_disk->ent) && (l->stamp.mode == w->ent.mode || l->stamp.mode == engine_disk_mode(e, &w->ent)) &&
+    return on_disk && entry_same(&w->ent, &on_disk->ent) && strict_is_mode(e, l->stamp.mode, &w->ent) &&
            (w->row.kind == KIND_DIR || l->apart || l->stamp.mtime_ns == w->ent.mtime_ns);
 }
 

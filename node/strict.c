@@ -212,6 +212,7 @@ void strict_want(struct strict *s, bool on)
     }
     if (!engine_strict(s->c.engine) || (s->begun && s->on == on))
         return;
+    engine_strict_ends(s->c.engine, !on);
     s->on = on;
     s->begun = true;
     s->state = PASSES;

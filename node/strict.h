@@ -6,7 +6,7 @@
  *   ON --strict_want(off)--> pass over all rows --> flush --> the index says so --> OFF
  * The word in the index (engine_set_strict) comes before the first file and goes after the last: while it stands the engine takes a mode
  * without write bits for the version's, so neither a half done pass nor a crash in the middle is an edit, and what is installed meanwhile
- * is installed read-only. The next start goes on in the direction that holds then.
+ * is installed read-only, but on the way back as it is. The next start goes on in the direction that holds then.
  *
  * A batch is a job: each file is changed if it still is as on record, and its new stamp is recorded when the batch is back. So nothing is
  * read again. While a batch is under way its paths are strict_touches, and the scan comes to them later. */
