@@ -114,12 +114,14 @@ static void describe(struct buf *about, const struct lines *l, const struct ctl_
     }
 }
 
+#define FOUNDED "founded"
+static const char *const words[] = {
+    [OP_ADD] = "joined", [OP_REVOKE] = "revoked", [OP_ROLE] = "role", [OP_EPOCH] = "keys", [OP_REQUIRE] = "required", [OP_CANCEL] = "cancelled",
+    [OP_DORMANT] = "dormant", [OP_RELAY] = "relay", [OP_POLICY] = "policy", [OP_NAME] = "renamed", [OP_RECOVERY] = "recovery",
+};
+
 static void add_op(struct lines *l, const struct ctl *c, const struct ctl_op *op, uint32_t at)
 {
-    static const char *const words[] = {
-        [OP_ADD] = "joined", [OP_REVOKE] = "revoked", [OP_ROLE] = "role", [OP_EPOCH] = "keys", [OP_REQUIRE] = "required", [OP_CANCEL] = "cancelled",
-        [OP_DORMANT] = "dormant", [OP_RELAY] = "relay", [OP_POLICY] = "policy", [OP_NAME] = "renamed", [OP_RECOVERY] = "recovery",
-    };
     AUTO(buf_release) struct buf about = BUF_INIT(LIMIT_HEAD);
     char record[32], hex[ID_HEX];
     struct buf *b = add(l, &(struct line){.ms = l->latest, .n = c->n, .who = c->signer, .at = at});
@@ -160,7 +162,7 @@ static int add_genesis(struct lines *l, const struct bytes *blob)
     if (gen.created_ms < l->since)
         return 0;
     struct buf *b = add(l, &(struct line){.ms = gen.created_ms, .who = gen.owner.dev});
-    put_head(b, 1, gen.created_ms, &gen.owner.dev, gen.owner.name, "control-0", NOTE_STR("founded"));
+    put_head(b, 1, gen.created_ms, &gen.owner.dev, gen.owner.name, "control-0", NOTE_STR(FOUNDED));
     put_text(b, "about", "the group");
     return 0;
 }
@@ -194,11 +196,24 @@ static void put_count(struct buf *about, uint64_t n, const char *word)
         buf_addf(about, "%s%llu %s", about->len ? ", " : "", (unsigned long long)n, word);
 }
 
-static void put_about(struct buf *b, const struct note *n)
+static bool is_word(const char *word, struct bytes what) { return word && strlen(word) == what.len && memcmp(word, what.p, what.len) == 0; }
+
+/* No honest device notes what is in the control log: a member may want to look like an admin. */
+static bool poses_as_record(struct bytes what)
+{
+    bool does = is_word(FOUNDED, what);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        does |= is_word(words[i], what);
+    return does;
+}
+
+static void put_about(struct buf *b, const struct note *n, bool poses)
 {
     AUTO(buf_release) struct buf about = BUF_INIT(LIMIT_HEAD);
-    if (n->path.len)
-        buf_add_str(&about, path_show(n->path.p, n->path.len));
+    if (poses)
+        put_part(&about, n->what);
+    const char *path = n->path.len ? path_show(n->path.p, n->path.len) : "";
+    put_part(&about, NOTE_STR(path));
     put_part(&about, n->name);
     put_count(&about, n->files, "brought back");
     put_count(&about, n->deleted, "deleted");
@@ -222,11 +237,12 @@ static int add_note(void *arg, const struct told *t)
     const struct note *n = &t->note;
     uint64_t ms = hlc_ms(t->hlc);
     char record[VERSION_ID];
+    bool poses = poses_as_record(n->what);
     if (ms < l->since)
         return 0;
     struct buf *b = add(l, &(struct line){.ms = ms, .n = t->dot.seq, .who = *t->dev, .note = true});
-    put_head(b, 6, ms, t->dev, member_name(l->n, t->dev), dot_id(&t->dot, record), n->what);
-    put_about(b, n);
+    put_head(b, 6, ms, t->dev, member_name(l->n, t->dev), dot_id(&t->dot, record), poses ? NOTE_STR("said") : n->what);
+    put_about(b, n, poses);
     if (n->path.len)
         put_path(b, "path", n->path.p, n->path.len);
     else

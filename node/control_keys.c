@@ -55,11 +55,15 @@ void control_renew_key(struct node *n)
     uint8_t key[32];
     if (!is_due(n))
         return;
+    if (!epoch_fits(g)) {
+        log_seldom(LOG_WARN, "the key of the group is not renewed why=\"too many members for one record\"");
+        return;
+    }
     struct ctl_op op = {.type = OP_EPOCH, .epoch = epoch_next(g, n->home->group_keys->epoch)};
     randombytes_buf(key, sizeof key);
     epoch_seal_all(g, key, op.epoch, &keys);
     sodium_memzero(key, sizeof key);
     op.keys = (struct bytes){keys.data, keys.len};
-    if (!buf_ok(&keys) || control_issue(n, &op, 1) < 0)
-        log_seldom(LOG_WARN, "the key of the group is not renewed why=\"%s\"", buf_ok(&keys) ? err_text() : "too many members for one record");
+    if (control_issue(n, &op, 1) < 0)
+        log_seldom(LOG_WARN, "the key of the group is not renewed why=\"%s\"", err_text());
 }

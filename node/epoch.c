@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PLAIN = SEALED_KEYS - SEAL_EXTRA };
+enum { PLAIN = SEALED_KEYS - SEAL_EXTRA, KEY_BYTES = 1 + 2 + ID_LEN + 2 + SEALED_KEYS, REST = 1024 };      /* of a record: one of its keys; all else */
 
 /* ---- opening ---- */
 
@@ -89,6 +89,14 @@ static int by_id(const void *a, const void *b)
 {
     const struct member *x = *(const struct member *const *)a, *y = *(const struct member *const *)b;
     return memcmp(x->card.dev.b, y->card.dev.b, ID_LEN);
+}
+
+bool epoch_fits(const struct group *g)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < g->nmember; i++)
+        n += !g->member[i].revoked;
+    return REST + n * KEY_BYTES <= LIMIT_CTL_BYTES;
 }
 
 void epoch_seal_all(const struct group *g, const uint8_t key[static 32], uint64_t epoch, struct buf *out)

@@ -17,7 +17,9 @@ bool epoch_is_due(const struct group *g, const struct id *self);
 /* The number of the next one: later than that of the group, and than that of the key this device has, which may be of a chain that lost. */
 uint64_t epoch_next(const struct group *g, uint64_t own);
 void epoch_seal(const uint8_t key[static 32], uint64_t epoch, const uint8_t tr_pk[static 32], uint8_t out[static SEALED_KEYS]);
-/* The keys of an EPOCH: to all members. */
+/* The keys of an EPOCH: to all members. They are in one record, or some would have the new key and others not: in a group of more than about
+ * 2,000 members they do not fit into one, and it keeps the key that it has. */
+bool epoch_fits(const struct group *g);
 void epoch_seal_all(const struct group *g, const uint8_t key[static 32], uint64_t epoch, struct buf *out);
 
 #endif

@@ -77,6 +77,22 @@ static void test_numbers_last(void)
     EQ_I(open_key(1, &epoch), 1);
 }
 
+/* All keys are in one record. */
+static void test_how_many_fit(void)
+{
+    AUTO(buf_release) struct buf keys = BUF_INIT(65536);
+    world_begin();
+    CHECK(epoch_fits(group(0)));
+    epoch_seal_all(group(0), key, 2, &keys);
+    size_t one = (keys.len - 1) / NODES, most = LIMIT_CTL_BYTES / one;
+    AUTOFREE struct member *many = xcalloc(most + 1, sizeof *many);
+    struct group g = { .member = many, .nmember = most + 1 };
+    CHECK(!epoch_fits(&g));
+    for (size_t i = 0; i < 20; i++)
+        many[i].revoked = true;          /* they get none */
+    CHECK(epoch_fits(&g));
+}
+
 /* Who comes after a renewal has it with his invite. */
 static void test_who_joins(void)
 {
@@ -138,6 +154,7 @@ int main(void)
     make_all();
     RUN(test_renewed);
     RUN(test_numbers_last);
+    RUN(test_how_many_fit);
     RUN(test_who_joins);
     RUN(test_what_cannot_be_opened);
     RUN(test_whose_part_it_is);

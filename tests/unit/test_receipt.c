@@ -95,6 +95,11 @@ static void test_what_proves_nothing(void)
     o.hash.b[0] ^= 1;                    /* the same number, another history */
     sign(&o, MEMBER, &(struct says){ .state = VEC_REACHED, .known = 7, .content = 7 });
     FAILS(read_back(&o, &r), ERR_BAD, "does not show");
+    buf_clear(&o.vec), o.nvec = 0;
+    o.hash.b[0] ^= 1, o.w.g.id.b[0] ^= 1;
+    sign(&o, MEMBER, &reached);
+    o.w.g.id.b[0] ^= 1;
+    FAILS(read_back(&o, &r), ERR_BAD, "in another group");
 }
 
 static void test_who_was_a_member_when_he_signed(void)
