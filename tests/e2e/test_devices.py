@@ -264,6 +264,28 @@ def both_sides_of_a_split_network_add_devices():
 
 
 @test
+def both_sides_of_a_split_network_revoke_somebody():
+    a, b = two_admins()
+    c, d = joined("c", a), joined("d", a)
+    known([b, c], "d", "role", "member")
+    apart(a, b, c, d)
+    old = key(a)
+    a.cli("device", "revoke", "c")
+    b.cli("device", "revoke", "d")
+    apart_keys = {old, key(a), key(b)}
+    assert len(apart_keys) == 3
+    for n in (a, b, c, d):
+        n.cli("resume")
+    known([a, b], "c", "revoked", True)
+    known([a, b], "d", "revoked", True)
+    wait_until(lambda: key(a) == key(b) not in apart_keys, 30, "a new key for those who are left")
+    for n in (c, d):
+        wait_until(lambda n=n: "revoked" in (n.status()["error"] or ""), 30, f"{n.name} to hear of it")
+        assert key(n) != key(a)
+    assert not a.status()["error"] and not b.status()["error"]
+
+
+@test
 def what_lost_is_signed_again_by_whoever_signed_it():
     a, b = two_admins()
     c = joined("c", a)
@@ -349,6 +371,7 @@ def what_a_revoked_device_writes_on_counts_for_nobody():
     late.join(a.invite(), at=a.address)
     late.up(peers=[c]).wait()
     same_trees(a, c, late)
+    assert all(n.cli("audit", "--verify", json=True)["ok"] for n in (a, c, late))     # also with what was withdrawn
 
 
 @test

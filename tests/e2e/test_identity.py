@@ -205,6 +205,7 @@ def all_of_yesterday_is_known_by_the_peers():
     all_as(expected, a, b)
     write(b.folder, "after", b"x")
     wait_until(lambda: is_file_with(a.folder, "after", b"x"), 20, "what b writes then on a")
+    assert all(n.cli("audit", "--verify", json=True)["ok"] for n in (a, b))       # also with two histories
     no_conflicts(a, b)
 
 
