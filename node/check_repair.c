@@ -29,7 +29,7 @@ static bool somebody_has(struct check *k, const struct ix_entry *row)
     struct place_of at;
     bool here = serve_find(k->c.index, &row->root, &at) == 0 && serve_gather(k->c.index, &at) == 0;
     place_of_release(&at);
-    return here || engine_sources(k->c.engine, row->stream, row->seq, false, &dev, 1) > 0;
+    return here || engine_sources(k->c.engine, row->stream, row->seq, ENGINE_KNOWS, &dev, 1) > 0;
 }
 
 static int want(struct check *k, const struct ix_entry *row, enum want_role role)

@@ -128,19 +128,6 @@ uint64_t engine_missing_at(struct engine *e, const struct id *dev)
     return n;
 }
 
-size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, bool sure, struct id *dev, size_t max)
-{
-    const struct stream *s = engine_stream(e, stream);
-    size_t n = 0;
-    for (size_t i = 0; s && i < e->npeer && n < max; i++) {
-        const struct peer_vec *p = &e->peer[i];
-        const struct vec_stream *v = p->online && p->have ? vec_find(&p->vec, &s->row.sid) : NULL;
-        if (v && (sure ? v->content : v->known) >= seq)
-            dev[n++] = p->dev;
-    }
-    return n;
-}
-
 /* ---- asking for change sets ---- */
 
 /* Streams that a peer has sent something wrong of are not asked of it again for a while. Beyond REFUSED_MAX the peer is asked for

@@ -183,7 +183,7 @@ static int start_parts_of_folder(struct node *n)
     struct serve_config sv = {n->loop, n->pool, n->net, n->folder, n->index, look, n, {0}};
     if ((r = rate_parse(n->config.rate_up, &sv.up)) < 0 || (r = serve_new(&sv, &n->serve)) < 0 || (r = node_keeper_start(n)) < 0)
         return r;
-    struct pull_config pc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
+    struct pull_config pc = {.serve = n->serve, .self = &n->home->keys->dev, .loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .peers = n->peers, .gear = &n->gear,
         .ops = {.committed = on_committed, .look = look, .ignored = is_ignored, .allowed = is_allowed, .failed = on_pull_failed, .arg = n}};
     if ((r = pull_new(&pc, &n->pull)) < 0)

@@ -51,6 +51,8 @@ void item_state(struct pull *p, struct item *it, enum item_state s)
     if (it->late && s != ITEM_LIST && s != ITEM_BLOCKS)
         sources_forget(p, it);
     p->ready += s == ITEM_READY;
+    if (s == ITEM_READY || s == ITEM_BLOCKS)
+        share_news(p, it, -1);
 }
 
 void item_release_root(struct pull *p, struct item *it)
@@ -78,6 +80,7 @@ static void reset(struct pull *p, struct item *it)
     it->missing = it->next = 0;
     it->futile = 0;
     it->list_looked = false;
+    share_drop(it);
     list_drop(p, it);
     if (it->from_entry) {
         item_unclaim(p, it->from_entry);
@@ -99,6 +102,7 @@ static void drop_download(struct pull *p, const struct item *it)
 static void destroy(struct pull *p, struct item *it)
 {
     drop_download(p, it);
+    share_news(p, it, -1);
     item_unclaim(p, it->want.entry);
     reset(p, it);
     items_del(&p->all, it);
@@ -453,6 +457,8 @@ int pull_new(const struct pull_config *c, struct pull **out)
         return r;
     }
     pull_kick(p);
+    if (p->c.serve)
+        serve_unfinished(p->c.serve, share_part, p);
     *out = p;
     return 0;
 }
@@ -464,6 +470,8 @@ void pull_free(struct pull **pp)
     if (!p)
         return;
     p->freeing = true;
+    if (p->c.serve)
+        serve_unfinished(p->c.serve, NULL, NULL);
     loop_timer_clear(p->c.loop, &p->timer);
     while (p->all.head)
         destroy(p, p->all.head);

@@ -32,7 +32,10 @@ struct pull_ops {
     void (*failed)(void *arg, const char *text);                        /* disk full and the like; NULL = it works again */
     void *arg;
 };
+struct serve;
+/* serve: gives unfinished downloads to peers; NULL: nobody does. self: this device; NULL: others that lack the same are not asked. */
 struct pull_config {
+    struct serve *serve; const struct id *self;
     struct loop *loop; struct pool *pool; struct folder *folder; struct engine *engine; struct index *index;
     struct peers *peers; const struct gear *gear; struct pull_ops ops;
 };

@@ -10,32 +10,12 @@
 #include "proto/path.h"
 #include "store/sys.h"
 
-#define REQUEST_BYTES (1u << 20)      /* small blocks are asked for together up to this much */
-#define SOURCELESS_MS 1000
 #define SILENT_REST_MS 10000
-/* Requests at a source at once: the sending side drops replies beyond 256, and learns of those read in steps of 128. */
-enum { REQUESTS_MAX = 96 };
-
 static bool bit(const uint8_t *bits, uint32_t i) { return bits[i / 8] >> (i % 8) & 1; }
 static void bit_set(uint8_t *bits, uint32_t i) { bits[i / 8] |= (uint8_t)(1u << (i % 8)); }
 static void bit_clear(uint8_t *bits, uint32_t i) { bits[i / 8] &= (uint8_t)~(1u << (i % 8)); }
 
-static bool may_ask(struct pull *p, const struct item *it, const struct id *dev)
-{
-    struct id all[SOURCES_MAX];
-    size_t n = sources_of(p, it, all);
-    for (size_t i = 0; i < n; i++)
-        if (id_eq(&all[i], dev))
-            return true;
-    return false;
-}
-
 /* ---- requests ---- */
-
-/* code: 1 = to be written, from then on 0 or why it was not; ERR_CLOSED = there is nothing to be done about it any more. The item is NULL
- * once a late request has let go of it. */
-struct piece { struct item *it; uint32_t idx, len, off; uint64_t at; struct id id; int code; };
-struct block_request { struct request r; struct job job; uint64_t bytes; uint32_t n; struct piece v[LIMIT_GET_BLK]; zmq_msg_t body; };
 
 static struct block_request *of_job(struct job *j) { return (struct block_request *)((char *)j - offsetof(struct block_request, job)); }
 static bool alive(const struct piece *v) { return v->it && !v->it->cancelled && v->it->state == ITEM_BLOCKS; }
@@ -130,6 +110,7 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
         it->futile = 0;
         p->figures.blocks++;
         p->figures.bytes += v->len;
+        share_news(p, it, v->idx);
         if (--it->missing == 0) {
             if (it->fd >= 0)
                 close(it->fd);
@@ -201,6 +182,27 @@ static int sort_reply(struct block_request *q, const struct msg *m, zmq_msg_t *b
     return off == len ? 0 : err_set(ERR_BAD, "blocks: more than was asked for");
 }
 
+/* What an owner has not had yet. It is no fault of its, and nothing that it will not have later. */
+static void owner_missing(struct block_request *q, bool late)
+{
+    bool some = false, all = true, unknown = false;
+    for (uint32_t i = 0; i < q->n; i++) {
+        struct piece *v = &q->v[i];
+        some |= v->code > 0;
+        all &= v->code > 0;
+        unknown |= v->code == ERR_NOTFOUND;
+        if (v->code > 0)
+            continue;
+        if (alive(v) && !late)
+            give_back(v);
+        v->code = ERR_CLOSED;
+    }
+    if (some)
+        share_helped(source_find(q->r.p, &q->r.dev));
+    else if (!all)
+        share_stalled(q->r.p, source_find(q->r.p, &q->r.dev), unknown);
+}
+
 /* What has not come. If the request was late, others have been asked for it since. */
 static void missing(struct block_request *q, const struct msg *m, bool late)
 {
@@ -267,7 +269,15 @@ static bool request_over(struct block_request *q, struct source *s, bool answere
     return true;
 }
 
-static void on_blocks(void *arg, const struct msg *m, zmq_msg_t *body)
+static uint64_t came(const struct block_request *q)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < q->n; i++)
+        bytes += q->v[i].code > 0 ? q->v[i].len : 0;
+    return bytes;
+}
+
+void fetch_answer(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     struct block_request *q = arg;
     struct pull *p = q->r.p;
@@ -280,10 +290,13 @@ static void on_blocks(void *arg, const struct msg *m, zmq_msg_t *body)
         rest(p, s, m->err.retry_ms);
     if (!m)
         unanswered(q);
-    source_move_window(s, q->bytes, ok);
     for (uint32_t i = 0; !ok && i < q->n; i++)
         q->v[i].code = ERR_AGAIN;
-    missing(q, m, late);
+    source_move_window(s, ok ? came(q) : 0, ok);
+    if (q->owner && ok)
+        owner_missing(q, late);
+    else
+        missing(q, m, late);
     if (!ok || p->freeing) {
         request_end(q);
         return;
@@ -295,138 +308,12 @@ static void on_blocks(void *arg, const struct msg *m, zmq_msg_t *body)
     pull_wake(p, 0);
 }
 
-/* ---- asking ---- */
-
-/* The next block of an item that nobody was asked for yet; false when all were. */
-static bool next_block(struct item *it, struct piece *v)
-{
-    uint32_t n = it->ent.content.nblocks;
-    if (it->state != ITEM_BLOCKS || it->cancelled)
-        return false;
-    while (it->next < n && bit(it->asked, it->next))
-        it->next++;
-    if (it->next >= n)
-        return false;
-    *v = (struct piece){.it = it, .idx = it->next, .len = (uint32_t)it->ent.size, .id = it->ent.content.root};
-    if (n > 1) {
-        struct block_ref ref;
-        block_ref_get(it->list.data + (size_t)it->next * BLOCK_REF, &ref);
-        v->len = ref.len;
-        v->id = ref.id;
-        v->at = it->offset[it->next];
-    }
-    return true;
-}
-
-static void send_request(struct pull *p, struct block_request *q)
-{
-    struct msg m = {.type = MSG_GET_BLK, .get_blk = {.n = q->n}};
-    for (uint32_t i = 0; i < q->n; i++)
-        m.get_blk.want[i] = (struct msg_blk_want){.root = q->v[i].it->ent.content.root, .idx = q->v[i].idx, .id = q->v[i].id};
-    struct source *s = source_find(p, &q->r.dev);
-    s->outstanding += q->bytes;
-    s->requests++;
-    p->fetching++;
-    source_sent(s, &q->r, loop_now());
-    link_request(peers_link(p->c.peers, &q->r.dev), LANE_BULK, &m, source_patience(s), on_blocks, q);
-}
-
-static void add_piece(struct block_request *q, const struct piece *v)
-{
-    q->v[q->n] = *v;
-    q->v[q->n++].code = ERR_NOTFOUND;
-    q->bytes += v->len;
-    v->it->refs++;
-    bit_set(v->it->asked, v->idx);
-}
-
-/* Entries may describe one content in different ways; a block is asked for once in a request. */
-static bool asks_for(const struct block_request *q, const struct item *it)
-{
-    for (uint32_t i = 0; i < q->n; i++)
-        if (q->v[i].it != it && id_eq(&q->v[i].it->ent.content.root, &it->ent.content.root))
-            return true;
-    return false;
-}
-
-/* Fills one request for a source from the items that wait, oldest first. NULL when there is nothing to ask it for. */
-static struct block_request *gather(struct pull *p, const struct id *dev)
+struct block_request *fetch_new(struct pull *p, const struct id *dev)
 {
     struct block_request *q = xcalloc(1, sizeof *q);
     *q = (struct block_request){.r = {.p = p, .dev = *dev, .turn = blocks_turn, .forget = blocks_forget},
                                 .job = {.run = write_run, .done = write_done}};
-    bool full = false;
-    for (struct item *it = p->all.head; it && !full; it = it->next_item) {
-        struct piece v;
-        if (!next_block(it, &v) || asks_for(q, it) || !may_ask(p, it, dev))
-            continue;
-        do {
-            full = q->n == LIMIT_GET_BLK || (q->n && q->bytes + v.len > REQUEST_BYTES);
-            if (full)
-                break;
-            add_piece(q, &v);
-        } while (next_block(it, &v));
-    }
-    if (q->n)
-        return q;
-    free(q);
-    return NULL;
-}
-
-/* Items that nobody can serve now: whoever said no may have it later. Or nobody wants them any more. */
-static void forgive(struct pull *p)
-{
-    bool waiting = false;
-    struct ix_want now;
-    for (struct item *it = p->all.head, *n; it; it = n) {
-        n = it->next_item;
-        if ((it->state != ITEM_BLOCKS && it->state != ITEM_LIST) || it->cancelled || it->refs != it->late)
-            continue;
-        it->ndenied = 0;
-        waiting = true;
-        if (index_want_get(p->c.index, it->want.entry, &now) == ERR_NOTFOUND)
-            item_done(p, it);
-    }
-    if (waiting)
-        pull_wake(p, SOURCELESS_MS);
-}
-
-static bool ask_blocks(struct pull *p, size_t i)
-{
-    const struct source *s = &p->source[i];
-    uint64_t now = loop_now();
-    if (s->silent || source_bad(s, now) || s->busy_until > now || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window ||
-        !peers_link(p->c.peers, &s->dev))
-        return false;
-    struct block_request *q = gather(p, &s->dev);
-    if (q)
-        send_request(p, q);
-    return q != NULL;
-}
-
-static void watch(struct pull *p)
-{
-    uint64_t now = loop_now(), next = UINT64_MAX;
-    for (size_t i = 0; i < p->nsource; i++) {
-        uint64_t due = source_watch(&p->source[i], now);
-        next = due < next ? due : next;
-    }
-    if (next != UINT64_MAX)
-        pull_wake(p, next - now);
-}
-
-void fetch_pump(struct pull *p)
-{
-    list_pump(p);
-    bool asked = true;
-    while (asked) {
-        asked = false;
-        for (size_t i = 0; i < p->nsource; i++)
-            asked |= ask_blocks(p, i);
-    }
-    if (!p->fetching && !p->ready && !p->placing)
-        forgive(p);
-    watch(p);
+    return q;
 }
 
 void fetch_release(struct pull *p) { free(p->source); }

@@ -25,7 +25,7 @@ static uint32_t have(const struct item *it) { return (uint32_t)(it->list.len / B
 static uint64_t cost(const struct item *it)
 {
     uint64_t n = it->ent.content.nblocks;
-    return n * (BLOCK_REF + sizeof *it->offset) + n / 4;
+    return n * (BLOCK_REF + sizeof *it->offset) + n / 4;     /* and who owns them: 128 KiB at most */
 }
 
 static uint64_t *room_of(struct pull *p, uint64_t bytes) { return bytes > p->lists_max ? &p->large : &p->lists; }

@@ -3,7 +3,9 @@
  *   pull_local.c   content that is already on this disk: copies, blocks of the replaced version, resumed downloads
  *   pull_source.c  the peers that content comes from: whom to ask, what silence and lies lead to
  *   pull_list.c    block lists from peers, and the memory for them
- *   pull_fetch.c   blocks from peers: credit, requests, verified writing
+ *   pull_ask.c     blocks from peers: which are asked of whom, credit
+ *   pull_fetch.c   blocks from peers: answers, verified writing
+ *   pull_share.c   receivers of the same content: who asks for which block of whom; unfinished downloads for peers
  *   pull_place.c   batches: from READY to the folder and the index
  *   pull_crash.c   at the start: what a node that was killed has left
  *   pull_kept.c    kept files of unknown content: read, so that versions find them
@@ -13,6 +15,7 @@
 
 #include "node/pathset.h"
 #include "node/pull.h"
+#include "node/serve.h"
 
 enum item_state {
     ITEM_LIST,        /* needs its block list from a peer */
@@ -24,6 +27,16 @@ enum item_state {
 };
 enum item_way { WAY_PLAIN, WAY_MOVE, WAY_COPY, WAY_FETCH };
 enum { ITEM_DENIED_MAX = 8, TMP_NAME = 64, ITEMS_MAX = 4096, SOURCES_MAX = 64 };
+
+/* Who asks whom for the blocks of a content that others lack as well (pull_share.c). A source is its place in pull.source. */
+enum { SHARE_MAX = 256, SHARE_SELF = -1, SHARE_ANY = -2 };
+struct share {
+    uint64_t since, looked;              /* when first and last; ms */
+    uint8_t lacks[SHARE_MAX / 8];        /* sources that may be asked for what they own */
+    uint8_t has[SHARE_MAX / 8];          /* sources that have it: they are asked for what this device owns */
+    uint8_t owners[SHARE_MAX / 8];       /* sources that own something, now or in a moment */
+    uint32_t unit; int16_t *owner;       /* blocks that have one owner together; a source or SHARE_SELF of each such run; NULL: not shared */
+};
 
 struct item {
     struct ix_want want;
@@ -50,6 +63,7 @@ struct item {
     uint32_t missing, next;              /* blocks not written yet; where to look for the next to ask for */
     struct id denied[ITEM_DENIED_MAX]; unsigned ndenied;   /* peers that said they do not have it */
     uint64_t *offset;                    /* of each block (several blocks) */
+    struct share share;
     struct item *next_item, *prev_item;
 };
 struct items { struct item *head, *tail; size_t n; };
@@ -73,6 +87,8 @@ struct source {
     unsigned requests;                   /* for blocks, until they are written */
     unsigned strikes; uint64_t bad_until;
     uint64_t busy_until;
+    uint64_t unshared_until, helped;     /* it owns nothing until then; when it last gave something that it owns */
+    unsigned stalls;                     /* how often in a row it had nothing to give */
     struct request *first;               /* unanswered ones, in the order in which they were sent */
     uint64_t heard, patience; bool silent;
 };
@@ -86,6 +102,8 @@ struct pull {
     uint64_t shelved;                    /* when items had to make room for other wants */
     bool seek; uint64_t sought;          /* what is on this disk has changed; when unserved items were last looked for there */
     struct source *source; size_t nsource;
+    bool sharing;                        /* items that wait are shared */
+    uint64_t share_changed;              /* when all shares were to be looked at anew */
     bool placing, failed, freeing;
     bool untidy;                         /* there have been items since downloads were tidied up */
     bool nameless, naming; int64_t named;   /* kept files to be read; a job does; the last one that was tried */
@@ -131,15 +149,40 @@ uint64_t source_patience(const struct source *s);                        /* for 
 size_t sources_of(struct pull *p, const struct item *it, struct id *dev); /* who may be asked for it, surest first; SOURCES_MAX */
 bool item_unserved(struct pull *p, const struct item *it);                 /* it waits for content that nobody gives */
 void deny(struct item *it, const struct id *dev);
+bool denied(const struct item *it, const struct id *dev);
 void strike(struct pull *p, const struct id *dev, const char *what);     /* it sent something wrong */
 void rest(struct pull *p, struct source *s, uint64_t ms);                /* it is left alone for as long as it asks, within reason */
 void sources_forget(struct pull *p, const struct item *it);              /* late requests let go of it */
 /* pull_list.c */
 void list_pump(struct pull *p);
 void list_drop(struct pull *p, struct item *it);                         /* frees the list and its room */
-/* pull_fetch.c */
-void fetch_pump(struct pull *p);
+/* pull_fetch.c: a request for blocks, from its reply until all is written.
+ * code: 1 = to be written, from then on 0 or why it was not; ERR_CLOSED = there is nothing to be done about it any more. The item is NULL
+ * once a late request has let go of it. owner: all was asked of it because it owns that (pull_share.c). */
+struct piece { struct item *it; uint32_t idx, len, off; uint64_t at; struct id id; int code; };
+struct block_request {
+    struct request r; struct job job;
+    uint64_t bytes; bool owner;
+    uint32_t n; struct piece v[LIMIT_GET_BLK];
+    zmq_msg_t body;
+};
+struct block_request *fetch_new(struct pull *p, const struct id *dev);
+void fetch_answer(void *request, const struct msg *m, zmq_msg_t *body);
 void fetch_release(struct pull *p);
+/* pull_ask.c */
+void fetch_pump(struct pull *p);                                         /* asks for all that may be asked for now */
+/* pull_share.c */
+uint64_t share_weight(const struct id *dev, const struct id *root, uint32_t unit);
+uint32_t share_unit(uint32_t nblocks);
+void share_look(struct pull *p, struct item *it);                        /* brings it->share up to date */
+void share_drop(struct item *it);
+bool share_lacks(const struct item *it, size_t source);                  /* it is asked for what it owns, and nothing else */
+bool share_has(const struct item *it, size_t source);                    /* it has all of it */
+bool share_is_of(const struct item *it, uint32_t block, int who);        /* who: a source, SHARE_SELF; SHARE_ANY: everybody's */
+void share_stalled(struct pull *p, struct source *s, bool unknown);      /* it had nothing of what it owns */
+void share_helped(struct source *s);
+int  share_part(void *pull, const struct msg_blk_want *w, struct serve_part *out);
+void share_news(const struct pull *p, const struct item *it, int64_t block);     /* there is more to give: a block, or -1 */
 /* pull_place.c */
 void place_pump(struct pull *p);
 /* pull_crash.c */

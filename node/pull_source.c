@@ -44,7 +44,8 @@ void source_start(struct source *s, const uint8_t inst[static 8])
         return;
     memcpy(s->inst, inst, sizeof s->inst);
     s->strikes = 0;
-    s->bad_until = s->busy_until = s->good = 0;
+    s->bad_until = s->busy_until = s->unshared_until = s->good = 0;
+    s->stalls = 0;
     s->window = WINDOW_MIN;
     s->patience = PATIENCE_MS;
 }
@@ -179,7 +180,7 @@ void sources_forget(struct pull *p, const struct item *it)
     pull_wake(p, 0);
 }
 
-static bool denied(const struct item *it, const struct id *dev)
+bool denied(const struct item *it, const struct id *dev)
 {
     for (unsigned i = 0; i < it->ndenied; i++)
         if (id_eq(&it->denied[i], dev))
@@ -194,11 +195,12 @@ void deny(struct item *it, const struct id *dev)
     if (it->ndenied == ITEM_DENIED_MAX)
         it->ndenied = 0;             /* all have said no: ask them all again, later */
     it->denied[it->ndenied++] = *dev;
+    it->share.looked = 0;
 }
 
 static size_t askable(struct pull *p, const struct item *it, bool sure, struct id *dev, size_t max)
 {
-    size_t k = 0, n = engine_sources(p->c.engine, it->want.stream, it->want.seq, sure, dev, max);
+    size_t k = 0, n = engine_sources(p->c.engine, it->want.stream, it->want.seq, sure ? ENGINE_HAS : ENGINE_KNOWS, dev, max);
     uint64_t now = loop_now();
     for (size_t i = 0; i < n; i++) {
         const struct source *s = source_find(p, &dev[i]);

@@ -17,6 +17,7 @@ struct waiting { struct waiting *next; uint64_t since; };       /* since: ms, th
 struct client {
     struct id who;
     struct waiting *head, *tail; unsigned n;
+    unsigned parked;                         /* the user's: requests that wait elsewhere */
     uint64_t reading;                        /* the user's: bytes that are being read for it */
     uint64_t had;                            /* bytes, on the clock that all share */
 };

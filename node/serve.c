@@ -9,6 +9,7 @@
 #define MEMORY ((uint64_t)32 << 20)
 #define SMALL 4096u                   /* an answer of so few bytes does not wait */
 #define PATIENCE_MS 20000             /* what has waited for so long is answered BUSY */
+#define WAIT_MS 3500                  /* for blocks that are on their way: clients take 5 s of silence for a loss */
 #define LOOK_MS 1000
 enum { WAITING_MAX = 128 };           /* of one peer at once: more than an honest one asks for */
 
@@ -73,10 +74,42 @@ static bool may_serve(void *arg, const struct client *c)
     return all + LIMIT_BODY <= MEMORY && (own == 0 || own + LIMIT_BODY <= MEMORY - all);
 }
 
+static void park(struct serve *s, struct client *c, struct ask *q)
+{
+    q->until = q->until ? q->until : loop_now() + WAIT_MS;
+    q->w.next = s->parked ? &s->parked->w : NULL;
+    s->parked = q;
+    c->parked++;
+}
+
+/* Those that wait for that block of that content, or for too long, get in line again. */
+static void unpark(struct serve *s, const struct id *root, int64_t block)
+{
+    uint64_t now = loop_now();
+    struct ask *old = s->parked, *next;
+    s->parked = NULL;
+    for (struct ask *q = old; q; q = next) {
+        const struct msg_blk_want *w = &q->want[q->missing];
+        next = (struct ask *)q->w.next;
+        if (now < q->until && !(root && id_eq(root, &w->root) && (block < 0 || block == w->idx))) {
+            q->w.next = s->parked ? &s->parked->w : NULL;
+            s->parked = q;
+            continue;
+        }
+        struct client *c = queue_client(&s->queue, &q->from.who);
+        c->parked--;
+        queue_put(&s->queue, c, &q->w, now);
+    }
+}
+
 static void answer(struct serve *s, struct client *c, struct ask *q)
 {
+    if (q->type == MSG_GET_BLK && !serve_read(s, c, q)) {
+        park(s, c, q);
+        return;
+    }
     if (q->type == MSG_GET_BLK)
-        serve_read(s, c, q);
+        ;
     else if (q->type == MSG_GET_TREE)
         serve_list(s, c, q);
     else
@@ -91,7 +124,8 @@ void serve_pump(struct serve *s)
     uint64_t now = loop_now(), wait;
     struct client *c;
     struct waiting *w;
-    if (!s->queue.n || *pool_stopping(s->c.pool))
+    unpark(s, NULL, -1);
+    if ((!s->queue.n && !s->parked) || *pool_stopping(s->c.pool))
         return;
     net_when_sent(s->c.net, on_time, s);
     while ((wait = rate_wait(&s->up, now, loop_wall())) == 0 && (c = queue_next(&s->queue, may_serve, s)))
@@ -101,7 +135,7 @@ void serve_pump(struct serve *s)
         refuse(s, &q->from, q->req, MSGERR_BUSY, "it has waited for too long");
         free(q);
     }
-    if (s->queue.n)
+    if (s->queue.n || s->parked)
         loop_timer_set(s->c.loop, &s->timer, wait && wait < LOOK_MS ? wait : LOOK_MS, on_time, s);
 }
 
@@ -144,12 +178,28 @@ void serve_request(struct serve *s, const struct net_from *from, const struct ms
         answer(s, c, ask_of(from, m));
         return;
     }
-    if (c->n >= WAITING_MAX) {
+    if (c->n + c->parked >= WAITING_MAX) {
         refuse(s, from, m->req, MSGERR_BUSY, "too many requests");
         return;
     }
     queue_put(&s->queue, c, &ask_of(from, m)->w, loop_now());
     serve_pump(s);
+}
+
+void serve_unfinished(struct serve *s, serve_part_fn fn, void *arg)
+{
+    s->part = fn;
+    s->part_arg = arg;
+}
+
+/* Not at once: whoever tells is in the middle of something. */
+void serve_news(struct serve *s, const struct id *root, int64_t block)
+{
+    if (!s->parked)
+        return;
+    unpark(s, root, block);
+    if (s->queue.n)
+        loop_timer_set(s->c.loop, &s->timer, 0, on_time, s);
 }
 
 uint64_t serve_bytes(const struct serve *s) { return s->bytes; }
@@ -174,6 +224,10 @@ void serve_free(struct serve **ps)
     loop_timer_clear(s->c.loop, &s->timer);
     while ((w = queue_stale(&s->queue, UINT64_MAX, &c)))
         free(w);
+    for (struct ask *q = s->parked, *next; q; q = next) {
+        next = (struct ask *)q->w.next;
+        free(q);
+    }
     queue_release(&s->queue);
     lists_release(&s->lists);
     free(s);

@@ -22,10 +22,19 @@ struct serve_config {
     void (*look)(void *arg, const char *path, size_t len); void *arg;
     struct rate_plan up;                     /* how much may be sent of contents and lists of blocks */
 };
+/* A block of a file that is being fetched: where it lies among the temporary files of the folder, and where it is if it has just been put into
+ * place (borrowed; NULL: nowhere else). */
+struct serve_part { char tmp[64]; const char *path; size_t pathlen; uint64_t off; uint32_t len; };
+/* 0; ERR_AGAIN: it is on its way; ERR_NOTFOUND. */
+typedef int (*serve_part_fn)(void *arg, const struct msg_blk_want *w, struct serve_part *out);
 int  serve_new(const struct serve_config *c, struct serve **out) MUST_CHECK;
 void serve_free(struct serve **s);
 /* GET_TREE, HAVE, GET_BLK. */
 void serve_request(struct serve *s, const struct net_from *from, const struct msg *m);
+/* Who is asked for blocks of contents that are not here as a whole (NULL: nobody), and who tells when there are more of them: `block`, or -1,
+ * whatever it may be. A request for blocks that are on their way waits for them, for WAIT_MS at most (serve.c). */
+void serve_unfinished(struct serve *s, serve_part_fn fn, void *arg);
+void serve_news(struct serve *s, const struct id *root, int64_t block);
 uint64_t serve_bytes(const struct serve *s);    /* content sent since the start */
 
 /* ---- serve_find.c: where the bytes of a content lie on this disk, for whoever reads them whole (`lanyard cat`, a copy) ----

@@ -13,6 +13,7 @@
 struct ask {
     struct waiting w;
     struct net_from from; uint64_t req;
+    uint64_t until; uint32_t missing;    /* how long it may wait for blocks that are on their way; the first such want */
     enum msg_type type;
     struct id root; uint32_t nblocks, first, count;
     uint32_t n; struct msg_blk_want want[];
@@ -22,6 +23,8 @@ struct serve {
     struct lists lists;
     uint64_t bytes;
     struct queue queue;
+    struct ask *parked;                      /* wait for blocks */
+    serve_part_fn part; void *part_arg;
     uint64_t reading;                        /* bytes of all jobs under way */
     struct rate up;
     struct loop_timer timer;
@@ -29,6 +32,7 @@ struct serve {
 
 void serve_pump(struct serve *s);            /* serves whoever may be served now */
 void serve_charge(struct serve *s, struct client *c, uint64_t bytes);    /* so much goes to it */
-void serve_read(struct serve *s, struct client *c, const struct ask *q);
+/* false: some of it is on its way, q->missing, and it may wait. */
+bool serve_read(struct serve *s, struct client *c, struct ask *q);
 
 #endif

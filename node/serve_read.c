@@ -6,7 +6,7 @@
 #include "node/serve_priv.h"
 
 /* whole: a kept file that is one block, or a packed block; it is as long as it is. */
-struct piece { struct place_of at; struct pack_at packed; struct id id; uint64_t off; uint32_t len, asked; bool whole; int code; };
+struct piece { struct place_of at; struct pack_at packed; struct id id; char tmp[64]; uint64_t off; uint32_t len, asked; bool whole; int code; };
 struct read_job {
     struct job job;
     struct serve *s; struct client *client; struct net_from to; uint64_t req;
@@ -15,7 +15,7 @@ struct read_job {
     uint32_t n; struct piece v[];
 };
 
-static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
+static void locate_here(struct serve *s, const struct msg_blk_want *w, struct piece *v)
 {
     *v = (struct piece){.id = w->id};
     v->code = serve_find(s->c.index, &w->root, &v->at);
@@ -45,6 +45,32 @@ static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *
     v->code = id_eq(&ref.id, &w->id) ? 0 : ERR_NOTFOUND;
     v->len = ref.len;
     v->off = w->idx < l->n ? l->at[w->idx] : 0;
+}
+
+static void locate(struct serve *s, const struct msg_blk_want *w, struct piece *v)
+{
+    struct serve_part part;
+    locate_here(s, w, v);
+    if (v->code == 0 || !s->part)
+        return;
+    place_of_release(&v->at);
+    v->at = (struct place_of){0};
+    v->code = s->part(s->part_arg, w, &part);
+    if (v->code < 0)
+        return;
+    v->off = part.off;
+    v->len = part.len;
+    memcpy(v->tmp, part.tmp, sizeof v->tmp);
+    if (!part.path)
+        return;
+    v->at = (struct place_of){.path = xcalloc(part.pathlen + 1, 1), .len = part.pathlen};
+    memcpy(v->at.path, part.path, part.pathlen);
+}
+
+static int open_piece(const struct folder *f, const struct piece *v, int *fd)
+{
+    int r = v->tmp[0] ? folder_tmp_open(f, v->tmp, fd) : serve_open(f, &v->at, fd);
+    return r < 0 && v->tmp[0] && v->at.path ? serve_open(f, &v->at, fd) : r;
 }
 
 static void make_room(struct read_job *j, uint32_t len)
@@ -77,7 +103,7 @@ static void read_one(struct read_job *j, struct piece *v)
         read_packed(j, v);
         return;
     }
-    v->code = serve_open(f, &v->at, &fd);
+    v->code = open_piece(f, v, &fd);
     if (v->code < 0)
         return;
     if (v->whole) {
@@ -94,6 +120,9 @@ static void read_one(struct read_job *j, struct piece *v)
         j->used += v->len;
     close(fd);
 }
+
+/* A download is still being written, or has just become the file: it will be there in a moment. */
+static bool is_busy(const struct piece *v) { return v->code == ERR_FULL || v->code == ERR_AGAIN || v->tmp[0]; }
 
 static void read_run(struct job *job)
 {
@@ -119,9 +148,9 @@ static void read_done(struct job *job)
     for (uint32_t i = 0; i < j->n; i++) {
         struct piece *v = &j->v[i];
         bool ok = v->code == 0;
-        m.blk.item[i] = (struct msg_blk_item){.item = i, .status = ok ? BLK_OK : v->code == ERR_FULL ? BLK_BUSY : BLK_NODATA,
+        m.blk.item[i] = (struct msg_blk_item){.item = i, .status = ok ? BLK_OK : is_busy(v) ? BLK_BUSY : BLK_NODATA,
                                               .len = ok ? v->len : 0};
-        if (!ok && v->code != ERR_FULL && v->at.path && !v->at.kept)
+        if (!ok && !is_busy(v) && v->at.path && !v->at.kept)
             s->c.look(s->c.arg, v->at.path, v->at.len);
         place_of_release(&v->at);
     }
@@ -136,12 +165,25 @@ static void read_done(struct job *job)
     serve_pump(s);
 }
 
-void serve_read(struct serve *s, struct client *c, const struct ask *q)
+static void drop(struct read_job *j)
+{
+    for (uint32_t i = 0; i < j->n; i++)
+        place_of_release(&j->v[i].at);
+    free(j);
+}
+
+bool serve_read(struct serve *s, struct client *c, struct ask *q)
 {
     struct read_job *j = xcalloc(1, sizeof *j + q->n * sizeof j->v[0]);
+    bool may_wait = !q->until || loop_now() < q->until;
     *j = (struct read_job){.job = {.run = read_run, .done = read_done}, .s = s, .client = c, .to = q->from, .req = q->req, .n = q->n};
     for (uint32_t i = 0; i < j->n; i++) {
         locate(s, &q->want[i], &j->v[i]);
+        if (j->v[i].code == ERR_AGAIN && may_wait) {
+            q->missing = i;
+            drop(j);
+            return false;
+        }
         j->v[i].asked = j->v[i].code < 0 ? 0 : j->v[i].whole ? LIMIT_BLOCK : j->v[i].len;
     }
     j->bytes = job_bytes(j);
@@ -149,4 +191,5 @@ void serve_read(struct serve *s, struct client *c, const struct ask *q)
     c->reading += j->bytes;
     serve_charge(s, c, j->bytes);
     pool_submit(s->c.pool, &j->job);
+    return true;
 }

@@ -1,7 +1,7 @@
 """Many receivers at once, and how much is sent."""
 import time
 
-from lanyard import Failed, node, random_bytes, same_trees, tap, test, write
+from lanyard import Failed, node, random_bytes, same_trees, tap, test, wait_until, write
 
 MB = 1_000_000
 
@@ -39,6 +39,46 @@ def a_rate_that_is_none_is_refused():
         if done.code != 2 or "20MB" not in done.err:
             raise Failed(f"{value}: exit code {done.code}, {done.err}")
     assert a.cli("config", "get", "rate.up").out == "0\n"
+
+
+def swarm(receivers, rate):
+    """Devices that know each other, all up with this rate, the first of which is to have what the others receive."""
+    nodes = [node(f"d{i}") for i in range(receivers + 1)]
+    nodes[0].init().up()
+    for each in nodes[1:]:
+        each.join(nodes[0].invite(), at=nodes[0].address)
+    nodes[0].down()
+    for i, each in enumerate(nodes):
+        each.cli("config", "set", "rate.up", rate)
+        each.up(peers=nodes[:i])
+    for each in nodes:
+        each.wait(60, receivers)
+    return nodes
+
+
+@test
+def receivers_serve_each_other():
+    """Three copies would be sent by the origin alone. What the receivers have sent they had while they were receiving."""
+    nodes = swarm(3, "8MB")
+    write(nodes[0].folder, "large", random_bytes(2, 6 * MB))
+    for i in range(4):
+        write(nodes[0].folder, f"part{i}", random_bytes(3 + i, MB // 2))
+    same_trees(*nodes)
+    served = [n.status()["served"] for n in nodes]
+    assert served[0] < 2 * 8 * MB, served
+    assert sum(served) >= 3 * 8 * MB, served
+
+
+@test
+def the_one_that_has_it_goes_in_the_middle():
+    """What the receivers have of it together they do not need to get again; the rest comes when it is back."""
+    nodes = swarm(2, "4MB")
+    origin, others = nodes[0], nodes[1:]
+    write(origin.folder, "large", random_bytes(9, 8 * MB))
+    wait_until(lambda: all(n.status()["fetched"]["bytes"] > MB for n in others), 30, "some of it is there")
+    origin.kill9()
+    origin.up()
+    same_trees(*nodes)
 
 
 tap.main()

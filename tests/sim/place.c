@@ -63,9 +63,9 @@ static bool ready(const struct device *d, const struct job *j)
 static void ask_content(struct world *w, int i, const struct job *j)
 {
     struct id dev[DEVICES_MAX];
-    size_t n = engine_sources(w->d[i].engine, j->want.stream, j->want.seq, true, dev, DEVICES_MAX);
+    size_t n = engine_sources(w->d[i].engine, j->want.stream, j->want.seq, ENGINE_HAS, dev, DEVICES_MAX);
     if (n == 0 || chance(w, 30))
-        n += engine_sources(w->d[i].engine, j->want.stream, j->want.seq, false, dev + n, DEVICES_MAX - n);
+        n += engine_sources(w->d[i].engine, j->want.stream, j->want.seq, ENGINE_KNOWS, dev + n, DEVICES_MAX - n);
     for (size_t k = 0; k < n; k++) {
         if (!w->quiet && k != pick(w, n))
             continue;
