@@ -26,6 +26,7 @@ const struct config_key config_keys[] = {
     {"history_alone", "bool", "true", "whether what was written on this device is kept before it is overwritten: true or false"},
     {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
     {"rate.up", "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
+    {"rate.down", "rate", "0", "the same of what is received"},
     {"notify", "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
     {0},
 };
@@ -174,7 +175,7 @@ int config_find(const char *key, const struct config_key **out)
 static char **text_of(struct config *c, const struct config_key *k)
 {
     char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level, &c->history_days,
-                                &c->history_share, NULL, &c->snapshots, &c->rate_up, NULL};
+                                &c->history_share, NULL, &c->snapshots, &c->rate_up, &c->rate_down, NULL};
     return text[k - config_keys];
 }
 

@@ -186,7 +186,7 @@ static int start_parts_of_folder(struct node *n)
     struct pull_config pc = {.serve = n->serve, .self = &n->home->keys->dev, .loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .peers = n->peers, .gear = &n->gear,
         .ops = {.committed = on_committed, .look = look, .ignored = is_ignored, .allowed = is_allowed, .failed = on_pull_failed, .arg = n}};
-    if ((r = pull_new(&pc, &n->pull)) < 0)
+    if ((r = rate_parse(n->config.rate_down, &pc.down)) < 0 || (r = pull_new(&pc, &n->pull)) < 0)
         return r;
     struct scan_config sc = {.loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .gear = &n->gear, .group = g,

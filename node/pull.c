@@ -451,6 +451,7 @@ int pull_new(const struct pull_config *c, struct pull **out)
     struct pull *p = xcalloc(1, sizeof *p);
     p->c = *c;
     p->lists_max = PULL_LISTS_BYTES;
+    p->down = (struct rate){.plan = c->down, .at = loop_now()};
     int r = place_clean_up(p);
     if (r < 0) {
         pull_free(&p);

@@ -19,6 +19,7 @@
 #include "node/engine.h"
 #include "node/peers.h"
 #include "node/pool.h"
+#include "node/rate.h"
 #include "store/folder.h"
 
 #define PULL_LISTS_BYTES (64u << 20)
@@ -38,6 +39,7 @@ struct pull_config {
     struct serve *serve; const struct id *self;
     struct loop *loop; struct pool *pool; struct folder *folder; struct engine *engine; struct index *index;
     struct peers *peers; const struct gear *gear; struct pull_ops ops;
+    struct rate_plan down;           /* how much may be asked for */
 };
 int  pull_new(const struct pull_config *c, struct pull **out) MUST_CHECK;   /* also cleans up what a crash left in tmp/ */
 void pull_free(struct pull **p);

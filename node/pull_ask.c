@@ -68,6 +68,7 @@ static void send_request(struct pull *p, struct block_request *q)
         m.get_blk.want[i] = (struct msg_blk_want){.root = q->v[i].it->ent.content.root, .idx = q->v[i].idx, .id = q->v[i].id};
     struct source *s = source_find(p, &q->r.dev);
     s->outstanding += q->bytes;
+    rate_take(&p->down, (int64_t)q->bytes);
     s->requests++;
     p->fetching++;
     source_sent(s, &q->r, loop_now());
@@ -177,7 +178,11 @@ static void forgive(struct pull *p)
 static bool ask_blocks(struct pull *p, size_t i)
 {
     const struct source *s = &p->source[i];
-    uint64_t now = loop_now();
+    uint64_t now = loop_now(), wait = rate_wait(&p->down, now, loop_wall());
+    if (wait) {
+        pull_wake(p, wait);
+        return false;
+    }
     if (s->silent || source_bad(s, now) || s->busy_until > now || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window ||
         !peers_link(p->c.peers, &s->dev))
         return false;

@@ -292,7 +292,9 @@ void fetch_answer(void *arg, const struct msg *m, zmq_msg_t *body)
         unanswered(q);
     for (uint32_t i = 0; !ok && i < q->n; i++)
         q->v[i].code = ERR_AGAIN;
-    source_move_window(s, ok ? came(q) : 0, ok);
+    uint64_t bytes = ok ? came(q) : 0;
+    rate_take(&p->down, (int64_t)bytes - (int64_t)q->bytes);
+    source_move_window(s, bytes, ok);
     if (q->owner && ok)
         owner_missing(q, late);
     else

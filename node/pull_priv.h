@@ -112,6 +112,7 @@ struct pull {
     struct pathset busy;
     struct loop_timer timer;
     struct pull_figures figures;
+    struct rate down;
     size_t ready, fetching;              /* fetching: requests that are not late, and jobs of theirs */
     uint64_t lists_max, lists, large;    /* memory that lists may take and take, and the one that is longer */
     uint64_t evicted;                    /* when somebody had to make room for them */

@@ -17,10 +17,11 @@ def pair(*settings):
     return a, b
 
 
-@test
-def a_rate_is_held_to():
+def at_a_rate(sending, receiving):
     """It may take longer, but no shorter. Free are a quarter of a second, and the last request."""
-    a, b = pair(("rate.up", "2MB"))
+    a, b = pair(*sending)
+    for key, value in receiving:
+        b.cli("config", "set", key, value)
     write(a.folder, "file", random_bytes(1, 4 * MB))
     a.up()
     start = time.monotonic()
@@ -28,6 +29,14 @@ def a_rate_is_held_to():
     same_trees(a, b)
     took = time.monotonic() - start
     assert took > 4 / 2 - 1, f"{took:.2f} s for 4 MB at 2 MB/s"
+
+
+@test
+def a_rate_is_held_to(): at_a_rate([("rate.up", "2MB")], [])
+
+
+@test
+def a_rate_of_what_comes_is_held_to(): at_a_rate([], [("rate.down", "2MB")])
 
 
 @test
