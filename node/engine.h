@@ -232,6 +232,8 @@ int  engine_lock(struct engine *e, struct engine_lock *out) MUST_CHECK;
  * control log has grown, when vectors, peers or contents have come or gone, and now and then. now: a clock that never jumps, in ms. 1: there
  * is news. While it is LOCKED or WAITS, what this device writes is not shown to others. Not in a transaction. */
 int  engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now) MUST_CHECK;
+/* Contents come: who has left out some of what is required may have this. */
+void engine_lock_progress(struct engine *e, uint64_t now);
 int  engine_lock_accept(struct engine *e, uint64_t wall_ms) MUST_CHECK;       /* ERR_NOTFOUND: it does not wait; engine_lock_look is the caller's */
 int  engine_lock_override(struct engine *e, uint64_t wall_ms) MUST_CHECK;     /* ERR_NOTFOUND: it is not locked */
 /* Mode strict (node/strict.h): while it is on, a file whose mode is that of a version but for the write bits has that version's mode, and a

@@ -9,6 +9,7 @@
 
 #define KEY_LOCK "lock"
 #define GRACE_MS 30000                /* so long a lock outlives the last device that could end it */
+#define HOPE_MS 30000                 /* so long contents may be waited for that those who are here may have left out */
 
 _Static_assert(LOCK_REACHED == VEC_REACHED, "the states of engine.h go over the wire");
 
@@ -33,14 +34,18 @@ static uint64_t counted(const struct engine *e, const struct cut *c)
     return c->seq < end ? c->seq : end;
 }
 
-static bool somebody_has(struct engine *e, const struct cut *c)
+/* Who leaves paths out may not have what he says to have. */
+enum help { HELP_NONE, HELP_PERHAPS, HELP_SURE };
+static enum help help_for(const struct engine *e, const struct cut *c, bool whole)
 {
-    for (size_t i = 0; i < e->npeer; i++) {
+    enum help best = HELP_NONE;
+    for (size_t i = 0; i < e->npeer && best < HELP_SURE; i++) {
         const struct peer_vec *p = &e->peer[i];
-        if (p->online && p->have && vec_content(&p->vec, &c->sid) >= c->seq)
-            return true;
+        bool has = p->online && p->have && (whole ? vec_shows(&p->vec, c) : vec_content(&p->vec, &c->sid) >= c->seq);
+        if (has)
+            best = p->vec.flags & VEC_PARTIAL ? HELP_PERHAPS : HELP_SURE;
     }
-    return false;
+    return best;
 }
 
 /* The change set that ends there is the one that was required: else the stream has two histories, and ours is the other one. */
@@ -51,21 +56,22 @@ static bool is_same_history(struct engine *e, const struct cut *c)
     return s && fork_header_at(e, s, c->seq, &t) == 0 && t.found && id_eq(&t.hash, &c->hdr_hash);
 }
 
-struct standing { bool reached, served; };
+struct standing { bool reached; enum help help; };
 static struct standing standing(struct engine *e, const struct required *q)
 {
-    struct standing st = {true, true};
-    for (size_t i = 0; i < q->nmin && (st.reached || st.served); i++) {
+    struct standing st = {true, HELP_SURE};
+    for (size_t i = 0; i < q->nmin && (st.reached || st.help); i++) {
         struct cut c = q->min[i];
         uint64_t named = c.seq;
         c.seq = counted(e, &c);
         if (!c.seq)
             continue;
         if (engine_content_here(e, &c.sid) < c.seq) {
+            enum help help = help_for(e, &c, c.seq == named);
             st.reached = false;
-            st.served &= somebody_has(e, &c);
+            st.help = help < st.help ? help : st.help;
         } else if (c.seq == named && !is_same_history(e, &c)) {
-            st.reached = st.served = false;
+            st = (struct standing){false, HELP_NONE};
         }
     }
     return st;
@@ -80,6 +86,19 @@ static const struct lock_of *find(const struct lock_saved *s, const uint8_t id[s
             return &s->of[i];
     return NULL;
 }
+
+/* Of those who may not have all of it as long as contents come, or nobody has been asked. */
+static bool is_served(struct engine *e, const struct required *q, enum help help, enum lock_state state, uint64_t now)
+{
+    bool anew = help != HELP_PERHAPS || state == LOCK_WAITS || memcmp(e->hoped_of, q->id, sizeof q->id) != 0;
+    if (anew) {
+        e->hoped = now;
+        memcpy(e->hoped_of, q->id, sizeof q->id);
+    }
+    return help == HELP_SURE || (help == HELP_PERHAPS && now < e->hoped + HOPE_MS);
+}
+
+void engine_lock_progress(struct engine *e, uint64_t now) { e->hoped = now; }
 
 /* Somebody who goes away for a moment does not unlock all others. */
 static bool within_grace(struct engine *e, bool served, uint64_t now)
@@ -101,7 +120,8 @@ static enum lock_state next_state(struct engine *e, const struct requirement *q,
         return LOCK_REACHED;
     if (state == LOCK_OVERRIDDEN || !latest)
         return state == LOCK_OVERRIDDEN ? LOCK_OVERRIDDEN : LOCK_BEHIND;
-    if (lock_state_holds(state) ? !within_grace(e, st.served, now) : !st.served)
+    bool served = is_served(e, q->what, st.help, state, now);
+    if (lock_state_holds(state) ? !within_grace(e, served, now) : !served)
         return LOCK_BEHIND;
     bool accepted = q->what->mode != REQUIRE_PROMPT || memcmp(e->lock.accepted, q->what->id, sizeof e->lock.accepted) == 0;
     return accepted ? LOCK_LOCKED : LOCK_WAITS;

@@ -80,6 +80,7 @@ struct engine {
     struct lock_saved lock;
     uint8_t merged[16];              /* id of the requirement by which winners were last chosen */
     uint64_t unserved;               /* since when nobody can serve what this device is locked for; 0: somebody can */
+    uint8_t hoped_of[16]; uint64_t hoped;    /* when content came last for that requirement, or was waited for first, of those who may not have it */
     uint8_t most_of[16]; uint64_t most;  /* of that requirement: the most entries that were left */
     struct fresh { int64_t path[CONFLICTS_TOLD]; size_t n, sure; } fresh;  /* new conflicts; the first `sure` of them are committed */
     bool strict, strict_ends;

@@ -174,11 +174,22 @@ static bool fence(struct node *n, const struct engine_lock *l)
 
 /* ---- from one state to the next ---- */
 
+static void note_progress(struct node *n)
+{
+    struct pull_figures f = {0};
+    if (n->pull)
+        pull_figures(n->pull, &f);
+    if (f.blocks != n->lock_blocks)
+        engine_lock_progress(n->engine, loop_now());
+    n->lock_blocks = f.blocks;
+}
+
 static void look(void *arg)
 {
     struct node *n = arg;
     struct engine_lock l;
     enum lock_state was = n->lock_state;
+    note_progress(n);
     int r = engine_lock_look(n->engine, loop_wall(), loop_now());
     bool news = r > 0;
     if (r >= 0)

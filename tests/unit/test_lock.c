@@ -41,6 +41,8 @@ static void test_entries_that_are_not_known(void)
 static void test_another_history(void)
 {
     struct world *w = world_ahead();
+    save(w, 0, "c", "more of the owner");            /* so that his vector does not show which history he has */
+    learn(w, 0, 2);
     AUTO(request_release) struct request q = request(w, 1, 0, EVERYBODY);
     struct cut cut = {*engine_own_sid(w->d[0].e), 1, id_hash("another header", 14)};
     buf_clear(&q.min);
@@ -52,6 +54,20 @@ static void test_another_history(void)
     EQ_U(look(w, 2), LOCK_LOCKED);                   /* nobody has that history: for as long as if they had gone */
     EQ_U(look_at(w, 2, 31001), LOCK_BEHIND);
     EQ_U(look(w, 0), LOCK_BEHIND);
+    world_free(w);
+}
+
+/* Whose vector shows that he has another history is no help. */
+static void test_another_history_at_all_others(void)
+{
+    struct world *w = world_ahead();
+    AUTO(request_release) struct request q = request(w, 1, 0, EVERYBODY);
+    struct cut cut = {*engine_own_sid(w->d[0].e), 1, id_hash("another header", 14)};
+    buf_clear(&q.min);
+    mp_put_array(&q.min, 1);
+    cut_put(&q.min, &cut);
+    issue_request(w, &q);
+    EQ_U(look(w, 2), LOCK_BEHIND);
     world_free(w);
 }
 
@@ -148,6 +164,31 @@ static void test_served_by_content(void)
 }
 
 /* ---- its user ---- */
+
+/* Who leaves paths out may not have what is waited for: that is seen by nothing coming. */
+static void test_served_by_one_who_leaves_out(void)
+{
+    struct world *w = world_ahead();
+    must(engine_begin(w->d[0].e));
+    must(engine_rules(w->d[0].e, &(struct id){{1}}, true));
+    commit(w, 0);
+    meet(w, 0, 2);
+    require(w, 1, REQUIRE_AUTO, EVERYBODY);
+    EQ_U(look_at(w, 2, 1000), LOCK_LOCKED);
+    EQ_U(look_at(w, 2, 30000), LOCK_LOCKED);
+    engine_lock_progress(w->d[2].e, 30000);
+    EQ_U(look_at(w, 2, 59999), LOCK_LOCKED);
+    EQ_U(look_at(w, 2, 60001), LOCK_LOCKED);         /* now as if he had gone */
+    EQ_U(look_at(w, 2, 90002), LOCK_BEHIND);
+    EQ_U(look_at(w, 2, 200000), LOCK_BEHIND);        /* and so it stays */
+    require(w, 2, REQUIRE_PROMPT, EVERYBODY);
+    EQ_U(look_at(w, 2, 300000), LOCK_WAITS);
+    EQ_U(look_at(w, 2, 900000), LOCK_WAITS);         /* nobody has been asked */
+    meet(w, 1, 2);
+    must(engine_lock_accept(w->d[2].e, w->wall));
+    EQ_U(look_at(w, 2, 900001), LOCK_LOCKED);
+    world_free(w);
+}
 
 static void test_prompt(void)
 {
@@ -324,10 +365,12 @@ int main(void)
     RUN(test_content_of_every_cut);
     RUN(test_entries_that_are_not_known);
     RUN(test_another_history);
+    RUN(test_another_history_at_all_others);
     RUN(test_stream_that_is_cut);
     RUN(test_grace);
     RUN(test_served_in_parts);
     RUN(test_served_by_content);
+    RUN(test_served_by_one_who_leaves_out);
     RUN(test_prompt);
     RUN(test_override);
     RUN(test_what_is_allowed);
