@@ -27,6 +27,7 @@ const struct config_key config_keys[] = {
     {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
     {"rate.up", "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
     {"rate.down", "rate", "0", "the same of what is received"},
+    {"hook_seconds", "seconds", "60", "how long a hook may run before it is killed, in seconds (1 to 86400)"},
     {"notify", "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
     {0},
 };
@@ -107,9 +108,11 @@ static const char *number_fault(const char *v, unsigned long most)
 static const char *days_fault(const char *v) { return number_fault(v, 36500); }
 static const char *percent_fault(const char *v) { return number_fault(v, 90); }
 
+static const char *seconds_fault(const char *v) { return strcmp(v, "0") == 0 ? "not a number in its range" : number_fault(v, 86400); }
+
 static const struct type { const char *name; const char *(*fault)(const char *v); } types[] = {
     {"path", path_fault}, {"address", listen_fault}, {"bool", bool_fault}, {"addresses", addresses_fault}, {"level", level_fault},
-    {"days", days_fault}, {"percent", percent_fault},
+    {"days", days_fault}, {"percent", percent_fault}, {"seconds", seconds_fault},
     {"schedule", schedule_fault}, {"rate", rate_fault},
 };
 
@@ -175,7 +178,7 @@ int config_find(const char *key, const struct config_key **out)
 static char **text_of(struct config *c, const struct config_key *k)
 {
     char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level, &c->history_days,
-                                &c->history_share, NULL, &c->snapshots, &c->rate_up, &c->rate_down, NULL};
+                                &c->history_share, NULL, &c->snapshots, &c->rate_up, &c->rate_down, &c->hook_seconds, NULL};
     return text[k - config_keys];
 }
 

@@ -18,6 +18,7 @@ struct config {
     char *history_days, *history_share;   /* whole numbers: 30 days, 10 percent */
     bool history_alone;           /* default true (node/keeper.h) */
     char *log_level;              /* error, warn, info, debug */
+    char *hook_seconds;           /* a whole number, default 60 (node/hook.h) */
     char *rate_up, *rate_down;    /* "20MB mon-fri,08:00-18:00=2MB", default "0" (node/rate.h) */
     char *snapshots;              /* "hourly=24 daily=7 weekly=4", default "" (node/autosnap.h) */
 };

@@ -17,7 +17,6 @@
 #include "node/notify.h"
 #include "proto/buf.h"
 
-#define HOOK_MS 60000
 #define OUTPUT_MAX (64u * 1024)               /* bytes of one run; the rest is dropped */
 #define LINE_MAX_LEN 1000
 
@@ -36,7 +35,7 @@ struct hook {
     struct loop_timer limit;
     char **waiting[HOOK_QUEUE]; size_t nwaiting;  /* environments, the oldest first */
 };
-struct hooks { struct loop *loop; const char *home; struct hook hook[KINDS]; };
+struct hooks { struct loop *loop; const char *home; uint64_t limit_ms; struct hook hook[KINDS]; };
 
 static void start_next(struct hook *h);
 
@@ -137,7 +136,7 @@ static void on_end(void *arg)
 static void on_limit(void *arg)
 {
     struct hook *h = arg;
-    log_warn("hook %s: still running after %d s, and killed", h->name, HOOK_MS / 1000);
+    log_warn("hook %s: still running after %llu s, and killed", h->name, (unsigned long long)h->all->limit_ms / 1000);
     kill(-h->pid, SIGKILL);
 }
 
@@ -211,7 +210,7 @@ static int run(struct hook *h, char *path, char **env)
     h->said = 0;
     loop_add_fd(h->all->loop, h->output, POLLIN, on_output, h);
     loop_add_fd(h->all->loop, h->process, POLLIN, on_end, h);
-    loop_timer_set(h->all->loop, &h->limit, HOOK_MS, on_limit, h);
+    loop_timer_set(h->all->loop, &h->limit, h->all->limit_ms, on_limit, h);
     return 0;
 }
 
@@ -284,10 +283,10 @@ void hooks_notify(struct hooks *hs, const char *event, const char *const *facts)
         add(&hs->hook[NOTIFY], facts);
 }
 
-struct hooks *hooks_new(struct loop *l, const char *home)
+struct hooks *hooks_new(struct loop *l, const char *home, uint64_t limit_ms)
 {
     struct hooks *hs = xcalloc(1, sizeof *hs);
-    *hs = (struct hooks){.loop = l, .home = home};
+    *hs = (struct hooks){.loop = l, .home = home, .limit_ms = limit_ms};
     for (size_t i = 0; i < KINDS; i++)
         hs->hook[i] = (struct hook){.all = hs, .name = i == NOTIFY ? NOTIFY_HELPER : kinds[i].name, .process = -1, .output = -1, .line = BUF_INIT(LINE_MAX_LEN)};
     return hs;

@@ -5,7 +5,7 @@
  * environment (LANYARD_EVENT, LANYARD_HOME, LANYARD_FOLDER, LANYARD_DEVICE, LANYARD_TIME, and what the event says: LANYARD_BY,
  * LANYARD_MESSAGE, LANYARD_REASON, LANYARD_NAME, LANYARD_PATH). The facts are the words of others: a script has to quote them. Its input
  * is empty, its output becomes lines of the log, and no other descriptor of ours is open in it. Of each kind one runs at a time, the
- * others wait, at most HOOK_QUEUE; after 60 s its group is killed. The loop never waits for it.
+ * others wait, at most HOOK_QUEUE; after a time its group is killed. The loop never waits for it.
  *
  * Notifications on the desktop are run the same way, by a program of ours; only a lock and its end are such.
  *
@@ -19,7 +19,7 @@
 #define HOOK_QUEUE 100
 
 struct hooks;
-struct hooks *hooks_new(struct loop *l, const char *home);         /* both are borrowed */
+struct hooks *hooks_new(struct loop *l, const char *home, uint64_t limit_ms);      /* l and home are borrowed; how long one may run */
 void hooks_free(struct hooks **h);                                 /* kills those that run */
 /* For the event of that name (node_event); one without a hook is none's business. `facts` are "NAME=VALUE", the last one NULL; copied. */
 void hooks_notify(struct hooks *h, const char *event, const char *const *facts);   /* the same for the desktop (notify.h) */

@@ -77,13 +77,15 @@ static void locked_text(const struct node *n, const struct required *q, struct b
     buf_add_str(b, "}\n");
 }
 
-static void write_file(const struct node *n, const struct required *q)
+static bool write_file(const struct node *n, const struct required *q)
 {
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_HEAD);
     AUTOFREE char *path = locked_file(n);
     locked_text(n, q, &b);
-    if (file_replace(path, b.data, b.len, FILE_MODE) < 0)
-        log_warn("the file LOCKED is missing why=\"%s\"", err_text());
+    bool ok = file_replace(path, b.data, b.len, FILE_MODE) == 0;
+    if (!ok)
+        log_seldom(LOG_WARN, "the file LOCKED is missing why=\"%s\"", err_text());
+    return ok;
 }
 
 static void remove_file(const struct node *n)
@@ -108,8 +110,8 @@ static void tell_locked(struct node *n, const struct required *q)
     if (!news && memcmp(n->lock_told_of, q->id, sizeof q->id) == 0)
         return;
     n->lock_told = LOCK_TOLD_YES;
-    memcpy(n->lock_told_of, q->id, sizeof q->id);
-    write_file(n, q);
+    if (write_file(n, q))                /* else the next look tries again: the disk may be full */
+        memcpy(n->lock_told_of, q->id, sizeof q->id);
     if (!news)
         return;
     log_info("locked by=%s message=\"%s\"", name_of(n, &q->by), q->message);

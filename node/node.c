@@ -368,7 +368,7 @@ static int start_parts(struct node *n, const struct node_options *o)
     int r = loop_new(&n->loop);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     if (r == 0)
-        n->hooks = hooks_new(n->loop, n->home->path);
+        n->hooks = hooks_new(n->loop, n->home->path, strtoull(n->config.hook_seconds, NULL, 10) * 1000);
     if (r == 0)
         r = pool_new(n->loop, cpus < 2 ? 2 : cpus > 8 ? 8 : (unsigned)cpus, &n->pool);
     if (r == 0)

@@ -74,7 +74,7 @@ struct node {
     enum lock_state lock_state;         /* as lock.c saw it last */
     enum { LOCK_TOLD_UNKNOWN, LOCK_TOLD_NO, LOCK_TOLD_YES } lock_told;  /* whether this device is locked, as its user has heard last */
     uint64_t lock_blocks;               /* fetched, when lock.c looked last */
-    uint8_t lock_told_of[16];           /* by which requirement; zero: not known */
+    uint8_t lock_told_of[16];           /* by which requirement the file LOCKED says; zero: not known */
     struct hooks *hooks;
     struct strict *strict;              /* with the folder */
     struct loop_timer lock_timer;

@@ -43,6 +43,20 @@ def the_folder_says_that_it_is_locked_also_after_a_crash():
 
 
 @test
+def the_file_is_there_as_soon_as_it_can_be():
+    a, b = nodes()
+    obstacle = os.path.join(b.folder, ".lanyard", "LOCKED")
+    os.mkdir(obstacle)
+    lock(a, b)
+    os.rmdir(obstacle)
+    write(b.folder, "news", b"something happens")
+    wait_until(lambda: locked_file(b), 10, "the file LOCKED")
+    assert [e["event"] for e in b.events() if "locked" in e["event"]][-1] == "locked"
+    unlock(b)
+    wait_until(lambda: not locked_file(b), 10, "the file LOCKED to go")
+
+
+@test
 def nothing_is_brought_back_while_locked():
     a, b = nodes()
     write(b.folder, "own", b"1")
@@ -142,6 +156,22 @@ def other_hooks_and_those_that_may_not_run():
     b.down()                                         # does not wait for it
     wait_until(lambda: states([pid]) == "-", 10, "the end of the hook")
     os.rename(b.folder + ".away", b.folder)
+    b.up(peers=[a])
+
+
+@test
+def a_hook_that_does_not_end_is_killed_with_what_it_has_started():
+    a, b = nodes()
+    out = hook(b, "on-lock", "tail -f /dev/null >/dev/null 2>&1 3>&- & echo $! >&3; echo $$ >&3; wait")
+    b.down().cli("config", "set", "hook_seconds", "1")
+    b.up(peers=[a])
+    for times in (1, 2):                             # the next one is not kept waiting
+        lock(a, b)
+        wait_until(lambda: text_of(b.log).count("hook on-lock: killed by signal 9") == times, 10, "its end")
+        unlock(b)
+    assert text_of(b.log).count("hook on-lock: still running after 1 s, and killed") == 2
+    wait_until(lambda: set(states(text_of(out).split())) <= set("Z-"), 10, "all of it gone")
+    b.down().cli("config", "set", "hook_seconds", "60")
     b.up(peers=[a])
 
 
