@@ -217,7 +217,8 @@ static void report(void *arg, const struct ctl *record, const struct ctl_op *op,
     AUTO(buf_release) struct buf what = BUF_INIT(LIMIT_HEAD);
     describe(group_of(n), op, &what);
     const struct member *by = group_find(group_of(n), &record->signer);
-    const char *who = by ? by->card.name : "?", *text = buf_ok(&what) ? (const char *)what.data : "?";
+    char hex[ID_HEX];
+    const char *who = by ? by->card.name : id_hex(&record->signer, hex), *text = buf_ok(&what) ? (const char *)what.data : "?";
     log_warn("control record lost against another one what=\"%s\" by=%s why=\"%s\"", text, who, why);
     node_event(n, "control-record-lost", "what", text, "by", who, "reason", why, NULL);
 }

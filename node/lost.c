@@ -16,14 +16,15 @@ static int load(const struct lost *l, struct buf *blobs, uint32_t *count)
     int r = file_read(l->path, false, &file, NULL);
     if (r == ERR_NOTFOUND)
         return 0;
-    if (r == 0)
-        r = mp_check(file.data, file.len);
     if (r < 0)
         return r;
     struct mp m = mp_reader(file.data, file.len);
-    *count = mp_array(&m, LIMIT_OBJECTS);
+    bool sound = mp_check(file.data, file.len) == 0;
+    *count = sound ? mp_array(&m, LIMIT_OBJECTS) : 0;
     buf_add(blobs, m.p, (size_t)(m.end - m.p));
-    return m.failed ? err_set(ERR_CORRUPT, "%s: not a list of records", l->path) : 0;
+    if (sound && !m.failed)
+        return 0;
+    return err_set(ERR_CORRUPT, "%s: damaged, and no other side of the group can be joined before it is moved away: do what its user did again", l->path);
 }
 
 int lost_keep(const struct lost *l, uint64_t from)

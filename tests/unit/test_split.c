@@ -428,6 +428,33 @@ static void test_unasked(void)
     CHECK(id_eq(&control_group(node[0].control)->ctl_hash, &control_group(node[1].control)->ctl_hash));
 }
 
+/* Without it nothing may be switched, and the text says what to do. */
+static void damaged_memory(const char *file)
+{
+    world_begin();
+    struct ctl_op a = op_add(7, ROLE_MEMBER), b = op_name(4, "x");
+    OK(sign(1, 1, &a));
+    OK(sign(0, 0, &b));
+    t_write(node[1].lostpath, file, strlen(file));
+    AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_BODY);
+    struct chain c = { .control = node[1].control, .losing = losing, .arg = &node[1] };
+    struct id before = control_group(node[1].control)->ctl_hash;
+    serve(node[0].control, NODES, 9, &body);
+    chain_begin(&c, NODES);
+    FAILS(chain_take(&c, body.data, body.len), ERR_IO, "moved away");
+    chain_release(&c);
+    CHECK(id_eq(&before, &control_group(node[1].control)->ctl_hash));
+    FAILS(lost_issue(&node[1].lost, 5000), ERR_CORRUPT, node[1].lostpath);
+    (void)unlink(node[1].lostpath);
+    heal();
+    one_chain();
+}
+static void test_damaged_memory(void)
+{
+    damaged_memory("\xc1 no list");
+    damaged_memory("\x91\x92\x01");      /* one that is cut off */
+}
+
 static int quick_fsync(int fd) { return fd < 0; }
 
 int main(void)
@@ -453,6 +480,7 @@ int main(void)
     RUN(test_crash);
     RUN(test_refused);
     RUN(test_unasked);
+    RUN(test_damaged_memory);
     unmake_all();
     return t_done();
 }
