@@ -89,7 +89,7 @@ static struct id hash_of(const struct scan *s, enum rules_source last)
     struct id hash = {{1}};
     for (enum rules_source i = RULES_SYNCED; i <= last; i++)
         if (s->rules_text[i].len)
-            hash = id_hash_tagged(0, &hash, sizeof hash, s->rules_text[i].data, s->rules_text[i].len);
+            hash = id_hash_tagged((uint8_t)i, &hash, sizeof hash, s->rules_text[i].data, s->rules_text[i].len);
     return hash;
 }
 

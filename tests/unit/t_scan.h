@@ -17,6 +17,7 @@ static struct world {
     char failed[300];
     unsigned failures, committed;
     const char *busy;
+    bool own_rules;                      /* what was last said of them */
     bool (*also_busy)(const char *path, size_t len);
     void (*also_committed)(void *arg);
 } w;
@@ -41,7 +42,11 @@ static inline void on_trouble(void *arg, const char *path, size_t len, const cha
     snprintf(w.trouble.path[w.trouble.n], 80, "%.*s", (int)len, path);
     snprintf(w.trouble.text[w.trouble.n++], 200, "%s", text);
 }
-static inline void on_rules(void *arg, const struct id *hash, bool own) { (void)arg, (void)hash, (void)own; }
+static inline void on_rules(void *arg, const struct id *hash, bool own)
+{
+    (void)arg, (void)hash;
+    w.own_rules = own;
+}
 static inline void on_failed(void *arg, const char *text)
 {
     (void)arg;

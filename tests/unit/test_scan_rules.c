@@ -49,11 +49,26 @@ static void test_bad_rules_from_the_beginning(void)
     CHECK(!on_disk("private") && on_disk(".lanyardignore"));
 }
 
+/* Others are told who leaves files out by rules of his own: the same rule in another place is another one. */
+static void test_whose_rules(void)
+{
+    begin_with("private\n", "");
+    CHECK(!w.own_rules);
+    CHECK(unlink(full(".lanyardignore")) == 0);
+    edit(".lanyard/ignore", "private\n");
+    scan_again();
+    CHECK(w.own_rules);
+    edit(".lanyard/ignore", "");
+    scan_again();
+    CHECK(!w.own_rules);
+}
+
 int main(void)
 {
     t_node_init();
     RUN(test_local_rules_and_bad_rules);
     RUN(test_bad_rules_from_the_beginning);
+    RUN(test_whose_rules);
     world_end();
     return t_done();
 }
