@@ -19,7 +19,7 @@
 struct line { uint64_t ms, n; struct id who; bool note; uint32_t at; struct buf value; };
 struct lines {
     struct node *n;
-    struct group group, after;       /* as it was before the record that is looked at, and after it */
+    struct group group, after;       /* as it was before the record that is looked at, and, of one that adds somebody, after it */
     uint64_t since, latest;          /* latest: time of the control records so far */
     struct line *v; size_t nv, cap;
 };
@@ -132,20 +132,44 @@ static void add_op(struct lines *l, const struct ctl *c, const struct ctl_op *op
     put_text(b, "about", buf_ok(&about) ? (const char *)about.data : NULL);
 }
 
-static int add_record(struct lines *l, const struct ctl *c)
+static bool adds_somebody(const struct ctl *c)
 {
     struct mp m = ctl_ops(c);
-    int r = group_apply(&l->after, c);
-    if (r < 0)
-        return r;
+    for (uint32_t i = 0; i < c->nops; i++) {
+        struct ctl_op op;
+        ctl_op_next(&m, &op);
+        if (op.type == OP_ADD)
+            return true;
+    }
+    return false;
+}
+
+static void add_ops(struct lines *l, const struct ctl *c)
+{
+    struct mp m = ctl_ops(c);
     l->latest = c->ts_ms > l->latest ? c->ts_ms : l->latest;
     for (uint32_t i = 0; i < c->nops && l->latest >= l->since; i++) {
         struct ctl_op op;
         ctl_op_next(&m, &op);
         add_op(l, c, &op, i);
     }
+}
+
+/* Only who was added is described as the group is afterwards: to copy it at every record would take long. */
+static int add_record(struct lines *l, const struct ctl *c)
+{
+    if (!adds_somebody(c)) {
+        add_ops(l, c);
+        return group_apply(&l->group, c);
+    }
+    group_copy(&l->after, &l->group);
+    int r = group_apply(&l->after, c);
+    if (r < 0)
+        return r;
+    add_ops(l, c);
     group_release(&l->group);
-    group_copy(&l->group, &l->after);
+    l->group = l->after;
+    l->after = (struct group){0};
     return 0;
 }
 
@@ -157,7 +181,6 @@ static int add_genesis(struct lines *l, const struct bytes *blob)
         r = group_init(&l->group, blob->p, blob->len);
     if (r < 0)
         return r;
-    group_copy(&l->after, &l->group);
     l->latest = gen.created_ms;
     if (gen.created_ms < l->since)
         return 0;
