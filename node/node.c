@@ -254,13 +254,18 @@ static void make_snapshots(struct node *n)
         node_committed(n);
 }
 
+/* Nothing is being done. Something may be wanted all the same: of devices that are not online, and perhaps never will be. */
+static bool is_still(struct node *n)
+{
+    return !error_of(n) && n->scan && scan_first_done(n->scan) && scan_idle(n->scan) && pull_idle(n->pull);
+}
+
 static void on_tick(void *arg)
 {
     struct node *n = arg;
     watch_folder(n);
     self_tick(n);
-    const char *why;
-    bool idle = node_state(n, &why) == NODE_IDLE;
+    bool idle = is_still(n);
     if (index_checkpoint(n->index, idle) < 0)
         log_seldom(LOG_WARN, "index: %s", err_text());
     /* What a large scan or transfer took from the system is given back when it is over. */

@@ -212,6 +212,38 @@ def what_is_large_and_was_never_edited_is_packed_only_while_nobody_else_has_it()
     assert a.cli("check", json=True)["ok"]
 
 
+def packed_by_itself(n):
+    data = [random_bytes(100 + i, (30 + i) * KIB) for i in range(2)]
+    write(n.folder, "text", data[0])
+    wait_until(lambda: pack_bytes(n) > len(data[0]), 20, "the first version to be packed by itself")
+    with open(path_of(n.folder, "text"), "r+b") as f:
+        f.write(data[1])
+    wait_until(lambda: len(versions(n, "text")) == 2, 20, "the second version")
+    assert content(n, "text", len(data[0])) == data[0]
+
+
+@test
+def who_waits_for_what_nobody_online_has_goes_on_keeping():
+    a, b, c = group("a", "b", "c")
+    write(c.folder, ".lanyard/ignore", b"big*\n")
+    c.cli("scan")
+    a.down()
+    create(b, "big", random_bytes(110, 50 * KIB))
+    b.settle()
+    b.down()
+    a.up(peers=[c])
+    wait_until(lambda: a.status()["pending"]["files"] == 1, 20, "a to hear of what it cannot have")
+    packed_by_itself(a)
+    assert a.status()["pending"]["files"] == 1
+
+
+@test
+def who_is_paused_goes_on_keeping():
+    n = node("paused").init().up()
+    n.cli("pause")
+    packed_by_itself(n)
+
+
 @test
 def who_leaves_it_out_by_rules_of_its_own_does_not_have_it():
     a, b = pair()
