@@ -288,14 +288,20 @@ static int begin(struct session *s, const struct history *h, const struct past *
 
 /* ---- a version that is a head ---- */
 
-static int survive(struct node *n, void *arg)
+typedef int author_fn(struct engine *e, int64_t path, int64_t entry, uint64_t wall_ms);
+
+static int write_as(struct node *n, const struct past *p, author_fn *author)
 {
-    const struct past *p = arg;
     char version[VERSION_ID];
-    int r = engine_resolve(n->engine, p->row.path, p->row.id, loop_wall());
+    int r = author(n->engine, p->row.path, p->row.id, loop_wall());
     struct note note = {.what = NOTE_STR("restored"), .path = p->ent.path, .name = NOTE_STR(version_id(n, &p->row, version))};
     return r < 0 ? r : engine_note(n->engine, &note, loop_wall());
 }
+
+static int survive(struct node *n, void *arg) { return write_as(n, arg, engine_resolve); }
+
+/* The disk shows it, for what was to take its place has not come, and perhaps never will. */
+static int stay(struct node *n, void *arg) { return write_as(n, arg, engine_restore); }
 
 /* The pull has put the winner in place. */
 static int check_placed(struct session *s)
@@ -311,14 +317,14 @@ static int check_placed(struct session *s)
     return r == ERR_NOTFOUND ? 0 : r;
 }
 
-/* Whether the disk shows the winner, untouched. */
-static bool on_disk(struct node *n, const struct past *winner)
+/* Whether the disk shows that version, untouched. */
+static bool on_disk(struct node *n, const struct past *p)
 {
     struct ix_local l;
     struct stamp now;
-    const char *path = (const char *)winner->ent.path.p;
-    size_t len = winner->ent.path.len;
-    return index_local_get(n->index, winner->row.path, &l) == 0 && l.entry == winner->row.id && folder_stat(n->folder, path, len, &now) == 0 &&
+    const char *path = (const char *)p->ent.path.p;
+    size_t len = p->ent.path.len;
+    return index_local_get(n->index, p->row.path, &l) == 0 && l.entry == p->row.id && folder_stat(n->folder, path, len, &now) == 0 &&
            (!l.apart || database_whole(n->folder, path, len, &now) == 0) && stamp_same(&now, &l.stamp);
 }
 
@@ -340,9 +346,10 @@ static int to_own_path(struct session *s, const struct history *h, const struct 
         reply_restored(s);
         return 0;
     }
-    if (!head || head == history_winner(h))
+    bool stays = !head && on_disk(s->n, p);
+    if (!stays && (!head || head == history_winner(h)))
         return work_begin(s->data);
-    int r = api_commit(s->n, survive, (void *)(uintptr_t)head);
+    int r = stays ? api_commit(s->n, stay, (void *)(uintptr_t)p) : api_commit(s->n, survive, (void *)(uintptr_t)head);
     if (r == 0)
         session_wait(s, check_placed, RECORD_MS, late_restore);
     return r;

@@ -202,6 +202,23 @@ static int check_wait(struct session *s)
     return r;
 }
 
+struct nowhere { struct engine *engine; uint64_t n; };
+
+static int is_nowhere(void *arg, const struct ix_want *w)
+{
+    struct nowhere *c = arg;
+    struct id dev;
+    c->n += w->kind == KIND_FILE && w->size > LIMIT_INLINE && engine_sources(c->engine, w->stream, w->seq, ENGINE_HAS, &dev, 1) == 0;
+    return 0;
+}
+
+/* Of what is wanted: of how much no device online says to have the content. */
+static uint64_t nowhere(struct node *n)
+{
+    struct nowhere c = {.engine = n->engine};
+    return index_want_each(n->index, 0, is_nowhere, &c) < 0 ? 0 : c.n;
+}
+
 static void late_wait(struct session *s)
 {
     struct node *n = s->n;
@@ -212,7 +229,10 @@ static void late_wait(struct session *s)
     for (size_t i = 0; i < g->nmember; i++)
         behind += peers_link(n->peers, &g->member[i].card.dev) && !node_in_sync_with(n, &g->member[i].card.dev);
     AUTO(buf_release) struct buf text = BUF_INIT(LIMIT_TEXT);
+    uint64_t none = files ? nowhere(n) : 0;
     buf_addf(&text, "still syncing: %llu files to get, %llu devices behind", (unsigned long long)files, (unsigned long long)behind);
+    if (none)
+        buf_addf(&text, ", no device online has %llu of the files", (unsigned long long)none);
     if (online < s->number)
         buf_addf(&text, ", %llu of %llu devices online", (unsigned long long)online, (unsigned long long)s->number);
     buf_add(&text, "", 1);

@@ -265,7 +265,7 @@ bool engine_lock_of(struct engine *e, const struct required *q, const struct id 
 int  engine_own_vector(struct engine *e, uint64_t wall_ms, uint16_t port, struct buf *blob) MUST_CHECK;
 uint64_t engine_own_ctr(const struct engine *e);          /* the number of the newest one */
 /* Devices online whose vector says of the content of (stream, seq) that they have it; that they know its entry, or have it; that they have
- * not got it; that they know the entry and have not got it. */
+ * not got it; that they know the entry and have not got it. Who leaves out paths by rules of its own may know, and neither has nor lacks. */
 enum engine_source { ENGINE_HAS, ENGINE_KNOWS, ENGINE_LACKS, ENGINE_LACKS_KNOWN };
 size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, enum engine_source what, struct id *dev, size_t max);
 /* Of each version one device is in charge, that is to keep its content whatever all users do to their copies: its author; of a device that is a

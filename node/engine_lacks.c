@@ -89,10 +89,13 @@ int engine_lacks(struct engine *e, const struct bytes *cuts, struct lacks *of, s
     return index_entry_live_after(e->c.index, 0, count, &s);
 }
 
-static bool is_source(const struct vec_stream *v, uint64_t seq, enum engine_source what)
+static bool is_source(const struct vec *vec, const struct sid *sid, uint64_t seq, enum engine_source what)
 {
-    bool has = v && v->content >= seq, knows = v && v->known >= seq;
-    return what == ENGINE_HAS ? has : what == ENGINE_KNOWS ? knows : !has && (what == ENGINE_LACKS || knows);
+    const struct vec_stream *v = vec_find(vec, sid);
+    bool partial = vec->flags & VEC_PARTIAL, has = v && v->content >= seq, knows = v && v->known >= seq;
+    if (what == ENGINE_KNOWS)
+        return knows;
+    return !partial && (what == ENGINE_HAS ? has : !has && (what == ENGINE_LACKS || knows));
 }
 
 size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, enum engine_source what, struct id *dev, size_t max)
@@ -101,7 +104,7 @@ size_t engine_sources(struct engine *e, int64_t stream, uint64_t seq, enum engin
     size_t n = 0;
     for (size_t i = 0; s && i < e->npeer && n < max; i++) {
         const struct peer_vec *p = &e->peer[i];
-        if (p->online && p->have && is_source(vec_find(&p->vec, &s->row.sid), seq, what))
+        if (p->online && p->have && is_source(&p->vec, &s->row.sid, seq, what))
             dev[n++] = p->dev;
     }
     return n;

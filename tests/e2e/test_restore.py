@@ -211,4 +211,29 @@ def versions_of_a_conflict_can_be_had_when_the_folder_has_gone_back():
         assert n.cli("cat", "c/f", "--version", by_size(n, "c/f", 4000)).raw == b"b" * 4000
 
 
+@test
+def what_nobody_has_any_more_makes_way_for_what_the_disk_shows():
+    a, b, c = group("a", "b", "c")
+    write(c.folder, ".lanyard/ignore", b"big*\n")
+    c.cli("scan")
+    write(a.folder, "big", b"1" * 5000)
+    a.settle()
+    b.settle()
+    a.down()
+    write(b.folder, "big", b"2" * 6000)
+    b.settle()
+    b.down()
+    a.up(peers=[c])
+    wait_until(lambda: a.status()["pending"]["files"] == 1, 20, "a to hear of what it cannot have")
+    done = a.cli("wait", "--timeout", "0.1", check=False)
+    failed(done, 3)
+    assert "no device online has 1 of the files" in done.err, done.err
+    old = by_size(a, "big", 5000)
+    a.cli("restore", "big", "--version", old)
+    a.wait()
+    current = versions(a, "big")[0]
+    assert current["device"] == "a" and current["current"] and current["version"] != old and not current["conflict"], current
+    assert read(a.folder, "big") == b"1" * 5000
+
+
 tap.main()
