@@ -360,6 +360,7 @@ static const struct out_column gate_columns[] = {
     { "until", "until", OUT_TIME, NULL, NULL },
     { "progress.done", "done", OUT_COUNT, NULL, NULL },
     { "progress.total", "of", OUT_COUNT, NULL, NULL },
+    { "waits_for", "waits for", OUT_TEXT, NULL, NULL },
     { 0 },
 };
 

@@ -135,14 +135,17 @@ static void add_number(struct buf *to, struct mp *m, enum out_format format)
         buf_addf(to, "%llu", (unsigned long long)n);
 }
 
-/* Texts, one behind the other. */
+/* Texts and paths, one behind the other. */
 static void add_list(struct buf *to, struct mp *m)
 {
     for (uint32_t i = 0, n = mp_array(m, UINT32_MAX); i < n && !m->failed; i++) {
         struct bytes one = mp_skip(m);
         struct mp text = mp_reader(one.p, one.len);
         buf_add_str(to, i ? ", " : "");
-        out_safe(to, mp_peek(&text) == MP_STR ? mp_str(&text, SIZE_MAX) : (struct bytes){(const uint8_t *)"?", 1}, false);
+        if (mp_peek(&text) == MP_BIN)
+            out_safe(to, mp_bin(&text, SIZE_MAX), true);
+        else
+            out_safe(to, mp_peek(&text) == MP_STR ? mp_str(&text, SIZE_MAX) : (struct bytes){(const uint8_t *)"?", 1}, false);
     }
 }
 

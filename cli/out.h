@@ -26,7 +26,7 @@ void out_json(FILE *f, struct bytes value);
 void out_csv(FILE *f, struct bytes rows, const char *const *keys);
 
 enum out_format {
-    OUT_TEXT,     /* str or bin as it is; of an array of str all, with commas */
+    OUT_TEXT,     /* str or bin as it is; of an array of them all, with commas */
     OUT_BYTES,    /* "1.2 GiB", to the right */
     OUT_COUNT,    /* "1,234", to the right */
     OUT_TIME,     /* RFC 3339 as "3 min ago" */

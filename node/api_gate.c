@@ -4,6 +4,32 @@
 #include "node/api_priv.h"
 #include "node/lock.h"
 
+#define PATHS_SHOWN 5
+
+struct shown { struct index *index; struct buf list; uint32_t n; };
+static int show_path(void *arg, const struct ix_want *w)
+{
+    struct shown *s = arg;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    int r = index_path_get(s->index, w->path, &name, NULL);
+    if (r < 0)
+        return r;
+    mp_put_bin(&s->list, name.data, name.len);
+    return ++s->n == PATHS_SHOWN;
+}
+
+/* The first paths of those that are still to come: a user may be able to help, by closing a file or moving what is in the way. */
+static int put_waits_for(struct buf *b, struct node *n)
+{
+    struct shown s = {.index = n->index, .list = BUF_INIT(PATHS_SHOWN * (LIMIT_PATH + 16))};
+    int r = engine_lock_each(n->engine, show_path, &s);
+    mp_put_str(b, "waits_for");
+    mp_put_array(b, s.n);
+    buf_add(b, s.list.data, s.list.len);
+    buf_release(&s.list);
+    return r < 0 ? r : 0;
+}
+
 static int put_gate(struct buf *b, struct node *n)
 {
     struct engine_lock l;
@@ -12,7 +38,7 @@ static int put_gate(struct buf *b, struct node *n)
         return r;
     bool locked = lock_holds(n);
     const struct required *q = locked && l.what ? l.what->what : NULL;
-    mp_put_map(b, 6);
+    mp_put_map(b, q ? 7 : 6);
     put_bool(b, "locked", locked);
     put_text(b, "message", q ? q->message : NULL);
     put_text(b, "by", q ? member_name(n, &q->by) : NULL);
@@ -26,7 +52,7 @@ static int put_gate(struct buf *b, struct node *n)
         mp_put_nil(b);
     }
     put_bool(b, "waits", l.state == LOCK_WAITS);
-    return 0;
+    return q ? put_waits_for(b, n) : 0;
 }
 
 static int answer(struct session *s, bool more)

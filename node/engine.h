@@ -232,6 +232,8 @@ int  engine_lock(struct engine *e, struct engine_lock *out) MUST_CHECK;
  * control log has grown, when vectors, peers or contents have come or gone, and now and then. now: a clock that never jumps, in ms. 1: there
  * is news. While it is LOCKED or WAITS, what this device writes is not shown to others. Not in a transaction. */
 int  engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now) MUST_CHECK;
+/* Each entry that is required of this device, known here and not on its disk. What a callback returns but 0 ends it with that. */
+int  engine_lock_each(struct engine *e, int (*fn)(void *arg, const struct ix_want *w), void *arg) MUST_CHECK;
 /* Contents come: who has left out some of what is required may have this. */
 void engine_lock_progress(struct engine *e, uint64_t now);
 int  engine_lock_accept(struct engine *e, uint64_t wall_ms) MUST_CHECK;       /* ERR_NOTFOUND: it does not wait; engine_lock_look is the caller's */

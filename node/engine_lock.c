@@ -294,25 +294,34 @@ bool engine_lock_allows(struct engine *e, const struct ix_want *w)
     return !lock_state_holds(state) || (state == LOCK_LOCKED && (makes_room(e, w) || is_required(e, w->stream, w->seq)));
 }
 
-struct left { struct engine *e; uint64_t n; };
-static int count_left(void *arg, const struct ix_want *w)
+struct required_only { struct engine *e; int (*fn)(void *arg, const struct ix_want *w); void *arg; };
+static int pass_required(void *arg, const struct ix_want *w)
 {
-    struct left *l = arg;
-    l->n += is_required(l->e, w->stream, w->seq);
+    struct required_only *r = arg;
+    return is_required(r->e, w->stream, w->seq) ? r->fn(r->arg, w) : 0;
+}
+
+int engine_lock_each(struct engine *e, int (*fn)(void *arg, const struct ix_want *w), void *arg)
+{
+    return index_want_each(e->c.index, 0, pass_required, &(struct required_only){e, fn, arg});
+}
+
+static int count_one(void *arg, const struct ix_want *w)
+{
+    (void)w;
+    ++*(uint64_t *)arg;
     return 0;
 }
 
 /* Entries that are not known yet, and those whose content is not here. */
 static int count_all_left(struct engine *e, const struct required *q, uint64_t *left)
 {
-    struct left l = {.e = e};
+    *left = 0;
     for (size_t i = 0; i < q->nmin; i++) {
         uint64_t known = engine_known_of(e, &q->min[i].sid);
-        l.n += q->min[i].seq > known ? q->min[i].seq - known : 0;
+        *left += q->min[i].seq > known ? q->min[i].seq - known : 0;
     }
-    int r = index_want_each(e->c.index, 0, count_left, &l);
-    *left = l.n;
-    return r;
+    return engine_lock_each(e, count_one, left);
 }
 
 int engine_lock(struct engine *e, struct engine_lock *out)

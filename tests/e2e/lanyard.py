@@ -287,11 +287,14 @@ class Node:
 
 
 def descendants(pid):
-    """The process and all below it, children first."""
+    """The process and all below it, children first; who ends meanwhile may be missing."""
     children = []
-    for task in os.listdir(f"/proc/{pid}/task"):     # a child belongs to the thread that made it
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-            children += [int(c) for c in f.read().split()]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):     # a child belongs to the thread that made it
+            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
+                children += [int(c) for c in f.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        pass
     return [d for c in children for d in descendants(c)] + [pid]
 
 

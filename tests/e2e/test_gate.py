@@ -238,7 +238,7 @@ def writable(n):
 
 def have_read(n):
     """Bytes that the node has read from files up to now."""
-    pid = descendants(n.process.pid)[0]
+    pid = next(p for p in reversed(descendants(n.process.pid)) if text_of(f"/proc/{p}/comm") == "lanyardd\n")     # not a helper of its
     return int(re.search(r"rchar: (\d+)", text_of(f"/proc/{pid}/io"))[1])
 
 

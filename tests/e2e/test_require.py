@@ -249,6 +249,24 @@ def who_leaves_files_out_does_not_pass_for_one_who_has_them():
 
 
 @test
+def a_locked_reader_is_told_what_is_in_the_way():
+    (a,), c = group("a"), node("c")
+    c.join(a.invite(role="reader"), at=a.address)
+    c.up(peers=[a])
+    os.mkdir(path_of(c.folder, "plan"))
+    write(c.folder, "plan/own", b"a reader's, of which nobody knows")
+    c.cli("scan")
+    write(a.folder, "plan", b"a file")
+    a.cli("require")
+    locked(c)
+    wait_until(lambda: gate(c).get("waits_for") == ["plan"], 10, lambda: gate(c))
+    assert "waits for    plan" in c.cli("gate").out
+    os.rename(path_of(c.folder, "plan"), path_of(c.folder, "mine"))
+    c.cli("gate", "wait", "--timeout", "20")
+    assert is_file_with(c.folder, "plan", b"a file") and "waits_for" not in gate(c)
+
+
+@test
 def in_an_emergency_a_user_goes_on_and_the_admin_sees_it():
     a, b = group("a", "b")
     write(a.folder, "plan", b"first")
