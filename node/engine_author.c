@@ -394,7 +394,7 @@ int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode
 
 /* ---- again ---- */
 
-int engine_own_heads(struct engine *e, int64_t path, struct dots *own)
+int engine_heads_of(struct engine *e, int64_t path, const struct sid *sid, struct dots *out)
 {
     AUTO(versions_release) struct versions vs;
     int r = versions_load(e, path, &vs);
@@ -402,16 +402,21 @@ int engine_own_heads(struct engine *e, int64_t path, struct dots *own)
         return r;
     AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
     AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
-    struct sid self = own_sid(e);
     for (size_t n = versions_heads(&vs, heads, of); n > 0; n--)
-        if (sid_eq(&heads[n - 1]->dot.sid, &self))
-            dots_add(own, &heads[n - 1]->dot);
+        if (sid_eq(&heads[n - 1]->dot.sid, sid))
+            dots_add(out, &heads[n - 1]->dot);
     return 0;
 }
 
-/* In the place of a version that no longer counts, and superseding just what that one did. Not that one itself: its number may be that of
- * another version in the other history, which who has not heard of the fork would take for superseded. */
-int engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id)
+int engine_own_heads(struct engine *e, int64_t path, struct dots *own)
+{
+    struct sid self = own_sid(e);
+    return engine_heads_of(e, path, &self, own);
+}
+
+/* In the place of a version that no longer counts, and superseding what that one did. Itself only if there is one history: else its number may
+ * be that of another version in the other one, which who has not heard of the fork would take for superseded. */
+int engine_write_again(struct engine *e, const struct vers *was, struct dots *own, bool itself, uint64_t wall_ms, int64_t *id)
 {
     struct entry ent = was->ent;
     ent.v.ctx = ent.v.except = (struct dots){0};
@@ -420,6 +425,8 @@ int engine_write_again(struct engine *e, const struct vers *was, struct dots *ow
     for (size_t i = 0; i < own->n && ent.kind <= KIND_TOMBSTONE; i++)      /* nothing descends from a snapshot but what ends all, and from a note nothing */
         if (!ctx_covers(&was->ent.v.ctx, &own->v[i]))
             dots_add(&ent.v.except, &own->v[i]);
+    if (itself && ent.kind <= KIND_TOMBSTONE)
+        ctx_raise(&ent.v.ctx, &was->ent.v.dot.sid, was->ent.v.dot.seq);
     int r = author(e, &ent, was->row.path, wall_ms, id);
     dots_add(own, &ent.v.dot);
     dots_release(&ent.v.ctx);

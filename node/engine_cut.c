@@ -74,7 +74,7 @@ static int cut_back(struct engine *e, struct stream *s, uint64_t end, uint64_t w
 {
     bool own = id_eq(&s->row.dev, &e->c.keys->dev);
     int r = whole(e, s, &end);
-    return r == 0 && end < s->row.known ? withdraw_beyond(e, s, end, own && may_write(e), wall_ms) : r;
+    return r == 0 && end < s->row.known ? withdraw_beyond(e, s, end, own && may_write(e) ? AGAIN_OVER : AGAIN_NOTHING, wall_ms) : r;
 }
 
 /* ---- what counts again ---- */

@@ -163,7 +163,7 @@ int fork_end_stream(struct engine *e, const struct header *h, const struct buf *
         engine_begin_incarnation(e);
     int r = save(e, &t.sid, proof);
     if (r == 0 && s && s->row.known > t.end)
-        r = withdraw_beyond(e, s, t.end, own || cut_vouches(e, s), wall_ms);
+        r = withdraw_beyond(e, s, t.end, own || cut_vouches(e, s) ? AGAIN_BESIDE : AGAIN_NOTHING, wall_ms);
     return r < 0 ? r : 1;
 }
 

@@ -139,8 +139,9 @@ bool cut_allows(struct engine *e, const struct header *h);           /* its devi
 bool cut_vouches(struct engine *e, const struct stream *s);          /* our history of the stream is the one that its cut names */
 
 /* engine_withdraw.c: s counts up to `end`, where a change set ends, and no longer beyond. again: what was live beyond, and whose content is
- * here, is signed again. */
-int  withdraw_beyond(struct engine *e, struct stream *s, uint64_t end, bool again, uint64_t wall_ms) MUST_CHECK;
+ * here, is signed again. OVER: superseding what it takes the place of, should that count again. */
+enum renewal { AGAIN_NOTHING, AGAIN_BESIDE, AGAIN_OVER };
+int  withdraw_beyond(struct engine *e, struct stream *s, uint64_t end, enum renewal again, uint64_t wall_ms) MUST_CHECK;
 /* What was withdrawn of the stream and is of another history than what comes now is put apart: to be read, and never to count. */
 int  withdrawn_make_way(struct engine *e, struct stream *s) MUST_CHECK;
 /* What is seen on this disk is what was put there as that entry, which no longer counts: no edit. */
@@ -234,9 +235,11 @@ int  seen_dated(struct engine *e, const char *path, size_t len, const struct sta
 /* The deletion of that version of the path, and of nothing else; `heads` are those of the path. */
 int  author_end(struct engine *e, const struct entry *of, int64_t path, const struct version **heads, size_t n, uint64_t wall_ms) MUST_CHECK;
 uint64_t engine_dated_by_file(int64_t mtime_ns);       /* the hlc of what is found by somebody who does not know when it was written */
-int  engine_own_heads(struct engine *e, int64_t path, struct dots *own) MUST_CHECK;    /* the heads of the path that are of the own stream */
-/* In the place of a version that no longer counts; `own` are the own heads of its path, of which it is one then. */
-int  engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id) MUST_CHECK;
+int  engine_heads_of(struct engine *e, int64_t path, const struct sid *sid, struct dots *out) MUST_CHECK;    /* the heads of the path that are of that stream */
+int  engine_own_heads(struct engine *e, int64_t path, struct dots *own) MUST_CHECK;
+/* In the place of a version that no longer counts, and superseding what that one did and, if it is said so, that one itself; `own` are the own
+ * heads of its path, of which it is one then, and those of its stream if it supersedes itself. */
+int  engine_write_again(struct engine *e, const struct vers *was, struct dots *own, bool itself, uint64_t wall_ms, int64_t *id) MUST_CHECK;
 bool have_seen(void *engine, const struct dot *d);     /* for merge_context_all */
 bool may_write(const struct engine *e);                /* engine_self.c: this device, by its role and while it has no twin */
 /* What a reader has done to its copy is no version. It stays until another one is to come: then what is there now (or nothing) is put on

@@ -65,12 +65,21 @@ static bool same_dots(const struct dots *a, const struct dots *b)
     return i == a->n && i == b->n;
 }
 
+/* It supersedes what the other one did, and perhaps that one, too. */
+static bool descends_alike(const struct version *x, const struct version *was)
+{
+    AUTO(dots_release) struct dots itself = {0};
+    dots_copy(&itself, &was->ctx);
+    ctx_raise(&itself, &was->dot.sid, was->dot.seq);
+    return same_dots(&x->ctx, &was->ctx) || same_dots(&x->ctx, &itself);
+}
+
 /* No two have the same hlc by chance, but those that are dated by the time of a file. */
 static bool is_again(const struct entry *x, const struct entry *was)
 {
     bool same = was->kind == KIND_SNAPSHOT ? x->kind == KIND_SNAPSHOT : entry_same(x, was);
     bool by_chance = was->kind <= KIND_TOMBSTONE && was->v.hlc == engine_dated_by_file(was->mtime_ns);
-    return same && !by_chance && x->mtime_ns == was->mtime_ns && x->v.hlc == was->v.hlc && same_dots(&x->v.ctx, &was->v.ctx);
+    return same && !by_chance && x->mtime_ns == was->mtime_ns && x->v.hlc == was->v.hlc && descends_alike(&x->v, &was->v);
 }
 
 static int64_t find_again(const struct versions *vs, const struct entry *was)
@@ -93,14 +102,14 @@ static int move_local(struct engine *e, const struct lost_entry *l, int64_t to)
     return r == ERR_NOTFOUND ? 0 : r;
 }
 
-static int sign_again(struct engine *e, const struct lost_entry *l, struct dots *own, uint64_t wall_ms)
+static int sign_again(struct engine *e, const struct lost_entry *l, struct dots *own, enum renewal again, uint64_t wall_ms)
 {
     AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
     struct vers v = {0};
     int64_t id;
     int r = engine_entry(e, l->id, &raw, &v.ent, &v.row);
     if (r == 0)
-        r = engine_write_again(e, &v, own, wall_ms, &id);
+        r = engine_write_again(e, &v, own, again == AGAIN_OVER, wall_ms, &id);
     if (r == 0)
         r = move_local(e, l, id);
     entry_release(&v.ent);
@@ -155,7 +164,7 @@ static int choose(struct engine *e, const struct lost_entry *l, size_t n, enum c
 
 /* What was live is not here and, as far as they have said, with nobody else: so the version that it was to replace, and that still lies
  * here, is the newest there is. Were it not signed again, it would make way for nothing. */
-static int save_shown(struct engine *e, const struct lost_entry *l, size_t live, size_t n, struct dots *own, uint64_t wall_ms)
+static int save_shown(struct engine *e, const struct lost_entry *l, size_t live, size_t n, struct dots *own, enum renewal again, uint64_t wall_ms)
 {
     AUTO(versions_release) struct versions vs = {0};
     enum choice choice = LEFT;
@@ -173,24 +182,26 @@ static int save_shown(struct engine *e, const struct lost_entry *l, size_t live,
     r = versions_load(e, l->path, &vs);
     if (r == 0)
         r = choose_one(e, &l[live], &vs, &choice);
-    return r == 0 && choice == AGAIN ? sign_again(e, &l[live], own, wall_ms) : r;
+    return r == 0 && choice == AGAIN ? sign_again(e, &l[live], own, again, wall_ms) : r;
 }
 
 /* The least first, so that among versions of one moment the same one wins as before. */
-static int save_live(struct engine *e, const struct lost_entry *l, size_t live, size_t n, uint64_t wall_ms)
+static int save_live(struct engine *e, const struct lost_entry *l, size_t live, size_t n, enum renewal again, uint64_t wall_ms)
 {
     AUTO(dots_release) struct dots own = {0};
     AUTOFREE enum choice *choice = xcalloc(live, sizeof *choice);
     bool saved = false;
     int r = engine_own_heads(e, l->path, &own);
+    if (r == 0 && again == AGAIN_OVER)
+        r = engine_heads_of(e, l->path, engine_stream_sid(e, l->stream), &own);
     if (r == 0)
         r = choose(e, l, live, choice, wall_ms);
     for (size_t i = live; r == 0 && i > 0; i--) {
         saved |= choice[i - 1] != LEFT;
         if (choice[i - 1] == AGAIN)
-            r = sign_again(e, &l[i - 1], &own, wall_ms);
+            r = sign_again(e, &l[i - 1], &own, again, wall_ms);
     }
-    return r == 0 && !saved && may_write(e) ? save_shown(e, l, live, n, &own, wall_ms) : r;
+    return r == 0 && !saved && may_write(e) ? save_shown(e, l, live, n, &own, again, wall_ms) : r;
 }
 
 static int save_nothing(struct engine *e, const struct lost_entry *l, size_t live, uint64_t wall_ms)
@@ -201,14 +212,14 @@ static int save_nothing(struct engine *e, const struct lost_entry *l, size_t liv
     return r;
 }
 
-static int save_path(struct engine *e, const struct lost_entry *l, size_t n, bool again, uint64_t wall_ms)
+static int save_path(struct engine *e, const struct lost_entry *l, size_t n, enum renewal again, uint64_t wall_ms)
 {
     size_t live = 0;
     while (live < n && l[live].live)
         live++;
     int r = 0;
     if (live)
-        r = again ? save_live(e, l, live, n, wall_ms) : save_nothing(e, l, live, wall_ms);
+        r = again ? save_live(e, l, live, n, again, wall_ms) : save_nothing(e, l, live, wall_ms);
     return r == 0 ? state_update(e, l->path) : r;
 }
 
@@ -231,7 +242,7 @@ static void leave_notes(struct lost *lost)
             lost->v[i].live = false;
 }
 
-static int save_all(struct engine *e, const struct id *dev, struct lost *lost, bool again, uint64_t wall_ms)
+static int save_all(struct engine *e, const struct id *dev, struct lost *lost, enum renewal again, uint64_t wall_ms)
 {
     int r = again ? leave_room(e, dev, lost) : 0;
     if (!engine_is_own(e, dev))
@@ -264,7 +275,7 @@ static int cut_off(struct engine *e, struct stream *s, uint64_t end, struct lost
     return r == 0 ? index_stream_set(e->c.index, &s->row) : r;
 }
 
-int withdraw_beyond(struct engine *e, struct stream *s, uint64_t end, bool again, uint64_t wall_ms)
+int withdraw_beyond(struct engine *e, struct stream *s, uint64_t end, enum renewal again, uint64_t wall_ms)
 {
     struct lost lost = {0};
     int r = cut_off(e, s, end, &lost);

@@ -25,9 +25,9 @@ static bool is_of_another(const struct world *w, struct engine *e, size_t v)
     return o->path == NOTES && !engine_is_own(e, &engine_stream_by_sid(e, &o->dot.sid)->row.dev);
 }
 
-int __real_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
-int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id);
-int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, uint64_t wall_ms, int64_t *id)
+int __real_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, bool itself, uint64_t wall_ms, int64_t *id);
+int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, bool itself, uint64_t wall_ms, int64_t *id);
+int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct dots *own, bool itself, uint64_t wall_ms, int64_t *id)
 {
     struct world *w = busy_world;
     if (mutant == MUTANT_NO_AGAIN) {
@@ -37,10 +37,10 @@ int __wrap_engine_write_again(struct engine *e, const struct vers *was, struct d
     size_t v = version_at(w, e, was->row.id);
     if (v < w->model.n && is_of_another(w, e, v))
         fail(w, "d%d: signs again what another device has said", busy_device);
-    int r = __real_engine_write_again(e, was, own, wall_ms, id);
+    int r = __real_engine_write_again(e, was, own, itself, wall_ms, id);
     if (r == 0 && v < w->model.n) {
         struct name name = {w->model.v[v].dot, w->model.v[v].raw};
-        model_add(w, busy_device, w->model.v[v].path, IN_PLACE_OF, &name);
+        model_add(w, busy_device, w->model.v[v].path, itself ? OVER_ITSELF : IN_PLACE_OF, &name);
     }
     return r;
 }

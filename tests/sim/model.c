@@ -223,9 +223,10 @@ void model_add(struct world *w, int device, int path, enum based_on how, const s
                 return;                  /* word for word the same version, under another header */
             o->ambiguous = v.ambiguous = true;
         }
-        if ((how == ON_DISK || how == IN_PLACE_OF) && o->path == path && same_name(o, base))
-            inherit(w, &v, i, how == ON_DISK);
-        if (how == IN_PLACE_OF && same_name(o, base))
+        bool again = how == IN_PLACE_OF || how == OVER_ITSELF;
+        if ((how == ON_DISK || again) && o->path == path && same_name(o, base))
+            inherit(w, &v, i, how != IN_PLACE_OF);
+        if (again && same_name(o, base))
             v.again = i + 1;
         if (how == DEAD_ALREADY && o->path == path && dots_equal(&o->dot, &base->dot))
             inherit(w, &v, i, true);
@@ -236,7 +237,7 @@ void model_add(struct world *w, int device, int path, enum based_on how, const s
     if (how == ON_NOTHING && base)
         inherit_deletion(w, device, &v, &heads);
     tell(w, "d%d: version %zu of %s: kind %d content %u (%02x%02x.. %llu)%s", device, m->n, path_name[path], v.kind, v.content,
-         v.dot.sid.b[0], v.dot.sid.b[1], (unsigned long long)v.dot.seq, how == IN_PLACE_OF ? ", again" : "");
+         v.dot.sid.b[0], v.dot.sid.b[1], (unsigned long long)v.dot.seq, v.again ? ", again" : "");
     m->v[m->n++] = v;
 }
 

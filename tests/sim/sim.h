@@ -180,8 +180,8 @@ struct version_of {
     uint64_t supersedes[VERSIONS_MAX / 64];
 };
 struct model { struct version_of v[VERSIONS_MAX]; size_t n; };
-enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING, IN_PLACE_OF, DEAD_ALREADY };
-/* The newest entry of that path at that device has just been authored. base: its name, with ON_DISK, IN_PLACE_OF and (its dot alone)
+enum based_on { ON_DISK, ON_ALL_HEADS, ON_NOTHING, IN_PLACE_OF, OVER_ITSELF, DEAD_ALREADY };
+/* The newest entry of that path at that device has just been authored. base: its name, with ON_DISK, IN_PLACE_OF, OVER_ITSELF and (its dot alone)
  * DEAD_ALREADY, or NULL. */
 void model_add(struct world *w, int device, int path, enum based_on how, const struct name *base);
 size_t model_find(const struct world *w, const struct name *name);                  /* m->n: there is none */

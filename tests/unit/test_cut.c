@@ -385,6 +385,33 @@ static void test_a_backup_from_before_it_wrote(void)
     world_free(w);
 }
 
+/* It has signed it again, and somebody has deleted that; then the chain loses on which it had been a reader. */
+static void test_a_deletion_of_what_was_signed_again(void)
+{
+    struct world *w = world_with_news();
+    struct group before;
+    group_copy(&before, &w->group);
+    demote(w, 2);
+    cuts(w, 1);
+    change_role(w, 2, ROLE_MEMBER, NULL, 0);
+    for (size_t i = 0; i < DEVICES; i++)
+        cuts(w, i);
+    spread(w, 2);
+    EQ_S(shows(w, 0, "new"), "of the revoked");
+    EQ_I(delete(w, 0, "new"), 1);
+    spread(w, 0);
+    struct group after = w->group;
+    w->group = before;
+    for (size_t i = 0; i < DEVICES; i++)
+        cuts(w, i);
+    for (size_t i = 0; i < DEVICES; i++)
+        spread(w, i);
+    for (size_t i = 0; i < DEVICES; i++)
+        EQ_S(shows(w, i, "new"), "");
+    group_release(&after);
+    world_free(w);
+}
+
 /* ---- two histories ---- */
 
 /* Of the history that the cut does not name nothing is signed again. */
@@ -465,6 +492,7 @@ int main(void)
     RUN(test_what_it_may_sign_again);
     RUN(test_streams_from_between);
     RUN(test_a_backup_from_before_it_wrote);
+    RUN(test_a_deletion_of_what_was_signed_again);
     RUN(test_two_histories);
     RUN(test_a_snapshot_of_then);
     return t_done();
