@@ -35,6 +35,30 @@ def a_role_counts_at_once_and_everywhere():
 
 
 @test
+def who_is_made_a_reader_has_what_it_had_not_passed_on():
+    a, b = group("a", "b")
+    write(a.folder, "edited", b"1" * 3000)
+    same_trees(a, b)
+    b.cli("pause")
+    write(b.folder, "edited", b"2" * 4000)
+    write(b.folder, "made", b"3" * 5000)
+    b.cli("scan")
+    a.cli("device", "role", "b", "reader")
+    b.cli("resume")
+    same_trees(a, b)
+    for path, text in ("edited", b"2" * 4000), ("made", b"3" * 5000):
+        own = next(v for v in b.cli("log", path, json=True) if v["size"] == len(text))
+        assert own["available"] == "here" and not own["current"], own
+        assert b.cli("cat", path, "--version", own["version"]).raw == text
+        failed(b.cli("restore", path, "--version", own["version"], check=False), 5)
+    a.cli("device", "role", "b", "member")
+    known([a, b], "b", "role", "member")
+    b.cli("restore", "made", "--version", own["version"])
+    same_trees(a, b)
+    assert read(a.folder, "made") == b"3" * 5000
+
+
+@test
 def a_reader_gets_what_comes_though_he_has_changed_it():
     a, b = group("a", "b")
     paths = ["edited", "deleted", "linked"]
