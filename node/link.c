@@ -32,7 +32,8 @@ struct link {
     struct loop_timer tick, death;
     struct msg_hello hello;          /* of the peer, verified */
     const char *why;
-    uint64_t next_req, started, bulk_used, next_ping;
+    uint64_t next_req, started, bulk_used, pinged, next_ping;
+    uint64_t heard;                  /* when something last came from it, on any connection */
     bool pinging;
     struct id dev;
     uint8_t inst[8], nonce[32];
@@ -170,7 +171,9 @@ static void on_pong(void *arg, const struct msg *m, zmq_msg_t *body)
     (void)body;
     struct link *l = arg;
     l->pinging = false;
-    if (!m)
+    if (!m && l->heard > l->pinged)
+        l->next_ping = loop_now();   /* busy, or its line is: what it says does come */
+    else if (!m)
         link_kill(l, "no answer");
     else if (m->type == MSG_PONG && l->state == LINK_UP)
         l->c.ops.published(l->c.ops.arg, l, m->ping.ctr);
@@ -179,10 +182,11 @@ static void on_pong(void *arg, const struct msg *m, zmq_msg_t *body)
 
 static void ping(struct link *l)
 {
-    l->next_ping = loop_now() + ping_pause(l);
+    l->pinged = loop_now();
+    l->next_ping = l->pinged + ping_pause(l);
     l->pinging = true;
     struct msg m = {.type = MSG_PING, .ping = {.wall_ms = loop_wall()}};
-    link_request(l, LANE_CONTROL, &m, PING_TIMEOUT_MS, on_pong, l);
+    link_request(l, LANE_CONTROL, &m, l->c.ping_timeout_ms ? l->c.ping_timeout_ms : PING_TIMEOUT_MS, on_pong, l);
 }
 
 static void subscribe(struct link *l)
@@ -341,6 +345,7 @@ static void receive_from(struct link *l, enum link_lane lane)
             log_seldom(LOG_WARN, "answer refused address=%s why=\"%s\"", l->address, err_text());
             link_kill(l, "malformed answer");
         } else if (got) {
+            l->heard = loop_now();
             deliver(l, &m, has_body ? &body : NULL);
         }
         zmq_msg_close(&head);
@@ -373,8 +378,10 @@ static void on_sub(void *arg)
         zmq_msg_close(&topic);
         zmq_msg_close(&blob);
     }
-    if (any)
+    if (any) {
+        l->heard = loop_now();
         l->c.ops.vector(l->c.ops.arg, l, zmq_msg_data(&newest), zmq_msg_size(&newest));
+    }
     zmq_msg_close(&newest);
 }
 

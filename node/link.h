@@ -1,6 +1,7 @@
 /* link: a connection that this node dials: to one address, at which some device of the group answers. It has three sockets: DEALER
  * for control, DEALER for bulk (a vector never waits behind a block), SUB for the device's vectors. That for bulk is there while it is
- * used: the first request opens it, and a minute without any closes it.
+ * used: the first request opens it, and a minute without any closes it. A peer that leaves a PING without an answer is gone, unless
+ * something else has come from it meanwhile.
  *
  *   DIALLING --handshake--> GREETING --HELLO_OK verified--> UP --silence, disconnect--> DEAD
  *                 \------------ refused, time-out ----------------------------------------^
@@ -38,7 +39,7 @@ struct link_config {
     struct net *net;
     const struct device_keys *keys;
     const struct group *group;
-    uint64_t bulk_idle_ms;           /* 0: as below */
+    uint64_t bulk_idle_ms, ping_timeout_ms;   /* 0: a minute, 10 s */
     struct link_ops ops;
 };
 

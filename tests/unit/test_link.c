@@ -60,10 +60,11 @@ static void begin(void)
     end();
     sides_begin(2);
 }
-static uint64_t bulk_idle_ms;
+static uint64_t bulk_idle_ms, ping_timeout_ms;
 static struct peer *dial(struct peer *p, const char *address)
 {
     p->config = (struct link_config){ .loop = loop, .net = side[1].net, .keys = g.dev[1], .group = &g.group, .bulk_idle_ms = bulk_idle_ms,
+                                      .ping_timeout_ms = ping_timeout_ms,
                                       .ops = { ops_hello, ops_up, ops_stranger, ops_revoked, ops_down, ops_vector, ops_published, p } };
     t_must(link_dial(&p->config, address, &p->link));
     return p;
@@ -363,6 +364,33 @@ static void test_death_calls_back_once(void)
     EQ_U(p->downs, 1);
 }
 
+/* It sends vectors, and has no time for a PING; then it sends nothing. */
+static struct loop_timer chatter;
+static void speak(void *arg)
+{
+    net_publish(side[0].net, "vector", 6);
+    loop_timer_set(loop, &chatter, 20, speak, arg);
+}
+static bool has_pinged_again(void *arg)
+{
+    (void)arg;
+    return side[0].pings > 2;
+}
+static void test_who_is_busy_is_not_gone(void)
+{
+    begin();
+    ping_timeout_ms = 1;
+    struct peer *p = up();
+    side[0].answer = MUTE;
+    speak(NULL);
+    UNTIL(loop, has_pinged_again, NULL);
+    EQ_U(link_state(p->link), LINK_UP);
+    loop_timer_clear(loop, &chatter);
+    UNTIL(loop, is_down, p);
+    EQ_S(p->why, "no answer");
+    ping_timeout_ms = 0;
+}
+
 static void test_freeing_calls_back(void)
 {
     begin();
@@ -440,6 +468,7 @@ int main(void)
     RUN(test_bulk_lane_is_there_while_it_is_used);
     RUN(test_time_out_calls_back_once);
     RUN(test_death_calls_back_once);
+    RUN(test_who_is_busy_is_not_gone);
     RUN(test_freeing_calls_back);
     RUN(test_restart_of_the_other_is_noticed);
     RUN(test_malformed_answer_ends_the_link);
