@@ -6,6 +6,7 @@
 #include "node/node_priv.h"
 
 #define OWN_MS 10
+#define HOLD_MS 2000
 #define LEARNT_PEERS 10         /* up to so many peers it makes no difference */
 #define LEARNT_PEER_MS 10       /* for each above them */
 #define LEARNT_MAX_MS 1000
@@ -51,10 +52,12 @@ uint64_t announce_repeat_pause(uint64_t *last, bool news, size_t peers)
 void announce_news(struct node *n)
 {
     struct announced *a = &n->announced;
-    if (a->soon && a->timer.due <= loop_now() + OWN_MS)
+    uint64_t now = loop_now(), held = a->held_until > now ? a->held_until - now : 0;
+    if (a->soon && a->timer.due <= now + OWN_MS)
         return;
     uint64_t pause = announce_news_pause(has_written(n), peers_online(n->peers));
-    if (a->soon && a->timer.due <= loop_now() + pause)
+    pause = pause > held ? pause : held;
+    if (a->soon && a->timer.due <= now + pause)
         return;
     a->soon = true;
     loop_timer_set(n->loop, &a->timer, pause, announce, n);
@@ -77,6 +80,15 @@ static void announce(void *arg)
         a->ctr = engine_own_ctr(n->engine);
     }
     loop_timer_set(n->loop, &a->timer, announce_repeat_pause(&a->pause, news, peers_online(n->peers)), announce, n);
+}
+
+void announce_hold(struct node *n) { n->announced.held_until = loop_now() + HOLD_MS; }
+
+void announce_release(struct node *n)
+{
+    n->announced.held_until = 0;
+    if (n->announced.soon)
+        announce_news(n);
 }
 
 void announce_end(struct node *n) { loop_timer_clear(n->loop, &n->announced.timer); }

@@ -11,6 +11,9 @@
 
 struct node;
 void announce_news(struct node *n);        /* something that the vector says may be another than before */
+/* News wait for what is about to be added to them, until announce_release, but no longer than a moment. */
+void announce_hold(struct node *n);
+void announce_release(struct node *n);
 void announce_end(struct node *n);
 
 /* Milliseconds, partly by chance so that not all speak at the same moment. `own`: of what this device has written itself. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/announce.h"
 #include "node/api_priv.h"
 #include "node/lock.h"
 #include "node/node_priv.h"
@@ -284,6 +285,7 @@ static int declare(struct session *s)
 {
     struct node *n = s->n;
     const struct wish *w = s->data;
+    announce_release(n);
     AUTO(buf_release) struct buf to = BUF_INIT(LIMIT_CTL_BYTES), min = BUF_INIT(LIMIT_CTL_BYTES);
     struct ctl_op op = {.type = OP_REQUIRE};
     int r = check_wish(n, w, &op, &to);
@@ -334,6 +336,7 @@ static int run_create(struct session *s, const struct bytes *args)
     if (r < 0)
         return r;
     scan_all(s->n->scan);                /* what was saved just now belongs to it */
+    announce_hold(s->n);                 /* nobody is to fetch before he hears that it is required: he would lock late */
     session_wait(s, check_looked, NO_LIMIT, NULL);
     return 0;
 }

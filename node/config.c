@@ -14,21 +14,22 @@
 
 enum { CONFIG_MAX = 256 * 1024, CONFIG_MODE = 0600 };
 
+#define AT(member) offsetof(struct config, member)
 const struct config_key config_keys[] = {
-    {"folder", "path", "", "the folder that is kept in sync; an absolute path"},
-    {"listen", "address", "0.0.0.0:7447",
+    {"folder", AT(folder), "path", "", "the folder that is kept in sync; an absolute path"},
+    {"listen", AT(listen), "address", "0.0.0.0:7447",
      "where to listen, ADDR:PORT; [::]:7447 for IPv6; port 0 takes any free one; the two ports behind it are used too"},
-    {"mdns", "bool", "true", "find other devices by multicast, and be found: true or false"},
-    {"peers", "addresses", "", "where other devices may be found, HOST:PORT separated by spaces"},
-    {"log_level", "level", "info", "how much to log: error, warn, info or debug"},
-    {"history_days", "days", "30", "how long replaced and deleted versions are kept here, in days (0 to 36500)"},
-    {"history_share", "percent", "10", "how much of the disk they may take, in percent (0 to 90); then the oldest go first"},
-    {"history_alone", "bool", "true", "whether what was written on this device is kept before it is overwritten: true or false"},
-    {"snapshots", "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
-    {"rate.up", "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
-    {"rate.down", "rate", "0", "the same of what is received"},
-    {"hook_seconds", "seconds", "60", "how long a hook may run before it is killed, in seconds (1 to 86400)"},
-    {"notify", "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
+    {"mdns", AT(mdns), "bool", "true", "find other devices by multicast, and be found: true or false"},
+    {"peers", AT(peers), "addresses", "", "where other devices may be found, HOST:PORT separated by spaces"},
+    {"log_level", AT(log_level), "level", "info", "how much to log: error, warn, info or debug"},
+    {"history_days", AT(history_days), "days", "30", "how long replaced and deleted versions are kept here, in days (0 to 36500)"},
+    {"history_share", AT(history_share), "percent", "10", "how much of the disk they may take, in percent (0 to 90); then the oldest go first"},
+    {"history_alone", AT(history_alone), "bool", "true", "whether what was written on this device is kept before it is overwritten: true or false"},
+    {"snapshots", AT(snapshots), "schedule", "", "snapshots that are made by themselves, and how many are kept, as in hourly=24 daily=7 weekly=4"},
+    {"rate.up", AT(rate_up), "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
+    {"rate.down", AT(rate_down), "rate", "0", "the same of what is received"},
+    {"hook_seconds", AT(hook_seconds), "seconds", "60", "how long a hook may run before it is killed, in seconds (1 to 86400)"},
+    {"notify", AT(notify), "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
     {0},
 };
 enum { NKEYS = sizeof config_keys / sizeof *config_keys - 1 };
@@ -174,32 +175,22 @@ int config_find(const char *key, const struct config_key **out)
     return err_set(ERR_USAGE, "there is no key \"%.40s\": did you mean %s?", key, nearest->key);
 }
 
-/* Where a key lives in the struct: one is NULL, by its type. */
-static char **text_of(struct config *c, const struct config_key *k)
-{
-    char **const text[NKEYS] = {&c->folder, &c->listen, NULL, &c->peers, &c->log_level, &c->history_days,
-                                &c->history_share, NULL, &c->snapshots, &c->rate_up, &c->rate_down, &c->hook_seconds, NULL};
-    return text[k - config_keys];
-}
-
-static bool *bool_of(struct config *c, const struct config_key *k)
-{
-    return strcmp(k->key, "mdns") == 0 ? &c->mdns : strcmp(k->key, "notify") == 0 ? &c->notify : &c->history_alone;
-}
+static bool is_bool(const struct config_key *k) { return strcmp(k->type, "bool") == 0; }
+static char **text_of(const struct config *c, const struct config_key *k) { return (char **)((char *)c + k->at); }
+static bool *bool_of(const struct config *c, const struct config_key *k) { return (bool *)((char *)c + k->at); }
 
 const char *config_text(const struct config *c, const struct config_key *k)
 {
-    char **text = text_of((struct config *)c, k);
-    return text ? *text : *bool_of((struct config *)c, k) ? "true" : "false";
+    return !is_bool(k) ? *text_of(c, k) : *bool_of(c, k) ? "true" : "false";
 }
 
 static void assign(struct config *c, const struct config_key *k, const char *value)
 {
-    char **text = text_of(c, k);
-    if (!text) {
+    if (is_bool(k)) {
         *bool_of(c, k) = strcmp(value, "true") == 0;
         return;
     }
+    char **text = text_of(c, k);
     free(*text);
     *text = xstrdup(value);
 }
@@ -299,7 +290,7 @@ int config_load(const char *path, struct config *out)
 void config_release(struct config *c)
 {
     for (const struct config_key *k = config_keys; k->key; k++)
-        if (text_of(c, k))
+        if (!is_bool(k))
             free(*text_of(c, k));
     *c = (struct config){0};
 }

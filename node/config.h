@@ -22,7 +22,7 @@ struct config {
     char *rate_up, *rate_down;    /* "20MB mon-fri,08:00-18:00=2MB", default "0" (node/rate.h) */
     char *snapshots;              /* "hourly=24 daily=7 weekly=4", default "" (node/autosnap.h) */
 };
-struct config_key { const char *key, *type, *def, *help; };
+struct config_key { const char *key; size_t at; const char *type, *def, *help; };    /* at: of its member: a bool, or a char * */
 extern const struct config_key config_keys[];   /* ends with key NULL */
 
 /* ERR_USAGE for an unknown key: the text names the nearest. */

@@ -66,6 +66,7 @@ struct node {
         struct loop_timer timer;
         bool soon;                      /* with news */
         uint64_t ctr;                   /* its number */
+        uint64_t held_until;            /* announce_hold */
         uint64_t written, ctl_n, pause; /* so much of the own stream and of the control log; pause: before it is repeated */
     } announced;
     struct greet_pex *pex;

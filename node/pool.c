@@ -8,9 +8,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { PARTS_MAX = 8 };
+enum { PARTS_MAX = 8, NICE = 5 };      /* what is said comes before what is worked on: locks, answers */
 
 struct queue { struct job *head, **tail; };
 
@@ -65,6 +66,7 @@ static struct job *next_job(struct pool *p)         /* lock held */
 static void *worker(void *arg)
 {
     struct pool *p = arg;
+    setpriority(PRIO_PROCESS, 0, NICE);  /* of this thread alone. Where that is not allowed all are equal */
     pthread_mutex_lock(&p->lock);
     while (!p->stop) {
         struct job *j = next_job(p);
