@@ -180,8 +180,10 @@ static int start_parts_of_folder(struct node *n)
 {
     const struct group *g = control_group(n->home->control);
     int r;
-    struct serve_config sv = {n->loop, n->pool, n->net, n->folder, n->index, look, n, {0}};
-    if ((r = rate_parse(n->config.rate_up, &sv.up)) < 0 || (r = serve_new(&sv, &n->serve)) < 0 || (r = node_keeper_start(n)) < 0)
+    struct serve_config sv = {n->loop, n->pool, n->net, n->folder, n->index, look, n, {0}, {0}};
+    if ((r = rate_parse(n->config.rate_up, &sv.up)) < 0 || (r = rate_parse(n->config.rate_up_each, &sv.each)) < 0)
+        return r;
+    if ((r = serve_new(&sv, &n->serve)) < 0 || (r = node_keeper_start(n)) < 0)
         return r;
     struct pull_config pc = {.serve = n->serve, .self = &n->home->keys->dev, .loop = n->loop, .pool = n->pool, .folder = n->folder, .engine = n->engine, .index = n->index,
         .peers = n->peers, .gear = &n->gear,

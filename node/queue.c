@@ -31,7 +31,7 @@ void queue_put(struct queue *q, struct client *c, struct waiting *w, uint64_t no
     q->n++;
 }
 
-struct client *queue_next(const struct queue *q, bool (*may)(void *arg, const struct client *c), void *arg)
+struct client *queue_next(const struct queue *q, bool (*may)(void *arg, struct client *c), void *arg)
 {
     struct client *best = NULL;
     for (size_t i = 0; i < q->nclient; i++) {

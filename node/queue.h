@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "node/rate.h"
 #include "proto/id.h"
 
 struct waiting { struct waiting *next; uint64_t since; };       /* since: ms, the user's clock */
@@ -18,6 +19,7 @@ struct client {
     struct id who;
     struct waiting *head, *tail; unsigned n;
     unsigned parked;                         /* the user's: requests that wait elsewhere */
+    struct rate up;                          /* the user's: what it may be sent */
     uint64_t reading;                        /* the user's: bytes that are being read for it */
     uint64_t had;                            /* bytes, on the clock that all share */
 };
@@ -26,7 +28,7 @@ struct queue { struct client **client; size_t nclient; size_t n; uint64_t clock;
 struct client *queue_client(struct queue *q, const struct id *who);
 void queue_put(struct queue *q, struct client *c, struct waiting *w, uint64_t now);
 /* Whose turn it is, of those that wait and may be served; NULL: nobody's. */
-struct client *queue_next(const struct queue *q, bool (*may)(void *arg, const struct client *c), void *arg);
+struct client *queue_next(const struct queue *q, bool (*may)(void *arg, struct client *c), void *arg);
 struct waiting *queue_take(struct queue *q, struct client *c);  /* its oldest; there is one */
 void queue_charge(struct client *c, uint64_t bytes);
 /* Takes one that has waited since before then, or NULL. */

@@ -25,6 +25,7 @@ void serve_charge(struct serve *s, struct client *c, uint64_t bytes)
 {
     queue_charge(c, bytes);
     rate_take(&s->up, (int64_t)bytes);
+    rate_take(&c->up, (int64_t)bytes);
 }
 
 static void serve_list(struct serve *s, struct client *c, const struct ask *q)
@@ -67,9 +68,14 @@ static void serve_have(struct serve *s, struct client *c, const struct ask *q)
 
 /* ---- turns ---- */
 
-static bool may_serve(void *arg, const struct client *c)
+static bool may_serve(void *arg, struct client *c)
 {
-    const struct serve *s = arg;
+    struct serve *s = arg;
+    uint64_t wait = rate_wait(&c->up, loop_now(), loop_wall());
+    if (wait) {
+        s->soonest = wait < s->soonest ? wait : s->soonest;
+        return false;
+    }
     uint64_t all = s->reading + net_waiting_all(s->c.net), own = c->reading + net_waiting(s->c.net, &c->who);
     return all + LIMIT_BODY <= MEMORY && (own == 0 || own + LIMIT_BODY <= MEMORY - all);
 }
@@ -128,6 +134,7 @@ void serve_pump(struct serve *s)
     if ((!s->queue.n && !s->parked) || *pool_stopping(s->c.pool))
         return;
     net_when_sent(s->c.net, on_time, s);
+    s->soonest = LOOK_MS;
     while ((wait = rate_wait(&s->up, now, loop_wall())) == 0 && (c = queue_next(&s->queue, may_serve, s)))
         answer(s, c, (struct ask *)queue_take(&s->queue, c));
     while (now > PATIENCE_MS && (w = queue_stale(&s->queue, now - PATIENCE_MS, &c))) {
@@ -136,7 +143,7 @@ void serve_pump(struct serve *s)
         free(q);
     }
     if (s->queue.n || s->parked)
-        loop_timer_set(s->c.loop, &s->timer, wait && wait < LOOK_MS ? wait : LOOK_MS, on_time, s);
+        loop_timer_set(s->c.loop, &s->timer, wait && wait < s->soonest ? wait : s->soonest, on_time, s);
 }
 
 /* ---- requests ---- */
@@ -174,6 +181,8 @@ void serve_request(struct serve *s, const struct net_from *from, const struct ms
         refuse(s, from, m->req, MSGERR_PROTO, "not a request for content");
         return;
     }
+    if (!c->up.at)
+        c->up = (struct rate){.plan = s->c.each, .at = loop_now()};
     if (is_small(m)) {
         answer(s, c, ask_of(from, m));
         return;

@@ -20,6 +20,7 @@ struct serve;
 struct serve_config {
     struct loop *loop; struct pool *pool; struct net *net; struct folder *folder; struct index *index;
     void (*look)(void *arg, const char *path, size_t len); void *arg;
+    struct rate_plan each;                   /* the same to each client */
     struct rate_plan up;                     /* how much may be sent of contents and lists of blocks */
 };
 /* A block of a file that is being fetched: where it lies among the temporary files of the folder, and where it is if it has just been put into

@@ -26,7 +26,7 @@ struct serve {
     struct ask *parked;                      /* wait for blocks */
     serve_part_fn part; void *part_arg;
     uint64_t reading;                        /* bytes of all jobs under way */
-    struct rate up;
+    struct rate up; uint64_t soonest;        /* ms until a client that waits for its own rate may be served */
     struct loop_timer timer;
 };
 

@@ -156,6 +156,7 @@ static void read_done(struct job *job)
     }
     s->bytes += j->used;
     rate_take(&s->up, (int64_t)j->used - (int64_t)j->bytes);
+    rate_take(&j->client->up, (int64_t)j->used - (int64_t)j->bytes);
     s->reading -= j->bytes;
     j->client->reading -= j->bytes;
     zmq_msg_t body;

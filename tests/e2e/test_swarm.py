@@ -36,6 +36,10 @@ def a_rate_is_held_to(): at_a_rate([("rate.up", "2MB")], [])
 
 
 @test
+def a_rate_for_each_device_is_held_to(): at_a_rate([("rate.up_each", "2MB")], [])
+
+
+@test
 def a_rate_of_what_comes_is_held_to(): at_a_rate([], [("rate.down", "2MB")])
 
 

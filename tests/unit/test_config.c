@@ -84,7 +84,7 @@ static void test_values(void)
         {"snapshots", "", 1}, {"snapshots", "daily=7", 1}, {"snapshots", "weekly=1 hourly=168", 1}, {"snapshots", "daily", 0},
         {"snapshots", "daily=0", 0}, {"snapshots", "daily=169", 0}, {"snapshots", "daily=7 daily=8", 0}, {"snapshots", "daily=7,weekly=1", 0},
         {"snapshots", "daily=7  weekly=1", 0}, {"snapshots", "daily=7x", 0}, {"snapshots", "yearly=1", 0}, {"snapshots", "daily=-1", 0},
-        {"rate.up", "0", 1}, {"rate.up", "20MB mon-fri,08:00-18:00=2MB", 1}, {"rate.up", "", 0}, {"rate.up", "fast", 0}, {"rate.down", "500kB", 1}, {"rate.down", "1", 0},
+        {"rate.up", "0", 1}, {"rate.up", "20MB mon-fri,08:00-18:00=2MB", 1}, {"rate.up", "", 0}, {"rate.up", "fast", 0}, {"rate.down", "500kB", 1}, {"rate.up_each", "2MB", 1}, {"rate.down", "1", 0},
         {"folder", "/", 1}, {"folder", "/a b", 1}, {"folder", "/\xff", 1}, {"folder", "a", 0}, {"folder", "", 0},
         {"folder", "/a\nmdns = false", 0}, {"folder", "/a ", 0}, {"folder", "/a\x7f", 0}, {"folder", "/a\t", 0},
     };

@@ -9,7 +9,7 @@ static struct waiting item[3][ITEMS];
 static size_t used[3];
 static const struct client *barred;
 
-static bool may(void *arg, const struct client *c)
+static bool may(void *arg, struct client *c)
 {
     (void)arg;
     return c != barred;
