@@ -318,6 +318,19 @@ def who_is_killed_goes_on_where_he_was():
     b.up(peers=[a])
     assert b.status()["required"]["reached"] and not gate(b)["locked"]
     wait_until(lambda: standing(a, "b") == "reached", 10, "a to see that b has reached it")
+    b.cli("pause")
+    write(a.folder, "plan", b"another one")
+    a.cli("require", "--mode", "prompt")
+    b.cli("resume")
+    locked(b)
+    b.kill9()
+    a.cli("require", "cancel")
+    a.kill9()                                        # it is in the control log; nobody has heard of it
+    a.up()
+    b.up(peers=[a])
+    unlocked(b)
+    same_trees(a, b)
+    assert b.status()["required"] is None
 
 
 tap.main()
