@@ -125,8 +125,10 @@ static void choose_faults(struct world *w)
     for (size_t i = 0; i < sizeof f / sizeof *f; i++)
         *f[i] = chance(w, 60) ? 1 + (unsigned)pick(w, most[i]) : 0;
     choose_liar(w);
-    if (mutant == MUTANT_FORGET_EARLY)
+    if (mutant == MUTANT_FORGET_EARLY) {
         w->faults.index_lost = w->faults.index_restored = w->faults.all_restored = w->faults.twins = 0;
+        w->faults.forget = 15;
+    }
     choose_revocations(w);
     choose_requirements(w);
 }
