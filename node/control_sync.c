@@ -120,6 +120,15 @@ static bool somebody_left(const struct node *n, const struct before *b)
     return false;
 }
 
+static bool somebody_came(const struct node *n, const struct before *b)
+{
+    const struct group *g = group_of(n);
+    size_t now = 0;
+    for (size_t i = 0; i < g->nmember; i++)
+        now += !g->member[i].revoked;
+    return now > b->nin;
+}
+
 void control_cuts(struct node *n)
 {
     int r = engine_begin(n->engine), streams = 0;
@@ -145,7 +154,8 @@ static void follow(struct node *n, struct before *b)
     bool changed = !id_eq(&g->ctl_hash, &b->hash);
     if (changed) {
         log_info("control log has grown records=%llu", (unsigned long long)g->ctl_n);
-        if (somebody_left(n, b)) {
+        bool left = somebody_left(n, b);
+        if (left) {
             peers_expel(n->peers, last_word, n);
             net_shake_off(n->net);
         }
@@ -156,7 +166,8 @@ static void follow(struct node *n, struct before *b)
         if (n->scan && ((self && self->role != b->role) || !id_eq(&b->policies, &policies)))
             scan_all(n->scan);           /* who may write now has not recorded what changed here before; rules and sizes may be others */
         greet_retry(n);
-        greet_pex_ask_all(n);
+        if (left || somebody_came(n, b))
+            greet_pex_ask_all(n);
         node_event(n, "members-changed", NULL);
         node_committed(n);
         control_open_key(n);
