@@ -10,9 +10,6 @@
 /* Requests at a source at once: the sending side drops replies beyond 256, and learns of those read in steps of 128. */
 enum { REQUESTS_MAX = 96 };
 
-static bool bit(const uint8_t *bits, uint32_t i) { return bits[i / 8] >> (i % 8) & 1; }
-static void bit_set(uint8_t *bits, uint32_t i) { bits[i / 8] |= (uint8_t)(1u << (i % 8)); }
-
 static bool may_ask(struct pull *p, const struct item *it, const struct id *dev)
 {
     struct id all[SOURCES_MAX];

@@ -11,9 +11,6 @@
 #include "store/sys.h"
 
 #define SILENT_REST_MS 10000
-static bool bit(const uint8_t *bits, uint32_t i) { return bits[i / 8] >> (i % 8) & 1; }
-static void bit_set(uint8_t *bits, uint32_t i) { bits[i / 8] |= (uint8_t)(1u << (i % 8)); }
-static void bit_clear(uint8_t *bits, uint32_t i) { bits[i / 8] &= (uint8_t)~(1u << (i % 8)); }
 
 /* ---- requests ---- */
 

@@ -17,6 +17,11 @@
 #include "node/pull.h"
 #include "node/serve.h"
 
+/* Bitmaps of blocks. */
+static inline bool bit(const uint8_t *bits, size_t i) { return bits[i / 8] >> (i % 8) & 1; }
+static inline void bit_set(uint8_t *bits, size_t i) { bits[i / 8] |= (uint8_t)(1u << (i % 8)); }
+static inline void bit_clear(uint8_t *bits, size_t i) { bits[i / 8] &= (uint8_t)~(1u << (i % 8)); }
+
 enum item_state {
     ITEM_LIST,        /* needs its block list from a peer */
     ITEM_LOCAL,       /* a job looks for content on this disk */

@@ -1,7 +1,7 @@
 /* Receivers of the same content serve each other. When those that lack a content outnumber those that have it, each of its blocks has
  * one of them as its owner: only the owner asks a device that has all, the others ask the owner. All find the same owner without asking
  * anybody (rendezvous hashing: the device with the greatest weight for that block), from the vectors that they have anyhow. So who
- * has all sends little more than one copy, however many receive.
+ * has all sends little more than one copy as long as owners keep up; where they do not, more (tests/bench: rows swarm and require).
  *
  * Nobody waits in a circle, also when they see different devices: who asks an owner has a smaller weight for that block than it. And nobody
  * waits for long. An owner that gives nothing for a while, or is silent, bad or gone, owns nothing for a while: its blocks are those of
@@ -40,9 +40,6 @@ uint64_t share_weight(const struct id *dev, const struct id *root, uint32_t unit
 uint32_t share_unit(uint32_t nblocks) { return (nblocks + UNITS_MAX - 1) / UNITS_MAX; }
 
 /* ---- who owns what ---- */
-
-static bool bit(const uint8_t *bits, size_t i) { return bits[i / 8] >> (i % 8) & 1; }
-static void bit_set(uint8_t *bits, size_t i) { bits[i / 8] |= (uint8_t)(1u << (i % 8)); }
 
 static bool helps(const struct pull *p, const struct source *s, uint64_t now)
 {

@@ -110,17 +110,17 @@ static void unpark(struct serve *s, const struct id *root, int64_t block)
 
 static void answer(struct serve *s, struct client *c, struct ask *q)
 {
-    if (q->type == MSG_GET_BLK && !serve_read(s, c, q)) {
-        park(s, c, q);
-        return;
-    }
+    bool done = true;
     if (q->type == MSG_GET_BLK)
-        ;
+        done = serve_read(s, c, q);
     else if (q->type == MSG_GET_TREE)
         serve_list(s, c, q);
     else
         serve_have(s, c, q);
-    free(q);
+    if (done)
+        free(q);
+    else
+        park(s, c, q);
 }
 
 static void on_time(void *arg) { serve_pump(arg); }

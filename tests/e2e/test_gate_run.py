@@ -68,6 +68,13 @@ def going(pids):
     wait_until(lambda: not set("T-") & set(states(pids)), 10, lambda: f"both going on; they are {states(pids)}")
 
 
+def begun(n):
+    """A program and its child that run under the gate: gate run, and the two."""
+    pid, argv = script("true")
+    p = run(n, *argv)
+    return p, started(pid)
+
+
 @test
 def a_program_has_its_own_exit_code():
     _, b = nodes()
@@ -111,9 +118,7 @@ def signals_reach_it_also_while_it_is_stopped():
     started(pid)
     p.send_signal(signal.SIGHUP)
     assert p.wait(20) == 9
-    pid, argv = script("true")
-    p = run(b, *argv)
-    both = started(pid)
+    p, both = begun(b)
     lock(a, b)
     stopped(both)
     p.send_signal(signal.SIGTERM)
@@ -139,9 +144,7 @@ def with_term_it_is_ended():
 @test
 def a_node_that_is_away_changes_nothing_and_is_obeyed_when_it_is_back():
     a, b = nodes()
-    pid, argv = script("true")
-    p = run(b, *argv)
-    both = started(pid)
+    p, both = begun(b)
     lock(a, b)
     stopped(both)
     b.down()
@@ -167,9 +170,7 @@ def it_is_not_stopped_for_ever_when_the_one_who_watches_is_killed():
     assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     closing(lambda: ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0))
     a, b = nodes()
-    pid, argv = script("true")
-    p = run(b, *argv)
-    both = started(pid)
+    p, both = begun(b)
     lock(a, b)
     stopped(both)
     os.killpg(p.pid, signal.SIGKILL)
@@ -183,9 +184,7 @@ def it_is_not_stopped_for_ever_when_the_one_who_watches_is_killed():
 @test
 def what_came_while_it_could_not_look_is_obeyed():
     a, b = nodes()
-    pid, argv = script("true")
-    p = run(b, *argv)
-    both = started(pid)
+    p, both = begun(b)
     p.send_signal(signal.SIGSTOP)
     lock(a, b)
     unlock(b)                                        # both are told in one piece
