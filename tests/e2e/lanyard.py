@@ -402,6 +402,12 @@ def is_file_with(folder, path, data):
         return False
 
 
+def kept(n, path):
+    """The contents of all versions of a path that can be had, however the node keeps them: it packs what is kept when it is idle."""
+    done = [n.cli("cat", path, "--version", v["version"], check=False) for v in n.cli("log", path, json=True) if v["kind"] == "file"]
+    return {d.raw for d in done if d.code == 0}
+
+
 def tree_digest(folder, content=True):
     """{path: (kind, mode, mtime_ns, size, sha256)} of all in the folder but .lanyard. Times only of files: those of a directory
     follow from what happens in it. A symlink has its target in place of the hash."""

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 
-from lanyard import (Skip, closing, exists, failed, group, is_file_with, make_tree, need_root, node, path_of, random_bytes, read, same_trees, tap, test,
-                     tree_digest, wait_until, write)
+from lanyard import (Skip, closing, exists, failed, group, is_file_with, kept, make_tree, need_root, node, path_of, random_bytes, read, same_trees, tap,
+                     test, tree_digest, wait_until, write)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -34,19 +34,14 @@ def apart(a, b, on_a, on_b):
 
 
 def contents(*nodes):
-    """Every content that can be had of these nodes: live, in kept/, or as a version of a conflict."""
+    """Every content that can be had of these nodes: live, kept, packed, or as a version of a conflict."""
     found = set()
     for n in nodes:
-        for place, _, names in os.walk(os.fsencode(n.folder)):
-            for name in names:
-                path = os.path.join(place, name)
-                if os.path.isfile(path) and not os.path.islink(path):
-                    with open(path, "rb") as f:
-                        found.add(f.read())
-        for conflict in n.cli("conflicts", json=True):
-            for version in n.cli("log", conflict["path"], json=True):
-                done = n.cli("cat", conflict["path"], "--version", version["version"], check=False)
-                found.add(done.raw)
+        paths = {v["path"] for v in n.cli("log", "--deleted", json=True) + n.cli("conflicts", json=True)}
+        for path in (os.fsdecode(p) for p, what in tree_digest(n.folder, content=False).items() if what[0] == "file"):
+            paths.add(path)
+            found.add(read(n.folder, path))
+        found.update(*(kept(n, path) for path in paths))
     return found
 
 
@@ -347,10 +342,6 @@ def the_hidden_one_may_be_chosen():
     tree = all_well(a, b, c)
     assert set(tree) == {b"Foo", b"meanwhile"} and read(b.folder, "Foo") == b"of a", tree
     assert b"of c" in kept(b, "foo")
-
-
-def kept(n, path):
-    return {n.cli("cat", path, "--version", v["version"]).raw for v in n.cli("log", path, json=True) if v["kind"] == "file"}
 
 
 @test
