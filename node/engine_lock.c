@@ -192,15 +192,65 @@ bool engine_shows(struct engine *e, int64_t stream, uint64_t seq)
 
 /* ---- changing it ---- */
 
-static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_ms)
+static int put(struct engine *e, const struct lock_saved *next)
 {
     AUTO(buf_release) struct buf value = BUF_INIT(SAVED_LOCK_MAX);
     saved_lock_put(&value, next);
     assert(buf_ok(&value));
+    return index_kv_put(e->c.index, KEY_LOCK, value.data, value.len);
+}
+
+static void find_state(struct engine *e, uint64_t wall_ms, uint64_t now, struct lock_saved *next)
+{
+    look(e, wall_ms, now, next);
+    bool locked = lock_state_holds(state_of(e, next));
+    if (locked && !next->held)
+        hold(e, next);
+    else if (!locked)
+        next->held = false;
+    if (!locked)
+        e->unserved = 0;
+}
+
+/* Winners first: who has the content, but shows another version, has not reached it. 1: something is another. */
+static int look_anew(struct engine *e, uint64_t wall_ms, uint64_t now, struct lock_saved *next)
+{
+    bool due = engine_winners_due(e);
+    int r = due ? engine_choose_winners(e) : 0;
+    if (r < 0)
+        return r;
+    find_state(e, wall_ms, now, next);
+    bool kept = memcmp(next, &e->lock, sizeof *next) == 0;
+    r = kept ? 0 : put(e, next);
+    return r < 0 ? r : due || !kept;
+}
+
+/* One transaction, one flush: a hundred devices that share a disk do this at the same time. */
+int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
+{
+    struct lock_saved next;
+    if (!group_of(e)->nrequirement && !e->lock.n && !engine_winners_due(e))
+        return 0;
+    int r = engine_begin(e), news = r < 0 ? r : look_anew(e, wall_ms, now, &next);
+    if (r < 0)
+        return r;
+    if (news < 0) {
+        engine_rollback(e);
+        return news;
+    }
+    if ((r = engine_commit(e, wall_ms)) < 0)
+        return r;
+    e->lock = next;
+    engine_winners_chosen(e);
+    return news;
+}
+
+static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_ms)
+{
     int r = engine_begin(e);
     if (r < 0)
         return r;
-    if ((r = index_kv_put(e->c.index, KEY_LOCK, value.data, value.len)) < 0) {
+    if ((r = put(e, next)) < 0) {
         engine_rollback(e);
         return r;
     }
@@ -209,33 +259,6 @@ static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_m
         e->lock = *next;
     return r;
 }
-
-static int find_state(struct engine *e, uint64_t wall_ms, uint64_t now)
-{
-    struct lock_saved next;
-    if (!group_of(e)->nrequirement && !e->lock.n)
-        return 0;
-    look(e, wall_ms, now, &next);
-    bool locked = lock_state_holds(state_of(e, &next));
-    if (locked && !next.held)
-        hold(e, &next);
-    else if (!locked)
-        next.held = false;
-    if (!locked)
-        e->unserved = 0;
-    if (memcmp(&next, &e->lock, sizeof next) == 0)
-        return 0;
-    int r = keep(e, &next, wall_ms);
-    return r < 0 ? r : 1;
-}
-
-/* Winners first: who has the content, but shows another version, has not reached it. */
-int engine_lock_look(struct engine *e, uint64_t wall_ms, uint64_t now)
-{
-    int anew = engine_choose_winners(e, wall_ms), r = anew < 0 ? anew : find_state(e, wall_ms, now);
-    return r < 0 ? r : anew || r;
-}
-
 int engine_lock_accept(struct engine *e, uint64_t wall_ms)
 {
     const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);

@@ -176,8 +176,11 @@ uint32_t strict_shown(const struct engine *e, uint32_t mode, const struct versio
 
 /* engine_require.c */
 int  engine_load_winners(struct engine *e) MUST_CHECK;
-/* The latest requirement of all decides. 1: it is another one than when winners were last chosen. */
-int  engine_choose_winners(struct engine *e, uint64_t wall_ms) MUST_CHECK;
+/* The latest requirement of all decides which versions win. Due: it is another one than when they were last chosen. Choosing is part of the
+ * caller's transaction; they are chosen when it is committed. */
+bool engine_winners_due(const struct engine *e);
+int  engine_choose_winners(struct engine *e) MUST_CHECK;
+void engine_winners_chosen(struct engine *e);
 
 /* engine_saved.c; ERR_CORRUPT */
 #define SAVED_LOCK_MAX 4096u

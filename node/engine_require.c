@@ -21,41 +21,40 @@ static int note(void *arg, int64_t path)
     return 0;
 }
 
-static int choose_anew(struct engine *e, const uint8_t by[static 16])
-{
-    struct contested c = {0};
-    int r = index_entry_contested(e->c.index, note, &c);
-    for (size_t i = 0; r == 0 && i < c.n; i++)
-        r = state_update(e, c.path[i]);
-    free(c.path);
-    snapshots_changed(e, NULL);          /* of several of one name another one may be meant */
-    return r < 0 ? r : index_kv_put(e->c.index, KEY_MERGED, by, sizeof e->merged);
-}
-
 int engine_load_winners(struct engine *e)
 {
     return engine_load_value(e, KEY_MERGED, e->merged, sizeof e->merged);
 }
 
-int engine_choose_winners(struct engine *e, uint64_t wall_ms)
+static void decider(const struct group *g, uint8_t by[static 16])
 {
-    const struct group *g = e->c.group;
-    uint8_t by[sizeof e->merged] = {0};
+    memset(by, 0, 16);
     if (g->nrequirement)
-        memcpy(by, g->requirement[g->nrequirement - 1].what->id, sizeof by);
-    if (memcmp(e->merged, by, sizeof by) == 0)
-        return 0;
-    int r = engine_begin(e);
-    if (r < 0)
-        return r;
-    if ((r = choose_anew(e, by)) < 0) {
-        engine_rollback(e);
-        return r;
-    }
-    if ((r = engine_commit(e, wall_ms)) < 0)
-        return r;
-    memcpy(e->merged, by, sizeof by);
-    return 1;
+        memcpy(by, g->requirement[g->nrequirement - 1].what->id, 16);
+}
+
+bool engine_winners_due(const struct engine *e)
+{
+    uint8_t by[sizeof e->merged];
+    decider(e->c.group, by);
+    return memcmp(e->merged, by, sizeof by) != 0;
+}
+
+void engine_winners_chosen(struct engine *e) { decider(e->c.group, e->merged); }
+
+int engine_choose_winners(struct engine *e)
+{
+    struct contested c = {0};
+    uint8_t by[sizeof e->merged];
+    decider(e->c.group, by);
+    int r = index_entry_contested(e->c.index, note, &c);
+    for (size_t i = 0; r == 0 && i < c.n; i++)
+        r = state_update(e, c.path[i]);
+    free(c.path);
+    snapshots_changed(e, NULL);          /* of several of one name another one may be meant */
+    if (r == 0)
+        r = index_kv_put(e->c.index, KEY_MERGED, by, sizeof by);
+    return r;
 }
 
 /* ---- proving one ---- */

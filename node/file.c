@@ -80,16 +80,20 @@ static int write_all(int fd, const char *path, const uint8_t *p, size_t len)
         at += n;
         len -= (size_t)n;
     }
-    return sys->fsync(fd) == 0 ? 0 : err_set(ERR_IO, "%s: fsync: %m", path);
+    return 0;
 }
 
-static int write_new(const char *tmp, const void *data, size_t len, mode_t mode)
+static int flush(int fd, const char *path) { return sys->fsync(fd) == 0 ? 0 : err_set(ERR_IO, "%s: fsync: %m", path); }
+
+static int write_new(const char *tmp, const void *data, size_t len, mode_t mode, bool durable)
 {
     (void)sys->unlinkat(AT_FDCWD, tmp, 0);   /* left by an attempt that died */
     int fd = sys->openat2(AT_FDCWD, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode, 0);
     if (fd < 0)
         return err_set(errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO, "%s: %m", tmp);
     int r = write_all(fd, tmp, data, len);
+    if (r == 0 && durable)
+        r = flush(fd, tmp);
     (void)sys->close(fd);
     if (r < 0)
         (void)sys->unlinkat(AT_FDCWD, tmp, 0);
@@ -108,14 +112,14 @@ static char *tmp_name(const char *path)
 int file_create(const char *path, const void *data, size_t len, mode_t mode)
 {
     AUTOFREE char *tmp = tmp_name(path);
-    int r = write_new(tmp, data, len, mode);
+    int r = write_new(tmp, data, len, mode, true);
     return r < 0 ? r : publish(tmp, path);
 }
 
-int file_replace(const char *path, const void *data, size_t len, mode_t mode)
+static int replace(const char *path, const void *data, size_t len, mode_t mode, bool durable)
 {
     AUTOFREE char *tmp = tmp_name(path);
-    int r = write_new(tmp, data, len, mode);
+    int r = write_new(tmp, data, len, mode, durable);
     if (r < 0)
         return r;
     if (sys->renameat2(AT_FDCWD, tmp, AT_FDCWD, path, 0) < 0) {
@@ -123,5 +127,9 @@ int file_replace(const char *path, const void *data, size_t len, mode_t mode)
         (void)sys->unlinkat(AT_FDCWD, tmp, 0);
         return r;
     }
-    return publish_name(path);
+    return durable ? publish_name(path) : 0;
 }
+
+int file_replace(const char *path, const void *data, size_t len, mode_t mode) { return replace(path, data, len, mode, true); }
+
+int file_show(const char *path, const void *data, size_t len, mode_t mode) { return replace(path, data, len, mode, false); }

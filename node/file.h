@@ -12,6 +12,8 @@
 int  file_read(const char *path, bool secret, struct buf *out, mode_t *mode) MUST_CHECK;
 int  file_create(const char *path, const void *data, size_t len, mode_t mode) MUST_CHECK;    /* ERR_EXISTS */
 int  file_replace(const char *path, const void *data, size_t len, mode_t mode) MUST_CHECK;   /* whether it is there or not */
+/* As file_replace, but nothing is flushed: after a power cut it may be missing or empty. For what is written again at every start. */
+int  file_show(const char *path, const void *data, size_t len, mode_t mode) MUST_CHECK;
 /* buf_release of a buffer that held secrets. */
 void file_wipe(struct buf *b);
 /* "DIR/NAME", to be freed. */

@@ -82,7 +82,7 @@ static bool write_file(const struct node *n, const struct required *q)
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_HEAD);
     AUTOFREE char *path = locked_file(n);
     locked_text(n, q, &b);
-    bool ok = file_replace(path, b.data, b.len, FILE_MODE) == 0;
+    bool ok = file_show(path, b.data, b.len, FILE_MODE) == 0;
     if (!ok)
         log_seldom(LOG_WARN, "the file LOCKED is missing why=\"%s\"", err_text());
     return ok;
