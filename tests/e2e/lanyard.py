@@ -298,7 +298,22 @@ def descendants(pid):
     return [d for c in children for d in descendants(c)] + [pid]
 
 
+_net = None                                          # of on_hosts()
+
+
+def on_hosts():
+    """From here on every node has a host of its own, on a network that the tests of this file share; all are on loopback where there can
+    be none."""
+    global _net
+    import netns
+    if netns.available()[0]:
+        _net = netns.Net()
+        _file_lab.closing(_net.close)
+
+
 def node(name, host=None):
+    if not host and _net:
+        host = _net.host(f"h{len(_file_lab.nodes) + len(_test_lab.nodes)}")
     base = os.path.join(_lab.base, f"{name}{len(_lab.nodes)}")
     os.makedirs(base)
     return Node(os.path.join(base, "home"), os.path.join(base, "folder"), host, name)

@@ -2,7 +2,7 @@
 import os
 import sqlite3
 
-from lanyard import exists, failed, group, node, read, tap, test, wait_until, write
+from lanyard import exists, failed, group, node, on_hosts, read, tap, test, wait_until, write
 
 
 def audit(n, *options):
@@ -140,4 +140,5 @@ def every_change_of_it_is_found():
     assert len(said) == 1 and said[0].startswith("required, f0"), said
 
 
+on_hosts()
 tap.main()

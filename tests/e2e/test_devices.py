@@ -1,7 +1,7 @@
 """Roles, names and revocation: what an admin says counts at once, for all, and nobody says more than he may."""
 import os
 
-from lanyard import exists, failed, group, is_file_with, node, path_of, random_bytes, read, same_trees, tap, test, wait_until, write
+from lanyard import exists, failed, group, is_file_with, node, on_hosts, path_of, random_bytes, read, same_trees, tap, test, wait_until, write
 
 
 def device(n, name):
@@ -419,4 +419,5 @@ def a_crash_while_it_is_withdrawn():
         n.wait(60, 2)
 
 
+on_hosts()
 tap.main()

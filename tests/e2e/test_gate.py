@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from gate import count, gate, lock, states, text_of, unlock
-from lanyard import (closing, descendants, failed, fixture, group, is_file_with, node, path_of, same_trees, tap, temp_dir, test,
+from lanyard import (closing, descendants, failed, fixture, group, is_file_with, node, on_hosts, path_of, same_trees, tap, temp_dir, test,
                      tree_digest, wait_until, write)
 
 
@@ -322,4 +322,5 @@ def strict_survives_a_crash_at_any_moment():
     assert {e["path"] for e in a.cli("log", json=True) if e["device"] == "b"} == {"f000"}     # none of the rest was an edit
 
 
+on_hosts()
 tap.main()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 from gate import count, lock, states, text_of, unlock
-from lanyard import LANYARD, closing, descendants, failed, fixture, group, tap, temp_dir, test, wait_until, write
+from lanyard import LANYARD, closing, descendants, failed, fixture, group, on_hosts, tap, temp_dir, test, wait_until, write
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -349,4 +349,5 @@ def a_shell_at_a_terminal_has_its_jobs_back_after_a_lock():
     os.write(fd, b"exit 5\n")
 
 
+on_hosts()
 tap.main()

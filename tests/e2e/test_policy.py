@@ -1,7 +1,7 @@
 """What admins lay down for all devices: who may, what it does, and that it comes everywhere."""
 import os
 
-from lanyard import exists, failed, group, is_file_with, same_trees, tap, test, wait_until, write
+from lanyard import exists, failed, group, is_file_with, on_hosts, same_trees, tap, test, wait_until, write
 
 
 def policy(n, key):
@@ -97,4 +97,5 @@ def a_lock_that_nobody_may_override():
     assert "policy" in done.err and b.cli("gate", json=True)["locked"], done.err
 
 
+on_hosts()
 tap.main()

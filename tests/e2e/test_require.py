@@ -5,7 +5,8 @@ import os
 import subprocess
 import time
 
-from lanyard import LANYARD, SLOW, exists, failed, group, is_file_with, node, path_of, same_trees, tap, temp_dir, test, wait_until, write
+from lanyard import (LANYARD, SLOW, exists, failed, group, is_file_with, node, on_hosts, path_of, random_bytes, read, same_trees, tap, temp_dir, test,
+                     wait_until, write)
 
 
 def gate(n):
@@ -24,6 +25,10 @@ def standing(n, device):
 
 def locked(n):
     wait_until(lambda: gate(n)["locked"], 10, f"{n.name} locked")
+
+
+def fetched(n, size):
+    wait_until(lambda: n.status()["fetched"]["bytes"] >= size, 30, f"{size} bytes on {n.name}")
 
 
 def unlocked(n):
@@ -333,4 +338,30 @@ def who_is_killed_goes_on_where_he_was():
     assert b.status()["required"] is None
 
 
+@test
+def who_is_killed_while_it_comes_goes_on_with_it():
+    a, b = group("a", "b")
+    big = random_bytes("image", 24 << 20)
+    write(a.folder, "image", b"of before")
+    same_trees(a, b)
+    a.down()
+    a.cli("config", "set", "rate.up", "6MB")         # so that it takes long enough to be killed in the middle
+    a.up(peers=[b])
+    write(a.folder, "image", big)
+    a.cli("require")
+    locked(b)
+    fetched(b, 6 << 20)
+    b.kill9()
+    b.up(peers=[a])
+    assert gate(b)["locked"] and read(b.folder, "image") == b"of before"
+    fetched(b, 3 << 20)
+    a.kill9()                                        # nobody else has it: b waits for it to come back
+    a.up(peers=[b])
+    assert gate(b)["locked"] and read(b.folder, "image") == b"of before"
+    b.cli("gate", "wait", "--timeout", "60")
+    assert read(b.folder, "image") == big and b.status()["fetched"]["bytes"] < (24 - 5 << 20), "what was here is fetched again"
+    a.cli("require", "status", "--wait", "--timeout", "20")
+
+
+on_hosts()
 tap.main()
