@@ -62,12 +62,12 @@ static bool is_lost(const struct world *w, int i, const struct required *q)
     return false;
 }
 
-static bool somebody_serves(struct world *w, int i, const struct cut *c)
+static bool somebody_serves(struct world *w, int i, const struct sid *sid, uint64_t seq)
 {
     const struct engine *e = w->d[i].engine;
     for (size_t k = 0; k < e->npeer; k++) {
-        const struct vec_stream *s = e->peer[k].online && e->peer[k].have ? vec_find(&e->peer[k].vec, &c->sid) : NULL;
-        if (s && s->content >= c->seq)
+        const struct vec_stream *s = e->peer[k].online && e->peer[k].have ? vec_find(&e->peer[k].vec, sid) : NULL;
+        if (s && s->content >= seq)
             return true;
     }
     return false;
@@ -83,13 +83,20 @@ static uint64_t content_of_stream(struct world *w, int i, const struct sid *sid)
     return s ? s->content : 0;
 }
 
+/* Of a stream that has ended what does not count any more is waited for by nobody. */
+static bool is_served(struct world *w, int i, const struct cut *c)
+{
+    uint64_t end = engine_end(w->d[i].engine, &c->sid), seq = c->seq < end ? c->seq : end;
+    return content_of_stream(w, i, &c->sid) >= seq || somebody_serves(w, i, &c->sid, seq);
+}
+
 /* Nobody is locked for longer than the time of grace when what it lacks cannot be had. */
 static void check_served(struct world *w, int i, const struct required *q)
 {
     struct locked *l = &w->d[i].lock;
     bool served = true;
     for (size_t k = 0; k < q->nmin; k++)
-        served &= content_of_stream(w, i, &q->min[k].sid) >= q->min[k].seq || somebody_serves(w, i, &q->min[k]);
+        served &= is_served(w, i, &q->min[k]);
     if (served)
         l->unserved = 0;
     else if (!l->unserved)
