@@ -80,7 +80,7 @@ void repair_kept(struct check *k, struct check_finding *f, int64_t id, int64_t e
         r = index_kept_del(k->c.index, id);
     if (r == 0 && there)                  /* kept aside, whatever is in it */
         r = engine_kept(k->c.engine, row.path, 0, &ID_NONE, 0, f->name, loop_wall());
-    if (r == 0)
+    if (r == 0 && row.kind == KIND_FILE)  /* the target of a link stands in its entry */
         r = want(k, &row, WANT_KEEP);
     settle(k, f, r, &row);
 }

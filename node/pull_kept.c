@@ -35,7 +35,7 @@ static int read_open(const struct pull *p, struct nameless *k, int fd)
     for (int class = 0; r == 0 && k->row.size > LIMIT_INLINE && class < CHUNK_CLASSES; class++)
         if (class != natural && chunk_class_of(k->row.size, class) == class)
             r = read_as(p, k, fd, class);
-    if (r == 0 && folder_quiet(fd) == ERR_AGAIN)
+    if (r == 0 && st.st_nlink && folder_quiet(fd) == ERR_AGAIN)    /* without a name nobody else has it */
         r = err_set(ERR_AGAIN, "kept/%s: somebody has it open for writing", k->name);
     return r;
 }

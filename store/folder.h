@@ -79,6 +79,7 @@ int folder_tmp_remove(const struct folder *f, const char *name) MUST_CHECK;     
 /* Calls for every plain name; a non-zero result ends the listing and is returned. *each may remove what it is told of. */
 int folder_tmp_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
 /* ---- kept versions, in .lanyard/kept/ under plain names ---- */
+/* To be read; of a link its target, in a file that has no name. */
 int folder_kept_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;
 int folder_kept_remove(const struct folder *f, const char *name) MUST_CHECK;            /* absent is fine */
 int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;   /* tmp/ -> kept/, durable; ERR_EXISTS */

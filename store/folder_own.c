@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define NAME_MOST 100
@@ -112,9 +113,25 @@ int folder_tmp_list(const struct folder *f, int (*each)(void *arg, const char *n
 
 /* ---- kept/ ---- */
 
+/* The target of a link, to be read like any content. */
+static int open_target(const struct folder *f, const char *name, int *fd)
+{
+    char target[LIMIT_SYMLINK + 1];
+    ssize_t n = readlinkat(f->kept, name, target, sizeof target);
+    if (n < 0 || (size_t)n == sizeof target)
+        return n < 0 ? own_error("kept", name) : err_set(ERR_IO, PATH_OWN "/kept/%s: a link to a name that is too long", name);
+    *fd = memfd_create("kept", MFD_CLOEXEC);
+    if (*fd >= 0 && pwrite(*fd, target, (size_t)n, 0) == n)
+        return 0;
+    folder_close_fd(fd);
+    return own_error("kept", name);
+}
+
 int folder_kept_open(const struct folder *f, const char *name, int *fd)
 {
-    return own_open(f->kept, "kept", name, O_RDONLY, fd);
+    struct stamp is;
+    int code = own_open(f->kept, "kept", name, O_RDONLY, fd);
+    return code == ERR_IO && folder_look(f->kept, name, &is) == 0 && is.kind == STAMP_SYMLINK ? open_target(f, name, fd) : code;
 }
 
 int folder_kept_remove(const struct folder *f, const char *name)

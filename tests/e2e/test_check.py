@@ -82,6 +82,23 @@ def all_is_well():
 
 
 @test
+def a_link_that_was_replaced_is_no_damage():
+    a, b = group("a", "b")
+    os.symlink("one", path_of(a.folder, "link"))
+    a.settle()
+    os.unlink(path_of(a.folder, "link"))
+    os.symlink("two", path_of(a.folder, "link"))
+    a.settle()
+    b.settle()
+    link, = os.scandir(own(b, "kept"))
+    assert os.readlink(link.path) == "one" and check(b)["ok"]
+    os.unlink(link.path)
+    os.symlink("another", link.path)
+    assert states(check(b)) == [("kept", link.name, "repaired")]
+    assert b.status()["state"] == "idle" and b.cli("cat", "link", "--version", b.cli("log", "link", json=True)[1]["version"]).out == "one"
+
+
+@test
 def a_rotten_file_is_named_not_served_and_fetched_again():
     a, b = pair()
     b.down()

@@ -285,6 +285,23 @@ static void test_kept_files(void)
     FAILS(folder_kept_open(folder, "k.1", &fd), ERR_NOTFOUND, "k.1");
 }
 
+/* The target of a link is content like any other, and is not followed. */
+static void test_kept_links(void)
+{
+    begin();
+    char target[LIMIT_SYMLINK + 1] = "";
+    struct stat st;
+    int fd;
+    edit(".lanyard/marked", "not this");
+    OK(symlink("../marked", full(".lanyard/kept/k.1")));
+    OK(folder_kept_open(folder, "k.1", &fd));
+    OK(fstat(fd, &st));
+    CHECK(S_ISREG(st.st_mode) && st.st_nlink == 0);
+    EQ_I(pread(fd, target, sizeof target, 0), strlen("../marked"));
+    EQ_S(target, "../marked");
+    close(fd);
+}
+
 /* Only what is as on record, in every field, and nothing but its mode. */
 static void test_mode_alone(void)
 {
@@ -326,6 +343,7 @@ int main(void)
     RUN(test_quiet);
     RUN(test_temp_files);
     RUN(test_kept_files);
+    RUN(test_kept_links);
     RUN(test_mode_alone);
     finish_all();
     return t_done();
