@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/lanes.h"
 #include "proto/limits.h"
 #include "store/content_priv.h"
 
@@ -70,11 +71,16 @@ static void cut(const struct reader *r, struct window *w)
 
 static void hash(struct window *w)
 {
+    struct bytes block[CUTS];
+    struct id id[CUTS];
     const uint8_t *p = w->data;
     for (size_t i = 0; i < w->n; i++) {
-        w->ref[i].id = id_hash(p, w->ref[i].len);
+        block[i] = (struct bytes){ p, w->ref[i].len };
         p += w->ref[i].len;
     }
+    lanes_hash(block, w->n, id);
+    for (size_t i = 0; i < w->n; i++)
+        w->ref[i].id = id[i];
 }
 
 static void *hash_thread(void *arg)
