@@ -54,7 +54,7 @@ int work_new(struct session *s, const struct history *h, const struct past *p, s
     struct work *w = xcalloc(1, size);
     w->n = s->n;
     w->raw = (struct buf)BUF_INIT(LIMIT_ENTRY);
-    int r = engine_entry(s->n->engine, p->row.id, &w->raw, &w->ent, &w->row);
+    int r = p->row.id ? engine_entry(s->n->engine, p->row.id, &w->raw, &w->ent, &w->row) : 0;
     if (r < 0) {
         work_free(w);
         return r;
@@ -62,6 +62,11 @@ int work_new(struct session *s, const struct history *h, const struct past *p, s
     w->path = xcalloc(h->len + 1, 1);
     w->len = h->len;
     memcpy(w->path, h->name, h->len);
+    if (!p->row.id) {
+        w->row = p->row;
+        w->ent = p->ent;
+        w->ent.path.p = (const uint8_t *)w->path;
+    }
     version_id(s->n, &p->row, w->version);
     snprintf(w->device, sizeof w->device, "%s", version_device(s->n, &p->row));
     w->s = s;
@@ -192,6 +197,8 @@ int work_begin(struct work *w)
     int r = in_blocks(w) ? locate(w) : 0;
     if (r == 0)
         return w->go(w);
+    if (r == ERR_NOTFOUND && !w->row.id)
+        return err_set(ERR_NOTFOUND, "%s: what was kept as %s is not here any more: lanyard log shows what is", path_show(w->path, w->len), w->version);
     if (r != ERR_NOTFOUND)
         return r;
     w->holders = hist_new(w->n->peers, control_group(w->n->home->control));
@@ -350,12 +357,11 @@ static int cat_go(struct work *w)
 static int cat_version(struct session *s, const struct bytes *path, const char *version)
 {
     AUTO(history_release) struct history h;
-    int r = history_load(s->n, path, &h);
+    int r = history_load_kept(s->n, path, &h);
     if (r < 0)
         return r;
-    const struct past *p = history_winner(&h);
-    if (version)
-        r = history_find(&h, version, &p);
+    const struct past *p = h.nv ? history_winner(&h) : NULL;
+    r = version ? history_find(&h, version, &p) : history_need_version(&h);
     if (r == 0 && p->ent.kind == KIND_DIR)
         r = err_set(ERR_BAD, "%s: is a directory: name a file in it", path_show(h.name, h.len));
     if (r == 0 && p->ent.kind == KIND_TOMBSTONE)

@@ -18,6 +18,8 @@ const char *dot_id(const struct dot *d, char out[static VERSION_ID])
 
 const char *version_id(struct node *n, const struct ix_entry *row, char out[static VERSION_ID])
 {
+    if (!row->id)
+        return kept_id(&row->root, out);
     return dot_id(&(struct dot){*engine_stream_sid(n->engine, row->stream), row->seq}, out);
 }
 
@@ -29,7 +31,7 @@ const char *member_name(struct node *n, const struct id *dev)
 
 const char *version_device(struct node *n, const struct ix_entry *row)
 {
-    const struct id *dev = engine_stream_dev(n->engine, row->stream);
+    const struct id *dev = row->id ? engine_stream_dev(n->engine, row->stream) : &n->home->keys->dev;
     return dev ? member_name(n, dev) : "?";
 }
 
@@ -86,17 +88,29 @@ bool version_lost(const struct ix_entry *row, const struct entry *ent, int64_t w
     return row->live && row->id != winner && ent->kind != KIND_TOMBSTONE && !entry_same(ent, won);
 }
 
-int history_load(struct node *n, const struct bytes *path, struct history *h)
+static int load_both(struct history *h, bool kept)
+{
+    int r = load(h);
+    if (r == 0)
+        qsort(h->v, h->nv, sizeof *h->v, newest_first);
+    if (!kept || !h->path || (r < 0 && r != ERR_NOTFOUND))
+        return r;
+    int code = kept_load(h);
+    return code < 0 ? code : h->nkept ? 0 : r;
+}
+
+static int load_history(struct node *n, const struct bytes *path, bool kept, struct history *h)
 {
     *h = (struct history){.n = n, .name = xcalloc(path->len + 1, 1), .len = path->len};
     memcpy(h->name, path->p, path->len);
-    int r = load(h);
+    int r = load_both(h, kept);
     if (r < 0)
         history_release(h);
-    else
-        qsort(h->v, h->nv, sizeof *h->v, newest_first);
     return r;
 }
+
+int history_load(struct node *n, const struct bytes *path, struct history *h) { return load_history(n, path, false, h); }
+int history_load_kept(struct node *n, const struct bytes *path, struct history *h) { return load_history(n, path, true, h); }
 
 int history_load_id(struct node *n, int64_t path, struct history *h)
 {
@@ -112,8 +126,15 @@ void history_release(struct history *h)
         free(h->v[i].raw);
     }
     free(h->v);
+    free(h->kept);
     free(h->name);
     *h = (struct history){0};
+}
+
+int history_need_version(const struct history *h)
+{
+    return h->nv ? 0 : err_set(ERR_NOTFOUND, "%s: no version of it is known, only what was kept here: say with --version which, as lanyard log "
+                               "shows it", path_show(h->name, h->len));
 }
 
 const struct past *history_winner(const struct history *h)
@@ -174,7 +195,7 @@ static bool parse_id(const char *id, size_t *hex, uint64_t *seq)
     return *seq > 0;
 }
 
-int history_find(const struct history *h, const char *id, const struct past **out)
+static size_t find_version(const struct history *h, const char *id, const struct past **out)
 {
     size_t hex, found = 0;
     uint64_t seq;
@@ -187,6 +208,16 @@ int history_find(const struct history *h, const char *id, const struct past **ou
         *out = &h->v[i];
         found++;
     }
+    return found;
+}
+
+int history_find(const struct history *h, const char *id, const struct past **out)
+{
+    size_t found;
+    if (kept_is_id(id))
+        *out = kept_find(h, id, &found);
+    else
+        found = find_version(h, id, out);
     if (found == 1)
         return 0;
     const char *path = path_show(h->name, h->len), *version = path_show(id, strlen(id));

@@ -10,6 +10,7 @@
 
 #include "node/api_priv.h"
 #include "node/hist.h"
+#include "node/pathset.h"
 #include "proto/hlc.h"
 #include "proto/path.h"
 
@@ -78,6 +79,8 @@ static void add_past(struct listing *l, const struct history *h, const struct pa
     e->current = p->row.id == h->winner;
     e->conflict = history_lost(h, p);
 }
+
+static struct line *add_kept(struct listing *l, const struct past *p) { return add_line(l, &p->row, &p->ent); }
 
 /* ---- replies ---- */
 
@@ -181,8 +184,11 @@ static void listing_send(struct session *s, const struct bytes *path)
 static int log_of_history(struct session *s, const struct bytes *path, const struct history *h, uint64_t limit)
 {
     struct listing *l = listing_new(s, LIST_VERSIONS);
-    for (size_t i = 0; i < h->nv && i < limit; i++)
-        add_past(l, h, &h->v[i]);
+    for (size_t i = 0, k = 0; i + k < h->nv + h->nkept && i + k < limit; )
+        if (k == h->nkept || (i < h->nv && h->v[i].row.hlc >= h->kept[k].row.hlc))
+            add_past(l, h, &h->v[i++]);
+        else
+            add_kept(l, &h->kept[k++]);
     listing_send(s, h->nv <= HIST_LOOKED ? path : NULL);
     return 0;
 }
@@ -221,11 +227,13 @@ static int put_recent(void *arg, const struct ix_entry *row)
     return 0;
 }
 
-static int log_of_folder(struct session *s, const struct bytes *dir, uint64_t limit)
+static int log_of_folder(struct session *s, const struct bytes *dir, const struct history *h, uint64_t limit)
 {
     struct listing *l = listing_new(s, LIST_VERSIONS);
     int r = dir->len ? index_entry_beneath(s->n->index, (const char *)dir->p, dir->len, (uint32_t)limit, put_recent, l)
                      : index_entry_recent(s->n->index, (uint32_t)limit, put_recent, l);
+    for (size_t i = 0; r == 0 && i < h->nkept && l->nv < limit; i++)     /* from when it was a file here */
+        add_kept(l, &h->kept[i]);
     if (r == 0 && dir->len && !l->nv)
         r = err_set(ERR_NOTFOUND, "%s: no version of it is known: look at lanyard log for what is", path_show(dir->p, dir->len));
     if (r == 0)
@@ -249,11 +257,55 @@ static int put_deleted(void *arg, const struct ix_entry *row)
     return 0;
 }
 
+/* What was kept of a path at which nothing lives. */
+struct strays { struct listing *l; const struct bytes *dir; uint64_t limit; struct pathset paths; };
+
+static bool is_within(const struct buf *path, const struct bytes *dir)
+{
+    bool itself = path->len == dir->len && memcmp(path->data, dir->p, dir->len) == 0;
+    return !dir->len || itself || path_beneath((const char *)path->data, path->len, (const char *)dir->p, dir->len);
+}
+
+static int put_strays(void *arg, const struct ix_kept *row)
+{
+    struct strays *t = arg;
+    struct listing *l = t->l;
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 1);
+    AUTO(history_release) struct history h = {0};
+    int r = index_path_get(l->n->index, row->path, &name, NULL);
+    if (r < 0 || !is_within(&name, t->dir) || pathset_get(&t->paths, (const char *)name.data, name.len, NULL))
+        return r;
+    pathset_put(&t->paths, (const char *)name.data, name.len, 0);
+    r = history_load_kept(l->n, &(struct bytes){name.data, name.len}, &h);
+    const struct past *end = r == 0 && h.nv ? history_winner(&h) : NULL;
+    if (r < 0 || (end && end->ent.kind != KIND_TOMBSTONE))
+        return r == ERR_NOTFOUND ? 0 : r;
+    for (size_t i = 0; i < h.nkept && l->nv < t->limit; i++) {
+        struct line *e = add_kept(l, &h.kept[i]);
+        e->deleted_ms = end ? hlc_ms(end->row.hlc) : e->ms;
+        snprintf(e->deleted_by, sizeof e->deleted_by, "%s", end ? version_device(l->n, &end->row) : e->device);
+    }
+    return 0;
+}
+
+static int last_deleted_first(const void *a, const void *b)
+{
+    const struct line *x = a, *y = b;
+    return (x->deleted_ms < y->deleted_ms) - (x->deleted_ms > y->deleted_ms);
+}
+
 static int log_of_deleted(struct session *s, const struct bytes *dir, uint64_t limit)
 {
     struct listing *l = listing_new(s, LIST_DELETED);
     const char *name = dir->len ? (const char *)dir->p : "";
     int r = index_entry_deleted(s->n->index, name, dir->len, (uint32_t)limit, put_deleted, l);
+    size_t versions = l->nv;
+    struct strays t = {.l = l, .dir = dir, .limit = limit};
+    if (r == 0)
+        r = index_kept_strays(s->n->index, put_strays, &t);
+    pathset_release(&t.paths);
+    if (l->nv > versions)
+        qsort(l->v, l->nv, sizeof *l->v, last_deleted_first);
     if (r == 0)
         listing_send(s, NULL);
     return r;
@@ -263,12 +315,12 @@ static int log_of_deleted(struct session *s, const struct bytes *dir, uint64_t l
 static int log_of_path(struct session *s, const struct bytes *path, uint64_t limit)
 {
     AUTO(history_release) struct history h = {0};
-    int r = history_load(s->n, path, &h);
+    int r = history_load_kept(s->n, path, &h);
     if (r < 0 && r != ERR_NOTFOUND)
         return r;
-    if (r == 0 && history_latest(&h)->ent.kind != KIND_DIR)
+    if (r == 0 && (!h.nv || history_latest(&h)->ent.kind != KIND_DIR))
         return log_of_history(s, path, &h, limit ? limit : LOG_MAX);
-    return log_of_folder(s, path, limit ? limit : LOG_DEFAULT);
+    return log_of_folder(s, path, &h, limit ? limit : LOG_DEFAULT);
 }
 
 int run_log(struct session *s, const struct bytes *args)
@@ -288,7 +340,7 @@ int run_log(struct session *s, const struct bytes *args)
         return log_of_deleted(s, &path, limit ? limit : LOG_DEFAULT);
     if (path.len)
         return log_of_path(s, &path, limit);
-    return log_of_folder(s, &path, limit ? limit : LOG_DEFAULT);
+    return log_of_folder(s, &path, &(struct history){0}, limit ? limit : LOG_DEFAULT);
 }
 
 /* ---- conflicts ---- */

@@ -1,7 +1,7 @@
 /* api_priv: the insides of api.
  *   api.c          socket, sessions, frames, the table of commands, requests that wait
  *   api_status.c   what the node is and does
- *   api_history.c  the versions of a path; resolve
+ *   api_history.c  the versions of a path; api_kept.c what is kept of it and no version names
  *   api_log.c      versions as they are listed, and which device holds their content: log, conflicts
  *   api_content.c  the content of a version, from here or from a peer: cat
  *   api_restore.c  restore: what is to be brought back
@@ -116,12 +116,16 @@ struct history {
     char *name; size_t len;
     int64_t path, winner;
     struct past *v; size_t nv, cap;
+    struct past *kept; size_t nkept;               /* what is of no version, newest first (api_kept.c); row.id is 0 */
 };
 /* ERR_NOTFOUND: there never was such a path. Then, and on any failure, *h needs no release. */
 int  history_load(struct node *n, const struct bytes *path, struct history *h) MUST_CHECK;
 int  history_load_id(struct node *n, int64_t path, struct history *h) MUST_CHECK;       /* the same, by the id of the path */
+/* The same, and what is kept and of no version: there may be no version at all then. */
+int  history_load_kept(struct node *n, const struct bytes *path, struct history *h) MUST_CHECK;
 void history_release(struct history *h);
-const struct past *history_winner(const struct history *h);    /* never NULL */
+const struct past *history_winner(const struct history *h);    /* never NULL; there must be a version */
+int  history_need_version(const struct history *h) MUST_CHECK;    /* ERR_NOTFOUND when all there is was only kept */
 /* By its id (or the beginning of the stream's part of it). ERR_NOTFOUND, also when it fits several. */
 int  history_find(const struct history *h, const char *id, const struct past **out) MUST_CHECK;
 const struct past *history_latest(const struct history *h);            /* what is there, or was before it was deleted */
@@ -131,6 +135,11 @@ bool version_lost(const struct ix_entry *row, const struct entry *ent, int64_t w
 const char *version_id(struct node *n, const struct ix_entry *row, char out[static VERSION_ID]);
 const char *dot_id(const struct dot *d, char out[static VERSION_ID]);   /* the same of an entry's dot */
 const char *version_device(struct node *n, const struct ix_entry *row);
+/* ---- what is kept and no version names (api_kept.c) ---- */
+int  kept_load(struct history *h) MUST_CHECK;
+bool kept_is_id(const char *id);                               /* of such a content, not of a version */
+const char *kept_id(const struct id *root, char out[static VERSION_ID]);
+const struct past *kept_find(const struct history *h, const char *id, size_t *found);  /* by the beginning of its id; the last of those found */
 /* One transaction of the engine around `change`; afterwards published. */
 int  api_commit(struct node *n, int (*change)(struct node *n, void *arg), void *arg) MUST_CHECK;
 

@@ -27,7 +27,7 @@ static int choose(const struct history *h, const char *version, uint64_t at, con
         r = history_find(h, version, out);
     else if (at != NO_LIMIT)
         r = choose_at(h, at, out);
-    else
+    else if ((r = history_need_version(h)) == 0)
         *out = history_latest(h);
     if (r == 0 && (*out)->ent.kind == KIND_TOMBSTONE)
         return err_set(ERR_NOTFOUND, "%s: was deleted then: choose another version or time", path_show(h->name, h->len));
@@ -110,7 +110,7 @@ static int restore(struct session *s, const struct request *q)
     AUTO(history_release) struct history h = {0};
     const struct past *p = NULL;
     uint64_t at = q->at;
-    int r = q->path.len ? history_load(s->n, &q->path, &h) : 0;
+    int r = q->path.len ? history_load_kept(s->n, &q->path, &h) : 0;
     if (r < 0 && r != ERR_NOTFOUND)
         return r;
     if (!q->path.len || is_tree(s->n, q, &h)) {

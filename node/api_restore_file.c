@@ -161,7 +161,7 @@ static int record_kept(struct node *n, void *arg)
     if (r == ERR_NOTFOUND)
         r = 0;
     for (unsigned i = 0; r == 0 && i < c->moved.n; i++)
-        r = engine_kept(n->engine, path, 0, &ID_NONE, 0, c->moved.name[i], loop_wall());
+        r = engine_kept(n->engine, path, KEPT_PART, &ID_NONE, 0, c->moved.name[i], loop_wall());
     if (r < 0 || !c->change.was_kept)
         return r;
     return engine_kept(n->engine, path, known ? c->local.entry : 0, known ? &c->old_root : &ID_NONE,
@@ -341,6 +341,8 @@ static const struct past *head_like(const struct history *h, const struct past *
 
 static int to_own_path(struct session *s, const struct history *h, const struct past *p)
 {
+    if (!p->row.id)
+        return work_begin(s->data);
     const struct past *head = head_like(h, p);
     if (head && head == history_winner(h) && on_disk(s->n, head)) {
         reply_restored(s);

@@ -333,9 +333,9 @@ int engine_found(struct engine *e, const char *path, size_t len, const struct st
                  int64_t *entry, uint64_t wall_ms)
 {
     assert(index_in_tx(e->c.index));
-    AUTO(look_release) struct look k;
     if (!may_write(e))
         return 0;
+    AUTO(look_release) struct look k;
     int r = look_load(e, path, len, true, &k);
     if (r == 0 && content->refs)
         r = index_tree_put(e->c.index, &content->root, content->refs, content->nblocks);

@@ -1,6 +1,6 @@
 /* Kept files and packed contents that no version names: an index was lost, and nobody else had heard of what was in it. Once everything
  * else is known, each becomes a version of the path that is noted for it (store/folder_paths.c; store/packs.h, origin), one that has ended
- * already.
+ * already. On a device that may not write it is put on record with that path: there it is found beside the versions (api_kept.c).
  *   pull_find -> which have no version -> their paths -> read, a few at a time -> engine_found, commit */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -164,15 +164,24 @@ static void found_run(struct job *job)
 
 /* ---- back in the loop ---- */
 
-struct row_of { const char *name; int64_t id; };
+struct row_of { const char *name; struct ix_kept row; };
 
 static int is_row(void *arg, const struct ix_kept *row)
 {
     struct row_of *o = arg;
     if (strcmp(row->name, o->name) != 0)
         return 0;
-    o->id = row->id;
+    o->row = *row;
+    o->row.name = o->name;
     return 1;
+}
+
+static int give_path(struct pull *p, const struct found_file *f, struct ix_kept *row)
+{
+    int r = index_path_id(p->c.index, f->lost.path, f->lost.len, true, &row->path);
+    if (r == 0)
+        r = index_kept_del(p->c.index, row->id);
+    return r == 0 ? index_kept_put(p->c.index, row) : r;
 }
 
 /* Of the row that said only what is in the file, one is made that says of which version. */
@@ -188,12 +197,12 @@ static int record_one(struct pull *p, const struct found_file *f, uint64_t wall)
         r = engine_found(p->c.engine, f->lost.path, f->lost.len, &f->st, &f->content, &entry, wall);
     else
         return r < 0 ? r : 0;           /* the same content as one before it */
+    if (r == 0)
+        return give_path(p, f, &row.row);
     if (r == 1)
         r = index_entry_get(p->c.index, entry, &known, NULL);
-    else
-        return r;
     if (r == 0)
-        r = index_kept_del(p->c.index, row.id);
+        r = index_kept_del(p->c.index, row.row.id);
     return r < 0 ? r : engine_kept(p->c.engine, known.path, entry, &f->content.root, f->content.size, f->lost.name, wall);
 }
 

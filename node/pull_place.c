@@ -217,7 +217,7 @@ static int record_moved(struct pull *p, const struct place *v, uint64_t wall)
 {
     int r = 0;
     for (unsigned i = 0; r == 0 && i < v->moved.n; i++)
-        r = engine_kept(p->c.engine, v->it->want.path, 0, &ID_NONE, 0, v->moved.name[i], wall);
+        r = engine_kept(p->c.engine, v->it->want.path, KEPT_PART, &ID_NONE, 0, v->moved.name[i], wall);
     p->nameless |= v->moved.n > 0;
     return r;
 }

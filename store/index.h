@@ -158,6 +158,7 @@ int index_block_find(struct index *ix, const struct id *block, int (*row)(void *
 
 /* ---- kept versions: files in kept/, or (name "") contents in packs ---- */
 struct ix_kept { int64_t id, path, entry; /* entry 0: content of a local state that never became a version */ struct id root; uint64_t size, kept_ms; const char *name; };
+#define KEPT_PART (-1)                           /* its entry: a part of a database, which says nothing by itself */
 int index_kept_put(struct index *ix, struct ix_kept *k) MUST_CHECK;                    /* sets k->id */
 int index_kept_del(struct index *ix, int64_t id) MUST_CHECK;
 int index_kept_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
@@ -173,6 +174,8 @@ int index_kept_named(struct index *ix, const char *name, int (*row)(void *, cons
 #define KEPT_ALIVE LIMIT_SEQ                     /* its kept_ms: later than any time */
 int index_kept_alive(struct index *ix, int64_t before_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 int index_kept_since(struct index *ix, int64_t id, uint64_t kept_ms) MUST_CHECK;        /* its retention begins */
+/* Contents of a known path that never became a version, by id; another one may have it all the same. */
+int index_kept_strays(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 /* By id: contents that are files, and contents that are packed. */
 int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;   /* root known */
 int index_kept_in_packs(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;

@@ -193,3 +193,9 @@ int index_kept_in_packs(struct index *ix, int64_t after_id, int (*row)(void *, c
     q_put_int(&q, after_id);
     return kept_each(&q, row, arg);
 }
+
+int index_kept_strays(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_STRAYS);
+    return kept_each(&q, row, arg);
+}

@@ -14,6 +14,10 @@ def known(nodes, name, what, value):
                f"{name}: {what} {value} on all")
 
 
+def strays(n, path):
+    return [v for v in n.cli("log", path, json=True) if v["version"].startswith("kept-")]
+
+
 @test
 def a_role_counts_at_once_and_everywhere():
     a, b, c = group("a", "b", "c")
@@ -79,9 +83,33 @@ def a_reader_gets_what_comes_though_he_has_changed_it():
     a.cli("scan")
     same_trees(a, b)
     b.settle()
-    kept = os.path.join(b.folder, ".lanyard", "kept")
-    assert {b"by the reader", b"by the reader, too"} <= {read(kept, name) for name in os.listdir(kept) if os.path.isfile(os.path.join(kept, name))}
     assert all(read(a.folder, path).startswith(b"second") for path in paths)
+
+    def kept(path):                                  # of no version: nobody else has it, and it is listed all the same
+        wait_until(lambda: len(strays(b, path)) == 1, 30, f"what the reader had at {path} to be listed")
+        row, = strays(b, path)
+        assert row["device"] == "b" and row["holders"] == ["b"] and row["kind"] == "file" and row["available"] == "here", row
+        assert not row["current"] and not row["conflict"] and not strays(a, path), row
+        return row["version"], b.cli("cat", path, "--version", row["version"]).raw
+
+    mine = [(path, *kept(path)) for path in ("edited", "made", "linked")]
+    assert [data for _, _, data in mine] == [b"by the reader", b"by the reader, too", b"edited"], mine
+    assert [v["size"] for v in b.cli("log", "deleted", json=True)] == [len("second deleted"), len("first deleted")]
+
+    b.cli("gc")                                      # packed
+    assert not os.listdir(os.path.join(b.folder, ".lanyard", "kept")) or all(b.cli("cat", p, "--version", v).raw == d for p, v, d in mine)
+    os.unlink(path_of(a.folder, "made"))
+    a.cli("scan")
+    b.settle()
+    assert [v["version"] for v in b.cli("log", "--deleted", json=True) if v["path"] == "made" and v["device"] == "b"] == [mine[1][1]]
+    failed(b.cli("restore", "made", "--version", mine[1][1], check=False), 5)
+    failed(b.cli("cat", "made", "--version", "kept-00", check=False), 1)
+    a.cli("device", "role", "b", "member")
+    known([a, b], "b", "role", "member")
+    for path, version, _ in mine[:2]:
+        assert b.cli("restore", path, "--version", version, json=True)["device"] == "b"
+    same_trees(a, b)
+    assert [read(a.folder, path) for path in ("edited", "made")] == [b"by the reader", b"by the reader, too"]
 
 
 @test

@@ -221,6 +221,28 @@ static void test_what_no_version_names_becomes_one(void)
     EQ_U(authored(), before + 4);
 }
 
+/* A device that may not write makes no versions of them: their paths are put on record. */
+static void test_a_reader_knows_their_paths(void)
+{
+    both_begin();
+    w.g.group.member[0].role = ROLE_READER;
+    edit(".lanyard/kept/k-1", "mine");
+    edit(".lanyard/kept/k-2", "without a note");
+    folder_kept_note(folder, "k-1", "d/f", 3);
+    start();
+    UNTIL(w.loop, all_named, NULL);
+    pull_find(far.pull);
+    UNTIL(w.loop, all_found, NULL);
+    EQ_U(authored(), 0);
+    EQ_U(kept_rows(), 2);
+    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH);
+    struct ix_kept k;
+    EQ_I(index_kept_strays(w.ix, row_of, &k), 1);
+    CHECK(k.entry == 0 && k.size == 4);
+    OK(index_path_get(w.ix, k.path, &name, NULL));
+    EQ_MEM(name.data, "d/f", 3);
+}
+
 static void unsettle(const char *path)
 {
     struct ix_local l;
@@ -285,6 +307,7 @@ int main(void)
 {
     t_node_init();
     RUN(test_what_no_version_names_becomes_one);
+    RUN(test_a_reader_knows_their_paths);
     RUN(test_content_that_settles);
     RUN(test_unsettled_is_read_before_it_is_put_away);
     RUN(test_read_and_recorded);
