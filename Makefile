@@ -28,7 +28,7 @@ FUZZ    := $(wildcard tests/fuzz/fuzz_*.c)
 obj      = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB     := $(call obj,$(PROTO) $(STORE) $(DISC) $(NODE))
 
-.PHONY: all clean deps demo test unit sim sim-build torture e2e lint fuzz coverage bench install help
+.PHONY: all clean deps demo test unit sim sim-build torture e2e lint fuzz coverage bench bench-quick install help
 all: deps $(BUILD)/lanyard $(BUILD)/lanyardd
 
 $(BUILD)/lanyardd: $(LIB) $(call obj,node/main.c)
@@ -64,6 +64,7 @@ torture: all ; @sh tests/deps test && tests/torture
 test: ; @sh tests/deps test && tests/run
 demo: all ; @sh tests/deps demo && tests/demo
 bench: all ; @sh tests/deps bench && tests/bench/bench $(ROW)
+bench-quick: all ; @sh tests/deps bench && tests/bench/bench --quick $(ROW)
 lint: ; @sh tests/deps lint && tests/lint --tidy
 fuzz: ; @sh tests/deps fuzz && tests/fuzz/run
 coverage: ; @sh tests/deps test && tests/coverage
@@ -76,7 +77,8 @@ help:
 	@echo "make lint      include rule, function and file lengths, clang-tidy"
 	@echo "make fuzz      coverage-guided fuzzing of every decoder (SECONDS_EACH=60)"
 	@echo "make coverage  which lines of proto, store and the engine the tests run (at least 90 % each)"
-	@echo "make bench     the speed figures, beside Syncthing and rsync (ROW=big|small|latency|memory|idle|require)"
+	@echo "make bench     the speed figures, beside Syncthing and rsync, into docs/BENCHMARKS.md (ROW=insert for one: tests/bench/bench --list)"
+	@echo "make bench-quick  the same with little data in three minutes, into no document"
 	@echo "make install   into DESTDIR, PREFIX=$(PREFIX)"
 install: all
 	install -Dm755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/lanyard $(BUILD)/lanyardd

@@ -1,13 +1,20 @@
-"""The systems that the benchmark compares, behind one face: two devices on loopback that keep B's folder like A's.
+"""The systems that the benchmark compares, behind one face: devices on loopback that keep the others' folders like the first one's.
 
-    s = Lanyard() | Syncthing() | Rsync()
-    s.prepare()                 # two paired devices with empty folders, not running
-    s.start()                   # both run; what is in A's folder goes to B
-    s.sync(changed)             # whatever this system needs after a change: rsync a run, the others nothing
-    s.rss(), s.cpu()            # resident bytes of the larger device; CPU seconds of the busier one
+    s = Lanyard(base, 2) | Syncthing(base, 2) | Rsync(base, 2)
+    s.prepare()                 # so many paired devices with empty folders, not running
+    s.start()                   # all run; what is in the first one's folder goes to the others
+    s.start_one(0)              # or only this one does
+    s.sync()                    # whatever this system needs after a change: rsync a run, the others nothing
+    s.scanned(0)                # whether device 0 has looked at the whole of its folder since it was started
+    s.rescan(0)                 # has it look again; returns when it has
+    s.connected()               # whether each device is connected with each
+    s.index_size(0)             # bytes on disk of what it knows of its folder
+    s.processes                 # of each device that runs
+    s.failed()                  # what went wrong, or None
     s.stop()
 
 Everything is made below the directory that is given; ports are whatever is free; nothing leaves 127.0.0.1."""
+import json
 import os
 import re
 import shutil
@@ -18,10 +25,10 @@ import urllib.request
 from xml.sax.saxutils import quoteattr
 
 import lanyard
-from lanyard import wait_until
+import meters
+from lanyard import Failed, wait_until
 
-TICK = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
+CONNECT_S = 300                 # for a hundred devices on two cores
 
 
 def free_port():
@@ -38,25 +45,6 @@ def listening(port):
         return False
 
 
-def rss(pid):
-    """Resident bytes of a process and all below it."""
-    total = 0
-    for each in lanyard.descendants(pid):
-        with open(f"/proc/{each}/statm", encoding="ascii") as f:
-            total += int(f.read().split()[1]) * PAGE
-    return total
-
-
-def cpu(pid):
-    """CPU seconds that a process and all below it have used, in user and kernel mode."""
-    total = 0
-    for each in lanyard.descendants(pid):
-        with open(f"/proc/{each}/stat", encoding="ascii", errors="replace") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICK
-
-
 def end(process):
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -67,29 +55,43 @@ def end(process):
             process.wait()
 
 
+def size_of_files(*paths):
+    """Bytes that files, and all files below directories, take on the disk."""
+    total = 0
+    for path in paths:
+        for place, _, names in os.walk(path):
+            total += sum(os.lstat(os.path.join(place, n)).st_blocks * 512 for n in names)
+        if os.path.isfile(path):
+            total += os.lstat(path).st_blocks * 512
+    return total
+
+
 class System:
     watches = True              # notices changes by itself
 
-    def __init__(self, base):
-        self.base = base
-        self.folders = [os.path.join(base, "a", "folder"), os.path.join(base, "b", "folder")]
+    def __init__(self, base, count):
+        self.base, self.count, self.processes = base, count, []
+        self.folders = [os.path.join(base, f"d{i}", "folder") for i in range(count)]
+        self.homes = [os.path.join(base, f"d{i}", "home") for i in range(count)]
 
     def sync(self):
         pass
 
-    def pids(self):
-        return [p.pid for p in self.processes]
-
-    def rss(self):
-        return max(rss(pid) for pid in self.pids())
-
     def cpu(self):
         """CPU seconds by device."""
-        return [cpu(pid) for pid in self.pids()]
+        return [meters.cpu(p.pid) for p in self.processes]
+
+    def rss(self):
+        """Resident bytes by device."""
+        return [meters.rss(p.pid) for p in self.processes]
+
+    def failed(self):
+        return next((f"{self.name} ended with exit code {p.returncode}" for p in self.processes if p.poll() is not None), None)
 
     def stop(self):
         for p in self.processes:
             end(p)
+        self.processes = []
 
 
 class Lanyard(System):
@@ -101,24 +103,46 @@ class Lanyard(System):
 
     @staticmethod
     def version():
-        return subprocess.run([lanyard.LANYARD, "version"], capture_output=True, text=True).stdout.split("\n")[0]
+        return subprocess.run([lanyard.LANYARD, "version"], capture_output=True, text=True).stdout.split("\n")[0].split()[-1]
 
     def prepare(self):
-        homes = [os.path.join(self.base, n, "home") for n in "ab"]
-        for home in homes:
+        """All join before any but the first runs: else each would hear of every one that comes."""
+        for home in self.homes:
             os.makedirs(os.path.dirname(home))
-        self.a, self.b = (lanyard.Node(h, f, name=n) for h, f, n in zip(homes, self.folders, "ab"))
-        self.a.init().up()
-        self.b.join(self.a.invite(), at=self.a.address)
-        self.a.down()
+        self.nodes = [lanyard.Node(h, f, name=f"d{i}") for i, (h, f) in enumerate(zip(self.homes, self.folders))]
+        first = self.nodes[0].init().up()
+        for node in self.nodes[1:]:
+            node.join(first.invite(), at=first.address, timeout=CONNECT_S)
+        first.down()
+
+    def start_one(self, i, tries=5):
+        """A port that was free may be taken by one of ten thousand connections a moment later."""
+        for left in reversed(range(tries)):
+            try:
+                self.nodes[i].up(peers=self.nodes[:1] if i else (), deadline=120)
+                break
+            except Failed as wrong:
+                if not left or "in use" not in str(wrong):
+                    raise
+        self.processes = [n.process for n in self.nodes if n.running()]
 
     def start(self):
-        self.a.up(deadline=120)
-        self.b.up(peers=[self.a], deadline=120)
-        self.processes = [self.a.process, self.b.process]
+        for i in range(self.count):
+            self.start_one(i)
 
-    def failed(self):
-        return next((f"{n.name} ended with exit code {n.process.returncode}" for n in (self.a, self.b) if not n.running()), None)
+    def scanned(self, i):
+        return self.nodes[i].cli("wait", "--timeout", CONNECT_S, timeout=2 * CONNECT_S).code == 0
+
+    def rescan(self, i):
+        self.nodes[i].cli("scan", timeout=600)
+
+    def connected(self):
+        for node in self.nodes:
+            node.wait(CONNECT_S, self.count - 1)
+        return True
+
+    def index_size(self, i):
+        return size_of_files(*(os.path.join(self.homes[i], "index.db" + end_) for end_ in ("", "-wal")))
 
 
 class Syncthing(System):
@@ -131,15 +155,15 @@ class Syncthing(System):
 
     @staticmethod
     def version():
-        return subprocess.run(["syncthing", "--version"], capture_output=True, text=True).stdout.split(" (")[0]
+        return subprocess.run(["syncthing", "--version"], capture_output=True, text=True).stdout.split()[1]
 
     def environment(self, home):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("ST", "XDG_"))}
         return {**env, "HOME": home, "STNOUPGRADE": "1", "STNORESTART": "1", "STNODEFAULTFOLDER": "1"}
 
     def prepare(self):
-        self.homes = [os.path.join(self.base, n, "home") for n in "ab"]
-        self.sync_ports, self.gui_ports, ids = [free_port(), free_port()], [free_port(), free_port()], []
+        self.sync_ports, self.gui_ports = [free_port() for _ in self.homes], [free_port() for _ in self.homes]
+        ids = []
         for home, folder in zip(self.homes, self.folders):
             os.makedirs(home)
             os.makedirs(os.path.join(folder, ".stfolder"))
@@ -147,16 +171,18 @@ class Syncthing(System):
                            env=self.environment(home))
             with open(os.path.join(home, "config.xml"), encoding="utf-8") as f:
                 ids.append(re.search(r'<device id="([A-Z0-9-]{63})"', f.read())[1])
-        for i in range(2):
-            with open(os.path.join(self.homes[i], "config.xml"), "w", encoding="utf-8") as f:
+        for i, home in enumerate(self.homes):
+            with open(os.path.join(home, "config.xml"), "w", encoding="utf-8") as f:
                 f.write(self.config(i, ids))
         self.start()                    # the first start makes the database and certificates: not what is measured
-        wait_until(self.connected, 60, "two connected syncthings")
+        if self.count > 1:
+            wait_until(self.connected, CONNECT_S, "connected syncthings")
         self.stop()
 
     def config(self, me, ids):
+        names = [f"d{i}" for i in range(self.count)]
         devices = "".join(f'<device id="{id_}" name="{name}" compression="metadata"><address>tcp://127.0.0.1:{port}</address></device>'
-                          for id_, name, port in zip(ids, "ab", self.sync_ports))
+                          for id_, name, port in zip(ids, names, self.sync_ports))
         members = "".join(f'<device id="{id_}"/>' for id_ in ids)
         return f"""<configuration version="35">
 <folder id="bench" label="" path={quoteattr(self.folders[me])} type="sendreceive" rescanIntervalS="3600" fsWatcherEnabled="true"
@@ -173,24 +199,43 @@ class Syncthing(System):
 </configuration>
 """
 
+    def start_one(self, i):
+        home = self.homes[i]
+        with open(home + ".log", "ab") as log:
+            self.processes.append(subprocess.Popen(["syncthing", "serve", f"--home={home}", "--no-browser", "--no-restart"],
+                                                   stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment(home)))
+        wait_until(lambda: listening(self.sync_ports[i]), 60, "syncthing listens")
+
     def start(self):
-        self.processes = []
-        for home, port in zip(self.homes, self.sync_ports):     # B finds A when it first dials, and need not try again later
-            with open(home + ".log", "ab") as log:
-                self.processes.append(subprocess.Popen(["syncthing", "serve", f"--home={home}", "--no-browser", "--no-restart"],
-                                                       stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment(home)))
-            wait_until(lambda port=port: listening(port), 60, "syncthing listens")
+        for i in range(self.count):     # a later one finds the earlier ones when it first dials, and need not try again
+            self.start_one(i)
+
+    def ask(self, i, path, data=None):
+        """What its REST interface answers; None while it does not."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.gui_ports[i]}/rest/{path}", data, {"X-API-Key": self.KEY})
+        try:
+            with urllib.request.urlopen(request, timeout=600) as answer:
+                return json.loads(answer.read() or b"{}")
+        except OSError:
+            return None
 
     def connected(self):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.gui_ports[0]}/rest/system/connections", headers={"X-API-Key": self.KEY})
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return b'"connected": true' in answer.read()
-        except OSError:
-            return False
+        for i in range(self.count):
+            answer = self.ask(i, "system/connections")
+            if not answer or sum(c["connected"] for c in answer["connections"].values()) < self.count - 1:
+                return False
+        return True
 
-    def failed(self):
-        return next((f"syncthing ended with exit code {p.returncode}" for p in self.processes if p.poll() is not None), None)
+    def scanned(self, i):
+        events = self.ask(i, "events?since=0&timeout=0") or []
+        return any(e["type"] == "StateChanged" and (e["data"]["from"], e["data"]["to"]) == ("scanning", "idle") for e in events)
+
+    def rescan(self, i):
+        if self.ask(i, "db/scan?folder=bench", b"") is None:
+            raise Failed("syncthing does not answer")
+
+    def index_size(self, i):
+        return size_of_files(os.path.join(self.homes[i], "index-v0.14.0.db"))
 
 
 class Rsync(System):
@@ -204,12 +249,12 @@ class Rsync(System):
 
     @staticmethod
     def version():
-        return " ".join(subprocess.run(["rsync", "--version"], capture_output=True, text=True).stdout.split()[:3])
+        return subprocess.run(["rsync", "--version"], capture_output=True, text=True).stdout.split()[2]
 
     def prepare(self):
         for folder in self.folders:
             os.makedirs(folder)
-        self.port, self.peak = free_port(), 0
+        self.port = free_port()
         self.conf = os.path.join(self.base, "rsyncd.conf")
         with open(self.conf, "w", encoding="utf-8") as f:
             f.write(f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\naddress = 127.0.0.1\nport = {self.port}\n"
@@ -223,12 +268,14 @@ class Rsync(System):
         self.sync()
 
     def sync(self):
+        self.ended = meters.cpu_of_ended()
         client = subprocess.Popen(["rsync", "-a", f"rsync://127.0.0.1:{self.port}/a/", self.folders[1] + "/"])
         self.processes = [self.daemon, client]
 
-    def rss(self):
-        """While a client runs: its processes on either side; nothing stays between two runs."""
-        return max(rss(pid) for pid in self.pids() if os.path.exists(f"/proc/{pid}/statm"))
+    def cpu(self):
+        """Of the daemon from its start, of the last client."""
+        daemon, client = self.processes
+        return [meters.cpu(daemon.pid), meters.cpu(client.pid) if client.returncode is None else meters.cpu_of_ended() - self.ended]
 
     def failed(self):
         code = self.processes[-1].poll()
