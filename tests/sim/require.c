@@ -73,21 +73,12 @@ static bool somebody_serves(struct world *w, int i, const struct sid *sid, uint6
     return false;
 }
 
-static uint64_t content_of_stream(struct world *w, int i, const struct sid *sid)
-{
-    AUTO(buf_release) struct buf blob = BUF_INIT(LIMIT_BODY);
-    AUTO(vec_release) struct vec v = {0};
-    MUST(engine_own_vector(w->d[i].engine, device_wall(w, i), 1, &blob));
-    MUST(vec_decode(blob.data, blob.len, &v));
-    const struct vec_stream *s = vec_find(&v, sid);
-    return s ? s->content : 0;
-}
-
-/* Of a stream that has ended what does not count any more is waited for by nobody. */
+/* Of a stream that has ended what does not count any more is waited for by nobody; nor what it has written itself and keeps to itself, which
+ * its vector does not say. */
 static bool is_served(struct world *w, int i, const struct cut *c)
 {
     uint64_t end = engine_end(w->d[i].engine, &c->sid), seq = c->seq < end ? c->seq : end;
-    return content_of_stream(w, i, &c->sid) >= seq || somebody_serves(w, i, &c->sid, seq);
+    return engine_content_here(w->d[i].engine, &c->sid) >= seq || somebody_serves(w, i, &c->sid, seq);
 }
 
 /* Nobody is locked for longer than the time of grace when what it lacks cannot be had. */
