@@ -148,10 +148,11 @@ int device_look_at(struct world *w, int i, int path)
     struct stamp st = stamp_of(t);
     if (t->kind == STAMP_ABSENT)
         return look_gone(w, i, path, version ? &l : NULL);
-    if (version && stamp_same(&l.stamp, &st))
+    bool same = version && stamp_same(&l.stamp, &st);
+    if (same && !l.apart)                 /* of what is there no more is known than that: node/scan_see.c reads it again */
         return 0;
     int r = look_seen(w, i, path, t, have ? &l : NULL);
-    return r < 0 ? r : 1;
+    return r < 0 || same ? r : 1;
 }
 
 void device_look(struct world *w, int i, bool all)
