@@ -98,10 +98,11 @@ static bool was_superseded(const struct world *w, size_t v)
     return false;
 }
 
-/* The same once more: what somebody else has signed in the place of one of them stands for all. */
+/* The same once more: what somebody else has signed in the place of one of them stands for all, and so does, where clocks are wrong or run
+ * alike, what says the same by chance. */
 static bool is_like(const struct version_of *a, const struct version_of *b)
 {
-    return (a->again || b->again) && a->path == b->path && a->kind == b->kind && a->content == b->content && a->mode == b->mode && a->hlc == b->hlc;
+    return a->path == b->path && a->kind == b->kind && a->content == b->content && a->mode == b->mode && a->hlc == b->hlc;
 }
 
 /* By that device, or in its place by somebody who had it, too; that may have been superseded since, or taken back in turn, or cut. */
