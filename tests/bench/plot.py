@@ -16,8 +16,7 @@ set logscale xy
 set format x "{format_x}"
 set format y "%.10g"
 set grid
-set key left top
-set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.3
+set key outside right top
 """
 
 
