@@ -130,6 +130,15 @@ void item_done(struct pull *p, struct item *it)
         destroy(p, it);
 }
 
+bool item_outdated(struct pull *p, struct item *it)
+{
+    struct ix_want now;
+    if (index_want_get(p->c.index, it->want.entry, &now) == 0)
+        return false;
+    item_done(p, it);
+    return true;
+}
+
 void item_fail(struct pull *p, struct item *it, uint64_t in_ms)
 {
     it->failures++;
@@ -210,11 +219,8 @@ static void begin_content(struct pull *p, struct item *it)
 
 static void begin(struct pull *p, struct item *it)
 {
-    struct ix_want now;
-    if (index_want_get(p->c.index, it->want.entry, &now) < 0) {
-        item_done(p, it);
+    if (item_outdated(p, it))
         return;
-    }
     reset(p, it);
     begin_content(p, it);
 }
@@ -326,11 +332,12 @@ static void seek(struct pull *p)
         return;
     }
     p->seek = false;
-    for (struct item *it = p->all.head; it; it = it->next_item) {
+    for (struct item *it = p->all.head, *next; it; it = next) {
+        next = it->next_item;
         if (!item_unserved(p, it))
             continue;
         p->sought = now;
-        if (!local_has(p, it))
+        if (item_outdated(p, it) || !local_has(p, it))
             continue;
         it->tried_copy = false;
         item_fail(p, it, 0);

@@ -219,6 +219,14 @@ static void missing(struct block_request *q, const struct msg *m, bool late)
     }
 }
 
+/* Who waits for a version that has been superseded may wait for ever: those who never had it skip it, and say so to nobody. */
+static void drop_outdated(struct block_request *q)
+{
+    for (uint32_t i = 0; i < q->n; i++)
+        if (alive(&q->v[i]) && q->v[i].code == ERR_CLOSED && (i == 0 || q->v[i - 1].it != q->v[i].it))
+            (void)item_outdated(q->r.p, q->v[i].it);
+}
+
 /* Each block is written once, by whoever has it first: to be written counts as had. */
 static void claim(struct block_request *q)
 {
@@ -296,6 +304,8 @@ void fetch_answer(void *arg, const struct msg *m, zmq_msg_t *body)
         owner_missing(q, late);
     else
         missing(q, m, late);
+    if (!p->freeing)
+        drop_outdated(q);
     if (!ok || p->freeing) {
         request_end(q);
         return;

@@ -132,6 +132,7 @@ static void answered(struct pull *p, const struct list_request *q, const struct 
         strike(p, &q->r.dev, err_text());
     list_drop(p, it);
     deny(it, &q->r.dev);
+    (void)item_outdated(p, it);
 }
 
 /* ---- requests ---- */

@@ -126,6 +126,7 @@ struct pull {
 /* pull.c */
 void item_state(struct pull *p, struct item *it, enum item_state s);
 void item_done(struct pull *p, struct item *it);                         /* its want is fulfilled or gone: freed when nothing refers to it */
+bool item_outdated(struct pull *p, struct item *it);                       /* its want is gone: then it is done */
 void item_fail(struct pull *p, struct item *it, uint64_t in_ms);         /* begun anew later */
 void item_release_root(struct pull *p, struct item *it);   /* others that want the same content need not wait for this one any more */
 bool item_allowed(struct pull *p, struct item *it);                        /* else it gives up its place, and comes again when it is */

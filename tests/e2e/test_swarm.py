@@ -1,7 +1,7 @@
 """Many receivers at once, and how much is sent."""
 import time
 
-from lanyard import Failed, node, random_bytes, same_trees, tap, test, wait_until, write
+from lanyard import Failed, exists, node, random_bytes, same_trees, tap, test, wait_until, write
 
 MB = 1_000_000
 
@@ -92,6 +92,22 @@ def the_one_that_has_it_goes_in_the_middle():
     origin.kill9()
     origin.up()
     same_trees(*nodes)
+
+
+@test
+def what_is_not_wanted_any_more_is_not_asked_for():
+    """Who lacks the same asks the others for it, who may have had it in the meantime. What its author overwrote before anybody had it
+    nobody ever will."""
+    a, b, c = swarm(2, "20kB")
+    write(a.folder, "first", random_bytes(9, 60_000))                 # what comes next waits for a second or three
+    wait_until(lambda: exists(b.folder, "first") or exists(c.folder, "first"), 20, "the first file")
+    write(a.folder, "file", random_bytes(10, 5000))
+    for n in (b, c):
+        wait_until(lambda: "file" in [v["path"] for v in n.cli("log", json=True)], 20, f"{n.name} to know of it")
+    write(a.folder, "file", b"overwritten")
+    same_trees(a, b, c)
+    for n in (b, c):
+        wait_until(lambda: n.status()["state"] == "idle", 20, f"{n.name} to have given it up")
 
 
 tap.main()
