@@ -1,5 +1,88 @@
 /* What is seen of a database. Its version may be a snapshot (apart): then the file at its path has other bytes, though it says the same. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "node/engine_priv.h"
+
+#define KEY_ECHOES "echoes"          /* there when there has been one */
+enum { KEY_MAX = 32 };
+
+/* ---- what says the same as a snapshot ---- */
+
+/* The version that a database at rest became, and the snapshot whose state it still had. Nobody else knows that it is none of an edit. */
+struct echo { int64_t entry, of; };
+
+static const char *echo_key(int64_t path, char key[static KEY_MAX])
+{
+    snprintf(key, KEY_MAX, "echo-%" PRIx64, (uint64_t)path);
+    return key;
+}
+
+int database_load(struct engine *e)
+{
+    char there = 0;
+    int r = engine_load_value(e, KEY_ECHOES, &there, sizeof there);
+    e->echoes = there != 0;
+    return r;
+}
+
+/* Of an echo of an echo: what both say was said first by the snapshot. */
+static int note_echo(struct engine *e, const char *path, size_t len, int64_t says)
+{
+    struct echo before = {0};
+    struct ix_local l;
+    char key[KEY_MAX];
+    int64_t id;
+    int r = index_path_id(e->c.index, path, len, false, &id);
+    if (r == 0)
+        r = index_local_get(e->c.index, id, &l);
+    if (r == 0)
+        r = engine_load_value(e, echo_key(id, key), &before, sizeof before);
+    struct echo echo = {l.entry, before.of && before.entry == says ? before.of : says};
+    if (r == 0)
+        r = index_kv_put(e->c.index, key, &echo, sizeof echo);
+    return r == 0 ? self_remember(e, KEY_ECHOES, &e->echoes) : r;
+}
+
+/* Whether the echo is a head still, and one who knew only the snapshot has deleted that. */
+static bool is_deleted(struct versions *vs, struct vers *const *head, size_t n, const struct echo *echo)
+{
+    const struct vers *of = versions_find(vs, echo->of);
+    bool deleted = false, there = false;
+    for (size_t i = 0; of && i < n; i++) {
+        there |= head[i]->row.id == echo->entry;
+        deleted |= head[i]->row.kind == KIND_TOMBSTONE && merge_supersedes(&head[i]->ent.v, &of->ent.v);
+    }
+    return there && deleted;
+}
+
+static int end_echo(struct engine *e, int64_t path, const struct echo *echo, uint64_t wall_ms)
+{
+    AUTO(versions_release) struct versions vs;
+    int r = versions_load(e, path, &vs);
+    if (r < 0)
+        return r;
+    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
+    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
+    size_t n = versions_heads(&vs, heads, of);
+    if (!is_deleted(&vs, of, n, echo))
+        return 0;
+    r = author_end(e, &versions_find(&vs, echo->entry)->ent, path, heads, n, wall_ms);
+    return r == 0 ? state_update(e, path) : r;
+}
+
+int database_recognize(struct engine *e, int64_t path, uint64_t wall_ms)
+{
+    struct echo echo = {0};
+    char key[KEY_MAX];
+    if (!e->echoes || !may_write(e))
+        return 0;
+    int r = engine_load_value(e, echo_key(path, key), &echo, sizeof echo);
+    return r == 0 && echo.entry ? end_echo(e, path, &echo, wall_ms) : r;
+}
+
+/* ---- what is seen ---- */
 
 /* The version that lies at a path; ERR_NOTFOUND: none, or it is not a snapshot. */
 static int taken_apart(struct engine *e, const char *path, size_t len, struct buf *raw, struct entry *ent, struct ix_entry *row)
@@ -52,5 +135,7 @@ int engine_seen_database(struct engine *e, const char *path, size_t len, const s
     if (authored < 0)
         return authored;
     r = mark_apart(e, path, len, st, content, how, used, wall_ms);
+    if (r == 0 && authored && dated)
+        r = note_echo(e, path, len, row.id);
     return r < 0 ? r : authored;
 }

@@ -88,6 +88,7 @@ struct engine {
     bool doubt, muted;
     bool partial;                    /* rules of this device alone leave paths out */
     bool changed;                    /* while it might not write, its user has changed what was on its disk */
+    bool echoes;                     /* a database at rest was a version that says what one before it said, once */
     bool found;                      /* something has been authored in doubt, once: what is known of old copies matters */
     struct end { struct sid sid; struct id dev; uint64_t end; } *end; size_t nend;   /* streams with two histories; the last number that counts */
     struct sidmap ended;             /* the same; value: the place there, plus one */
@@ -109,12 +110,19 @@ void engine_begin_incarnation(struct engine *e);
 /* A peer that knows more of our stream than we do has seen a future of ours that we lost: we must not write those numbers again. */
 void engine_notice_rollback(struct engine *e, const struct vec *v);
 int  self_load(struct engine *e) MUST_CHECK;
+int  self_remember(struct engine *e, const char *key, bool *it) MUST_CHECK;     /* sets *it, for good: there is a value of that key then */
 bool self_is_partial(const struct engine *e);          /* it may lack contents that its vector says it wants no more */
 int  self_found(struct engine *e) MUST_CHECK;          /* something is being authored in doubt */
 /* After news of the path. What this device found in doubt, before it had heard of it, may be an old copy of a version that had been deleted or
  * changed since: then it ends, as that one did. */
 int  self_recognize(struct engine *e, int64_t path, uint64_t wall_ms) MUST_CHECK;
 void engine_regained(struct engine *e, const struct header *h);             /* entries of our own that we had lost came back */
+
+/* engine_database.c */
+int  database_load(struct engine *e) MUST_CHECK;
+/* After news of the path. A database that was closed, and has said nothing since its last snapshot, is as that one: who has deleted it
+ * without knowing of the file at rest has deleted that, too. */
+int  database_recognize(struct engine *e, int64_t path, uint64_t wall_ms) MUST_CHECK;
 
 /* engine_fork.c */
 uint64_t fork_end(const struct engine *e, const struct sid *sid);    /* the last number that counts; UINT64_MAX: no end */

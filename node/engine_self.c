@@ -12,7 +12,7 @@ enum { ALARMS_MAX = 8 };             /* of a peer, that proved to be nothing */
 
 /* ---- what is remembered for good ---- */
 
-static int remember(struct engine *e, const char *key, bool *it)
+int self_remember(struct engine *e, const char *key, bool *it)
 {
     if (*it)
         return 0;
@@ -28,7 +28,7 @@ int self_load(struct engine *e)
         r = engine_load_value(e, KEY_CHANGED, &changed, sizeof changed);
     e->found = found != 0;
     e->changed = changed != 0;
-    return r;
+    return r == 0 ? database_load(e) : r;
 }
 
 /* ---- incarnations ---- */
@@ -99,7 +99,7 @@ int engine_doubt(struct engine *e)
 
 void engine_sure(struct engine *e) { e->doubt = false; }
 
-int self_found(struct engine *e) { return remember(e, KEY_FOUND, &e->found); }
+int self_found(struct engine *e) { return self_remember(e, KEY_FOUND, &e->found); }
 
 /* Authored in doubt, and nobody has built upon it. */
 static bool is_find(struct engine *e, const struct vers *v)
@@ -180,7 +180,7 @@ int self_yield(struct engine *e, int64_t path, const struct stamp *st, bool sett
     int64_t winner;
     int r = index_local_get(e->c.index, path, &l);
     if (r == 0)
-        r = remember(e, KEY_CHANGED, &e->changed);
+        r = self_remember(e, KEY_CHANGED, &e->changed);
     if (r == 0 || r == ERR_NOTFOUND)
         r = index_path_get(e->c.index, path, NULL, &winner);
     if (r < 0 || e->muted || winner == l.entry || st->kind == STAMP_DIR)

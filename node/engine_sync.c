@@ -272,7 +272,8 @@ static int update_paths(struct engine *e, int64_t *path, size_t n, uint64_t wall
     int r = 0;
     for (size_t i = 0; r == 0 && i < n; i++)
         if ((i == 0 || path[i] != path[i - 1]) && (r = state_update(e, path[i])) == 0)
-            r = self_recognize(e, path[i], wall_ms);
+            if ((r = self_recognize(e, path[i], wall_ms)) == 0)
+                r = database_recognize(e, path[i], wall_ms);
     return r;
 }
 

@@ -190,6 +190,28 @@ def closing_it_outdoes_nobody():
 
 
 @test
+def closing_it_brings_nothing_back():
+    a, b = group("a", "b")
+    p = Program(a, "x.db", "WAL", most=5)
+    last = p.count()
+    wait_until(lambda: seen(b, "x.db") == last, 30, "the snapshot on b")
+    for n in (a, b):
+        n.cli("pause")
+    os.unlink(path_of(b.folder, "x.db"))
+    b.cli("scan")
+    p.end()                                         # nothing was written since
+    a.cli("scan")
+    wait_until(lambda: len(versions(a, "x.db")) == 2, 20, "the file at rest, as a version")
+    for n in (a, b):
+        n.cli("resume")
+    wait_until(lambda: not exists(a.folder, "x.db"), 30, "the deletion on a")
+    a.settle()
+    b.settle()
+    assert not exists(b.folder, "x.db") and a.status()["conflicts"] == 0
+    assert b.cli("cat", "x.db", "--version", next(v for v in a.cli("log", "x.db", json=True) if v["kind"] == "file")["version"]).raw
+
+
+@test
 def one_that_is_open_is_not_restored_until_it_is_closed():
     n = node("a")
     n.init()
