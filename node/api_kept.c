@@ -58,7 +58,7 @@ struct rows { struct ix_kept *v; size_t n; };
 static int add_row(void *arg, const struct ix_kept *row)
 {
     struct rows *r = arg;
-    if (row->entry == KEPT_PART || id_is_none(&row->root) || row->kept_ms == KEPT_ALIVE)
+    if (row->entry || id_is_none(&row->root))
         return 0;
     r->v = xrealloc(r->v, r->n + 1, sizeof *r->v);
     r->v[r->n] = *row;
