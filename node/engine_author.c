@@ -14,6 +14,7 @@ struct look {
     struct versions vs;
     const struct version **heads; struct vers **of; size_t n;
     struct vers *winner;             /* NULL when the path has no version */
+    bool first;                      /* nothing was ever on record about it */
     bool have_local;
     struct ix_local local;
 };
@@ -27,11 +28,11 @@ static void look_release(struct look *k)
 
 static int look_load(struct engine *e, const char *path, size_t len, bool create, struct look *k)
 {
-    *k = (struct look){.e = e};
-    int r = index_path_id(e->c.index, path, len, create, &k->path);
-    if (r == 0)
-        r = versions_load(e, k->path, &k->vs);
-    if (r < 0)
+    *k = (struct look){.e = e, .vs.e = e};
+    int r = create ? index_path_make(e->c.index, path, len, &k->path, &k->first) : index_path_id(e->c.index, path, len, false, &k->path);
+    if (r < 0 || k->first)
+        return r;
+    if ((r = versions_load(e, k->path, &k->vs)) < 0)
         return r;
     k->heads = xcalloc(k->vs.n + 1, sizeof *k->heads);
     k->of = xcalloc(k->vs.n + 1, sizeof *k->of);
@@ -66,7 +67,7 @@ static void mend_context(struct engine *e, struct entry *ent)
     mend_dots(e, &ent->v.except, &ent->v.dot, false);
 }
 
-int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
+static int write_entry(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, struct ix_entry *row)
 {
     struct stream *s;
     if (e->muted)
@@ -91,7 +92,16 @@ int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, 
     }
     e->lens.len[e->lens.n++] = e->authored.len - at;
     e->authored_hlc = hlc_seen(e->authored_hlc, ent->v.hlc);
-    return state_put(e, s, ent, (struct bytes){e->authored.data + at, e->authored.len - at}, path, id);
+    return state_put(e, s, ent, (struct bytes){e->authored.data + at, e->authored.len - at}, path, row);
+}
+
+int author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id)
+{
+    struct ix_entry row;
+    int r = write_entry(e, ent, path, wall_ms, &row);
+    if (r == 0)
+        *id = row.id;
+    return r;
 }
 
 /* The version the user had before the eyes: what was on disk, or the deletion that was applied. */
@@ -199,16 +209,16 @@ static bool is_find(const struct look *k) { return k->e->doubt && !k->have_local
 
 static int new_version(struct look *k, struct entry *ent, const struct stamp *st, bool settled, uint64_t dated, uint64_t wall_ms)
 {
-    int64_t id;
+    struct ix_entry row;
     ent->v.hlc = is_find(k) ? engine_dated_by_file(ent->mtime_ns) : dated;
     edit_context(k, ent);
-    int r = author(k->e, ent, k->path, wall_ms, &id);
+    int r = write_entry(k->e, ent, k->path, wall_ms, &row);
     if (r == 0 && is_find(k))
         r = self_found(k->e);
     if (r == 0)
-        r = put_local(k, id, st, settled);
+        r = put_local(k, row.id, st, settled);
     if (r == 0)
-        r = state_update(k->e, k->path);
+        r = k->first ? state_first(k->e, &row, &ent->path, true) : state_update(k->e, k->path);
     return r < 0 ? r : 1;
 }
 

@@ -204,7 +204,8 @@ static int put_back(struct taker *t, const struct live_item *it, const struct en
     struct merkle_item sibling[MERKLE_PROOF_MAX];
     struct index *ix = t->e->c.index;
     size_t n = merkle_siblings(it->index, t->h.count, sibling);
-    int64_t path, id;
+    struct ix_entry row;
+    int64_t path;
     assert(n == it->nproof);
     int r = index_pruned_del(ix, run->stream, run->first, run->count);
     for (size_t i = 0; r == 0 && i < n; i++) {
@@ -215,7 +216,7 @@ static int put_back(struct taker *t, const struct live_item *it, const struct en
     if (r == 0)
         r = index_path_id(ix, (const char *)ent->path.p, ent->path.len, true, &path);
     if (r == 0)
-        r = state_put(t->e, t->s, ent, it->ent, path, &id);
+        r = state_put(t->e, t->s, ent, it->ent, path, &row);
     if (r == 0)
         r = state_update(t->e, path);
     t->found->restored++;

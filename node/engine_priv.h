@@ -224,6 +224,8 @@ static inline struct vers *vers_of(const struct version *v)
 }
 /* Brings live flags, winner, wants, conflict flag and figures of the path up to date. */
 int  state_update(struct engine *e, int64_t path) MUST_CHECK;
+/* The same for an entry that is all there is of a path: nothing else is on record about it but, on_disk, that it lies there. */
+int  state_first(struct engine *e, const struct ix_entry *only, const struct bytes *name, bool on_disk) MUST_CHECK;
 /* An entry no longer counts: neither live, nor winner, nor wanted. state_update of its path is the caller's. */
 int  state_withdraw(struct engine *e, int64_t entry) MUST_CHECK;
 /* Something has left `path`: a directory around it that outlived its own deletion because of it may go now, too, and
@@ -235,8 +237,8 @@ int  state_needs_keep(struct engine *e, const struct vers *v, bool *needs) MUST_
 int  clash_over(struct engine *e, int64_t other) MUST_CHECK;
 /* One more head, or one less. */
 void engine_fp_toggle(struct engine *e, enum kind kind, const struct dot *d);
-/* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. */
-int  state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id) MUST_CHECK;
+/* Stores a decoded entry of stream s as number e->v.dot.seq; state_update is the caller's. *row: as it was stored, valid as long as raw is. */
+int  state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, struct ix_entry *row) MUST_CHECK;
 
 /* engine_author.c: numbers, encodes and stores one entry; its change set is sealed at the commit. state_update is the caller's. */
 int  author(struct engine *e, struct entry *ent, int64_t path, uint64_t wall_ms, int64_t *id) MUST_CHECK;

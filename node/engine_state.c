@@ -103,20 +103,20 @@ void engine_fp_toggle(struct engine *e, enum kind kind, const struct dot *d)
         e->now.fp.b[i] ^= h.b[i];
 }
 
-static void count(struct engine *e, const struct vers *v, int sign)
+static void count(struct engine *e, const struct ix_entry *row, int sign)
 {
-    if (!v || v->row.kind != KIND_FILE)
+    if (row->kind != KIND_FILE)
         return;
     e->now.files += (uint64_t)(int64_t)sign;
-    e->now.bytes += (uint64_t)((int64_t)v->row.size * sign);
+    e->now.bytes += (uint64_t)((int64_t)row->size * sign);
 }
 
 /* ---- wants ---- */
 
-static struct ix_want want_of(const struct vers *v, enum want_role role)
+static int put_want(struct engine *e, const struct ix_entry *row, enum want_role role)
 {
-    return (struct ix_want){.entry = v->row.id, .path = v->row.path, .stream = v->row.stream, .seq = v->row.seq,
-                            .size = v->row.size, .role = role, .kind = v->row.kind, .root = v->row.root};
+    return index_want_put(e->c.index, &(struct ix_want){.entry = row->id, .path = row->path, .stream = row->stream, .seq = row->seq,
+                                                        .size = row->size, .role = role, .kind = row->kind, .root = row->root});
 }
 
 static int as_on_disk(const struct engine *e, const struct vers *w, const struct ix_local *l, const struct vers *on_disk)
@@ -200,12 +200,6 @@ static int drop_wants(struct engine *e, int64_t path, bool *installs)
     return 0;
 }
 
-static int put_want(struct engine *e, const struct vers *v, enum want_role role)
-{
-    struct ix_want w = want_of(v, role);
-    return index_want_put(e->c.index, &w);
-}
-
 /* One that is new is told of, after the commit. */
 static int note_conflict(struct engine *e, int64_t path)
 {
@@ -234,14 +228,14 @@ static int update_wants(struct engine *e, struct versions *vs, struct vers **hea
         return 0;                    /* nothing of it is put on a disk */
     int r = needs_install(e, vs, w, unsure, &needs);
     if (r == 0 && needs)
-        r = put_want(e, w, WANT_INSTALL);
+        r = put_want(e, &w->row, WANT_INSTALL);
     for (size_t i = 0; r == 0 && i < n; i++) {
         if (head[i] == w || head[i]->row.kind == KIND_TOMBSTONE || entry_same(&head[i]->ent, &w->ent))
             continue;
         conflict = true;
         r = state_needs_keep(e, head[i], &needs);
         if (r == 0 && needs)
-            r = put_want(e, head[i], WANT_KEEP);
+            r = put_want(e, &head[i]->row, WANT_KEEP);
     }
     if (r == 0 && conflict)
         r = note_conflict(e, w->row.path);
@@ -290,8 +284,10 @@ static int update_path(struct engine *e, int64_t path, struct versions *vs, cons
     if (r == 0)
         r = update_live(e, vs, of, n);
     if (r == 0 && old != w->row.id) {
-        count(e, old ? versions_find(vs, old) : NULL, -1);
-        count(e, w, 1);
+        const struct vers *before = old ? versions_find(vs, old) : NULL;
+        if (before)
+            count(e, &before->row, -1);
+        count(e, &w->row, 1);
         r = index_path_set_winner(e->c.index, path, w->row.id);
     }
     if (r == 0 && (old || vs->others))
@@ -314,8 +310,15 @@ static int nothing_left(struct engine *e, int64_t path)
         r = index_entry_get(e->c.index, l.entry, &row, NULL);
     if (r < 0)
         return r == ERR_NOTFOUND ? 0 : r;
-    return index_want_put(e->c.index, &(struct ix_want){.entry = row.id, .path = path, .stream = row.stream, .seq = row.seq, .size = row.size,
-                                                        .role = WANT_HIDE, .kind = row.kind, .root = row.root});
+    return put_want(e, &row, WANT_HIDE);
+}
+
+int state_first(struct engine *e, const struct ix_entry *only, const struct bytes *name, bool on_disk)
+{
+    count(e, only, 1);
+    int r = index_path_set_winner(e->c.index, only->path, only->id);
+    bool needs = !on_disk && only->kind != KIND_TOMBSTONE && !path_is_own(name->p, name->len);
+    return r == 0 && needs ? put_want(e, only, WANT_INSTALL) : r;
 }
 
 int state_update(struct engine *e, int64_t path)
@@ -342,7 +345,7 @@ int state_withdraw(struct engine *e, int64_t entry)
     if (r == 0 && v.row.live && (r = index_entry_set_live(e->c.index, entry, false)) == 0)
         engine_fp_toggle(e, v.row.kind, &v.ent.v.dot);
     if (r == 0 && winner == entry) {
-        count(e, &v, -1);
+        count(e, &v.row, -1);
         r = index_path_set_winner(e->c.index, v.row.path, 0);
     }
     if (r == 0)
@@ -352,18 +355,17 @@ int state_withdraw(struct engine *e, int64_t entry)
     return r;
 }
 
-int state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, int64_t *id)
+int state_put(struct engine *e, const struct stream *s, const struct entry *ent, struct bytes raw, int64_t path, struct ix_entry *row)
 {
-    struct ix_entry row = {.stream = s->row.id, .path = path, .seq = ent->v.dot.seq, .live = true, .kind = ent->kind,
-                           .hlc = ent->v.hlc, .size = ent->size, .raw = raw,
-                           .root = ent->content.type == CONTENT_NONE ? ID_NONE : ent->content.root};
-    int r = index_entry_put(e->c.index, &row);
+    *row = (struct ix_entry){.stream = s->row.id, .path = path, .seq = ent->v.dot.seq, .live = true, .kind = ent->kind,
+                             .hlc = ent->v.hlc, .size = ent->size, .raw = raw,
+                             .root = ent->content.type == CONTENT_NONE ? ID_NONE : ent->content.root};
+    int r = index_entry_put(e->c.index, row);
     if (r < 0)
         return r;
     snapshots_changed(e, &ent->path);
     engine_fp_toggle(e, ent->kind, &ent->v.dot);
     e->now.hlc = hlc_seen(e->now.hlc, ent->v.hlc);
-    *id = row.id;
     return 0;
 }
 

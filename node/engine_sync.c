@@ -246,7 +246,10 @@ static int check_order(const struct stream *s, const struct header *h, uint64_t 
     return 1;
 }
 
-static int take_entry(struct engine *e, const struct stream *s, const struct header *h, const struct cs_item *it, int64_t *path)
+/* A path of which a change set has an entry. If it is new: the entry, and the name, which the change set holds. */
+struct touched { int64_t path; bool made; struct ix_entry row; struct bytes name; };
+
+static int take_entry(struct engine *e, const struct stream *s, const struct header *h, const struct cs_item *it, struct touched *t)
 {
     AUTO(entry_release) struct entry ent = {0};
     int r = entry_decode(it->ent.p, it->ent.len, &ent);
@@ -254,26 +257,31 @@ static int take_entry(struct engine *e, const struct stream *s, const struct hea
         r = entry_place(&ent, h, it->index);
     if (r < 0)
         return r;
-    int64_t id;
-    r = index_path_id(e->c.index, (const char *)ent.path.p, ent.path.len, true, path);
-    return r < 0 ? r : state_put(e, s, &ent, it->ent, *path, &id);
+    t->name = ent.path;
+    r = index_path_make(e->c.index, (const char *)ent.path.p, ent.path.len, &t->path, &t->made);
+    return r < 0 ? r : state_put(e, s, &ent, it->ent, t->path, &t->row);
 }
 
-static int by_number(const void *a, const void *b)
+static int by_path(const void *a, const void *b)
 {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
+    const struct touched *x = a, *y = b;
+    return x->path < y->path ? -1 : x->path > y->path;
 }
 
 /* Each path once, however many entries of it the change set has. */
-static int update_paths(struct engine *e, int64_t *path, size_t n, uint64_t wall_ms)
+static int update_paths(struct engine *e, struct touched *t, size_t n, uint64_t wall_ms)
 {
-    qsort(path, n, sizeof *path, by_number);
+    qsort(t, n, sizeof *t, by_path);
     int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
-        if ((i == 0 || path[i] != path[i - 1]) && (r = state_update(e, path[i])) == 0)
-            if ((r = self_recognize(e, path[i], wall_ms)) == 0)
-                r = database_recognize(e, path[i], wall_ms);
+    for (size_t i = 0, same; r == 0 && i < n; i += same) {
+        for (same = 1; i + same < n && t[i + same].path == t[i].path; same++)
+            ;
+        r = same == 1 && t[i].made ? state_first(e, &t[i].row, &t[i].name, false) : state_update(e, t[i].path);
+        if (r == 0)
+            r = self_recognize(e, t[i].path, wall_ms);
+        if (r == 0)
+            r = database_recognize(e, t[i].path, wall_ms);
+    }
     return r;
 }
 
@@ -281,7 +289,7 @@ static int take_items(struct engine *e, const struct stream *s, const struct hea
 {
     struct mp m = cs_items(cs);
     uint32_t index = 0;
-    AUTOFREE int64_t *path = xcalloc(cs->nitems + 1, sizeof *path);
+    AUTOFREE struct touched *touched = xcalloc(cs->nitems + 1, sizeof *touched);
     size_t n = 0;
     for (uint32_t i = 0; i < cs->nitems; i++) {
         struct cs_item it;
@@ -290,11 +298,11 @@ static int take_items(struct engine *e, const struct stream *s, const struct hea
         if (it.pruned)
             r = index_pruned_put(e->c.index, &(struct ix_pruned){s->row.id, h->first + it.index, it.count, false, it.hash});
         else
-            r = take_entry(e, s, h, &it, &path[n++]);
+            r = take_entry(e, s, h, &it, &touched[n++]);
         if (r < 0)
             return r;
     }
-    int r = update_paths(e, path, n, wall_ms);
+    int r = update_paths(e, touched, n, wall_ms);
     return r < 0 ? r : mp_done(&m, "change set");
 }
 

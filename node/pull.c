@@ -37,10 +37,7 @@ void item_unclaim(struct pull *p, int64_t entry) { pathset_del(&p->entries, (con
 /* A content as an entry describes it: others may describe the same root otherwise, and wait for what will never be. */
 struct root_key { struct id root; uint32_t nblocks; uint64_t size; } __attribute__((packed));
 
-static struct root_key root_key(const struct item *it)
-{
-    return (struct root_key){it->ent.content.root, it->ent.content.nblocks, it->ent.size};
-}
+static struct root_key root_key(const struct item *it) { return (struct root_key){it->ent.content.root, it->ent.content.nblocks, it->ent.size}; }
 
 /* ---- life of an item ---- */
 
@@ -283,19 +280,27 @@ static int collect(void *arg, const struct ix_want *w)
     return ws->n == sizeof ws->v / sizeof *ws->v;
 }
 
+/* Those that are not for this disk are left to the end: until then nothing is written, and all is read as one. */
 static void start_items(struct pull *p, const struct wants *ws)
 {
+    struct item *out[sizeof ws->v / sizeof *ws->v];
+    size_t n = 0;
+    bool reading = index_read_begin(p->c.index) == 0;
     for (size_t i = 0; i < ws->n; i++) {
         p->cursor = ws->v[i].entry;
-        if (item_known(p, ws->v[i].entry))
-            continue;
-        struct item *it = item_new(p, &ws->v[i]);
-        if (!it)
-            continue;
-        if (excluded(p, it) && exclude(p, it) == 0)
-            item_done(p, it);
+        struct item *it = item_known(p, ws->v[i].entry) ? NULL : item_new(p, &ws->v[i]);
+        if (it && excluded(p, it))
+            out[n++] = it;
+        else if (it)
+            begin_content(p, it);
+    }
+    if (reading)
+        index_read_end(p->c.index);
+    for (size_t i = 0; i < n; i++) {
+        if (exclude(p, out[i]) == 0)
+            item_done(p, out[i]);
         else
-            begin(p, it);
+            begin(p, out[i]);
     }
 }
 

@@ -47,7 +47,7 @@ bool local_move(struct pull *p, struct item *it)
 {
     struct move_search m = {.p = p, .it = it};
     it->tried_move = true;
-    if (it->want.role != WANT_INSTALL)
+    if (it->want.role != WANT_INSTALL || !index_want_removals(p->c.index))
         return false;
     if (index_local_by_root(p->c.index, &it->ent.content.root, movable, &m) < 0 || !m.found) {
         it->from_entry = 0;

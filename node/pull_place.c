@@ -392,6 +392,21 @@ static bool still_wanted(struct pull *p, struct item *it)
     return false;
 }
 
+/* The items that are ready, in the order in which they are put in place. */
+static void gather(struct batch *b, size_t max)
+{
+    struct pull *p = b->p;
+    for (struct item *it = p->all.head, *next; it && b->n < max; it = next) {
+        next = it->next_item;
+        if (it->state != ITEM_READY || !still_wanted(p, it) || !item_allowed(p, it))
+            continue;
+        item_state(p, it, ITEM_PLACING);
+        it->refs++;
+        b->v[b->n++].it = it;
+    }
+    qsort(b->v, b->n, sizeof *b->v, by_order);
+}
+
 void place_pump(struct pull *p)
 {
     if (p->placing || !p->ready)
@@ -401,21 +416,16 @@ void place_pump(struct pull *p)
     size_t max = p->ready < BATCH_MAX ? p->ready : BATCH_MAX;
     b->v = xcalloc(max, sizeof *b->v);
     b->c = xcalloc(max, sizeof *b->c);
-    for (struct item *it = p->all.head, *next; it && b->n < max; it = next) {
-        next = it->next_item;
-        if (it->state != ITEM_READY || !still_wanted(p, it) || !item_allowed(p, it))
-            continue;
-        item_state(p, it, ITEM_PLACING);
-        it->refs++;
-        b->v[b->n++].it = it;
-    }
+    bool reading = index_read_begin(p->c.index) == 0;
+    gather(b, max);
+    for (size_t i = 0; i < b->n; i++)
+        describe(p, &b->v[i], &b->c[i]);
+    if (reading)
+        index_read_end(p->c.index);
     if (b->n == 0) {
         batch_free(b);
         return;
     }
-    qsort(b->v, b->n, sizeof *b->v, by_order);
-    for (size_t i = 0; i < b->n; i++)
-        describe(p, &b->v[i], &b->c[i]);
     p->placing = true;
     pool_submit(p->c.pool, &b->job);
 }

@@ -173,20 +173,33 @@ static void drop(struct read_job *j)
     free(j);
 }
 
+/* false: one of them will be here in a moment. */
+static bool locate_all(struct read_job *j, struct ask *q, bool may_wait)
+{
+    struct serve *s = j->s;
+    bool reading = index_read_begin(s->c.index) == 0, all = true;
+    for (uint32_t i = 0; i < j->n && all; i++) {
+        locate(s, &q->want[i], &j->v[i]);
+        all = j->v[i].code != ERR_AGAIN || !may_wait;
+        if (!all)
+            q->missing = i;
+    }
+    if (reading)
+        index_read_end(s->c.index);
+    return all;
+}
+
 bool serve_read(struct serve *s, struct client *c, struct ask *q)
 {
     struct read_job *j = xcalloc(1, sizeof *j + q->n * sizeof j->v[0]);
     bool may_wait = !q->until || loop_now() < q->until;
     *j = (struct read_job){.job = {.run = read_run, .done = read_done}, .s = s, .client = c, .to = q->from, .req = q->req, .n = q->n};
-    for (uint32_t i = 0; i < j->n; i++) {
-        locate(s, &q->want[i], &j->v[i]);
-        if (j->v[i].code == ERR_AGAIN && may_wait) {
-            q->missing = i;
-            drop(j);
-            return false;
-        }
-        j->v[i].asked = j->v[i].code < 0 ? 0 : j->v[i].whole ? LIMIT_BLOCK : j->v[i].len;
+    if (!locate_all(j, q, may_wait)) {
+        drop(j);
+        return false;
     }
+    for (uint32_t i = 0; i < j->n; i++)
+        j->v[i].asked = j->v[i].code < 0 ? 0 : j->v[i].whole ? LIMIT_BLOCK : j->v[i].len;
     j->bytes = job_bytes(j);
     s->reading += j->bytes;
     c->reading += j->bytes;

@@ -228,6 +228,7 @@ static int load_wanted(struct index *ix)
     while ((rc = q_step(&q)) == 1) {   /* not sum() of SQL, which fails when it overflows */
         ix->want.n++;
         ix->want.bytes += q_u64(&q);
+        ix->want.removals += q_int(&q) == KIND_TOMBSTONE;
     }
     return rc;
 }

@@ -75,6 +75,7 @@ int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t 
 
 /* ---- paths; winner = the entry that should be on disk, 0 = none known ---- */
 int index_path_id(struct index *ix, const char *path, size_t len, bool create, int64_t *id) MUST_CHECK;
+int  index_path_make(struct index *ix, const char *path, size_t len, int64_t *id, bool *made) MUST_CHECK;   /* made: nothing refers to it yet */
 int index_path_get(struct index *ix, int64_t id, struct buf *name, int64_t *winner) MUST_CHECK;   /* either may be NULL */
 int index_path_set_winner(struct index *ix, int64_t id, int64_t winner) MUST_CHECK;
 /* Paths that lie beneath dir ("" = all), in byte order of the name, with their winner; only files, directories and symlinks
@@ -149,6 +150,7 @@ int index_want_by_root(struct index *ix, const struct id *root, int (*row)(void 
 int index_want_of_path(struct index *ix, int64_t path, int (*row)(void *, const struct ix_want *), void *arg) MUST_CHECK;
 int index_want_min(struct index *ix, int64_t stream, uint64_t *seq) MUST_CHECK;        /* lowest wanted number; ERR_NOTFOUND = none */
 int index_want_totals(struct index *ix, uint64_t *n, uint64_t *bytes) MUST_CHECK;
+bool index_want_removals(const struct index *ix);                                        /* whether a tombstone is wanted; costs nothing */
 
 /* ---- block lists and where blocks are ---- */
 int index_tree_put(struct index *ix, const struct id *root, const uint8_t *refs, uint32_t nblocks) MUST_CHECK; /* also fills the block lookup; present is fine */

@@ -39,7 +39,7 @@ enum query_id {
 /* IX_FAILED: a write of this transaction failed, SQLite may have undone the whole of it already: nothing but a rollback is
  * accepted, so that no later write can be committed without the earlier ones. */
 enum ix_state { IX_IDLE, IX_READ, IX_TX, IX_FAILED };
-struct ix_totals { uint64_t n, bytes; };
+struct ix_totals { uint64_t n, bytes, removals; };
 
 struct index {
     sqlite3 *db;

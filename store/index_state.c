@@ -54,6 +54,13 @@ int index_path_id(struct index *ix, const char *path, size_t len, bool create, i
     return create ? path_add(ix, path, len, id) : index_missing(ix, "path");
 }
 
+int index_path_make(struct index *ix, const char *path, size_t len, int64_t *id, bool *made)
+{
+    int rc = index_path_id(ix, path, len, false, id);
+    *made = rc == ERR_NOTFOUND;
+    return *made ? path_add(ix, path, len, id) : rc;
+}
+
 int index_path_get(struct index *ix, int64_t id, struct buf *name, int64_t *winner)
 {
     AUTO(q_end) struct query q = q_begin(ix, Q_PATH_GET);
@@ -295,6 +302,7 @@ static int want_share(struct index *ix, int64_t entry, struct ix_totals *t)
         return rc;
     t->n = 1;
     t->bytes = q_u64(&q);
+    t->removals = q_int(&q) == KIND_TOMBSTONE;
     return 0;
 }
 
@@ -312,14 +320,12 @@ int index_want_del(struct index *ix, int64_t entry)
         return rc;
     ix->want.n -= old.n;
     ix->want.bytes -= old.bytes;
+    ix->want.removals -= old.removals;
     return 0;
 }
 
-int index_want_put(struct index *ix, const struct ix_want *w)
+static int want_insert(struct index *ix, const struct ix_want *w)
 {
-    int rc = index_want_del(ix, w->entry);   /* INSERT OR REPLACE costs twice as much: it journals every page it may undo */
-    if (rc != 0)
-        return rc;
     AUTO(q_end) struct query q = q_begin(ix, Q_WANT_PUT);
     q_put_int(&q, w->entry);
     q_put_int(&q, w->path);
@@ -329,12 +335,22 @@ int index_want_put(struct index *ix, const struct ix_want *w)
     q_put_int(&q, w->role);
     q_put_int(&q, w->kind);
     q_put_id(&q, &w->root);
-    rc = q_run(&q);
+    int rc = q_run(&q);
     if (rc != 0)
         return rc;
     ix->want.n++;
     ix->want.bytes += w->size;
+    ix->want.removals += w->kind == KIND_TOMBSTONE;
     return 0;
+}
+
+/* INSERT OR REPLACE costs twice as much: it journals every page it may undo. Most are new. */
+int index_want_put(struct index *ix, const struct ix_want *w)
+{
+    int rc = want_insert(ix, w);
+    if (rc == ERR_EXISTS && (rc = index_want_del(ix, w->entry)) == 0)
+        rc = want_insert(ix, w);
+    return rc;
 }
 
 int index_want_get(struct index *ix, int64_t entry, struct ix_want *out)
@@ -382,6 +398,11 @@ int index_want_totals(struct index *ix, uint64_t *n, uint64_t *bytes)
     *n = ix->want.n;
     *bytes = ix->want.bytes;
     return 0;
+}
+
+bool index_want_removals(const struct index *ix)
+{
+    return ix->want.removals > 0;
 }
 
 /* ---- conflicts ---- */

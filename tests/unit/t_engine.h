@@ -78,15 +78,21 @@ static inline void world_free(struct world *w)
 
 static inline void commit(struct world *w, size_t i) { must(engine_commit(w->d[i].e, w->wall)); }
 
-/* The user of device i saves a file. */
-static inline int save(struct world *w, size_t i, const char *path, const char *text)
+/* The user of device i saves a file; in a transaction. */
+static inline int saw(struct world *w, size_t i, const char *path, const char *text)
 {
     struct content_list c = {.type = CONTENT_INLINE, .size = strlen(text), .inline_len = strlen(text), .root = id_hash(text, strlen(text))};
     memcpy(c.inline_bytes, text, strlen(text));
     struct stamp st = {.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++w->wall, .size = strlen(text), .mtime_ns = (int64_t)w->wall};
-    must(engine_begin(w->d[i].e));
     int r = engine_seen(w->d[i].e, path, strlen(path), &st, &c, true, w->wall);
     must(r);
+    return r;
+}
+
+static inline int save(struct world *w, size_t i, const char *path, const char *text)
+{
+    must(engine_begin(w->d[i].e));
+    int r = saw(w, i, path, text);
     commit(w, i);
     return r;
 }

@@ -14,6 +14,29 @@ static void test_edit_travels(void)
     world_free(w);
 }
 
+/* Two versions of a new path in one change set: it is new to whoever takes it, but its state is not that of either alone. */
+static void test_twice_in_a_change_set(void)
+{
+    struct world *w = world_new();
+    must(engine_begin(w->d[0].e));
+    EQ_I(saw(w, 0, "a", "one"), 1);
+    EQ_I(saw(w, 0, "b", "b"), 1);
+    EQ_I(saw(w, 0, "a", "second"), 1);
+    commit(w, 0);
+    EQ_I(pull_entries(w, 0, 1), 3);
+    EQ_U(install(w, 1), 2);
+    EQ_S(shows(w, 1, "a"), "second");
+    EQ_S(shows(w, 1, "b"), "b");
+    EQ_U(conflicts(w, 1), 0);
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t files, bytes;
+        engine_totals(w->d[i].e, &files, &bytes);
+        EQ_U(files, 2);
+        EQ_U(bytes, 7);
+    }
+    world_free(w);
+}
+
 static void test_third_device_passes_on(void)
 {
     struct world *w = world_new();
@@ -360,6 +383,7 @@ int main(void)
 {
     must(keys_init());
     RUN(test_edit_travels);
+    RUN(test_twice_in_a_change_set);
     RUN(test_third_device_passes_on);
     RUN(test_no_echo);
     RUN(test_last_write_wins_and_the_loser_stays);

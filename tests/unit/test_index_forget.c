@@ -1,4 +1,4 @@
-/* index: what forgetting needs: runs that say whose they are, rows that go, and those that are asked for on the way. */
+/* index: what forgetting needs: runs that say whose they are, rows that go, and those that are asked for on the way; and what a path that comes needs. */
 #include <sqlite3.h>
 
 #include "tests/unit/t_index.h"
@@ -27,6 +27,31 @@ static void test_runs(void)
     OK(index_pruned_each(ix, 1, 0, UINT64_MAX, count_run, &n));
     EQ_U(n, 4);
     OK(index_commit(ix));
+}
+
+/* Whether a path is new, and whether a removal is wanted, is known without a search. */
+static void test_known_without_a_search(void)
+{
+    int64_t id, again;
+    bool made;
+    OK(index_begin(ix));
+    OK(index_path_make(ix, "new", 3, &id, &made));
+    CHECK(made);
+    OK(index_path_make(ix, "new", 3, &again, &made));
+    CHECK(!made && id == again);
+    CHECK(!index_want_removals(ix));
+    struct ix_want w = {.entry = 9001, .path = id, .stream = 1, .seq = 1, .role = WANT_INSTALL, .kind = KIND_FILE};
+    OK(index_want_put(ix, &w));
+    CHECK(!index_want_removals(ix));
+    w.kind = KIND_TOMBSTONE;
+    OK(index_want_put(ix, &w));          /* in the place of the one before */
+    OK(index_want_put(ix, &w));
+    CHECK(index_want_removals(ix));
+    OK(index_want_del(ix, w.entry));
+    CHECK(!index_want_removals(ix));
+    OK(index_want_put(ix, &w));
+    index_rollback(ix);
+    CHECK(!index_want_removals(ix));
 }
 
 static int note_id(void *arg, const struct ix_entry *e)
@@ -149,6 +174,7 @@ int main(void)
     t_dir_make();
     ix = t_index(":memory:");
     RUN(test_runs);
+    RUN(test_known_without_a_search);
     RUN(test_entries);
     RUN(test_paths);
     RUN(test_older_index);
