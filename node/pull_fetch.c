@@ -8,6 +8,7 @@
 #include "node/log.h"
 #include "node/pull_priv.h"
 #include "proto/path.h"
+#include "store/database.h"
 #include "store/sys.h"
 
 #define SILENT_REST_MS 10000
@@ -87,8 +88,11 @@ static void write_one(const struct pull *p, const struct block_request *q, struc
         v->code = folder_tmp_create(p->c.folder, v->it->tmp, v->len, &fd);
     if (v->code == 0 && sys->pwrite(fd, data, v->len, (off_t)v->at) != (ssize_t)v->len)
         v->code = err_set(ERR_FULL, "%s: writing a download: %m", folder_path(p->c.folder));
-    if (v->it->fd < 0 && fd >= 0)
-        close(fd);
+    if (v->it->fd >= 0 || fd < 0)
+        return;
+    v->plain = !database_begins(data, v->len);
+    folder_tmp_dress(fd, v->mode, v->it->ent.mtime_ns);
+    close(fd);
 }
 
 static void write_run(struct job *job)
@@ -105,6 +109,7 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
     if (v->code == 0) {
         it->troubled = false;
         it->futile = 0;
+        it->plain = v->plain;
         p->figures.blocks++;
         p->figures.bytes += v->len;
         share_news(p, it, v->idx);
@@ -240,6 +245,7 @@ static void claim(struct block_request *q)
         }
         bit_set(v->it->have, v->idx);
         bit_set(v->it->asked, v->idx);
+        v->mode = engine_disk_mode(q->r.p->c.engine, &v->it->ent);
     }
 }
 

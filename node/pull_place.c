@@ -84,12 +84,16 @@ static void describe(struct pull *p, struct place *v, struct change *c)
 {
     struct item *it = v->it;
     find_local(p, v);
-    if (it->ent.kind == KIND_FILE && it->ent.content.type == CONTENT_INLINE)
+    const struct content *content = &it->ent.content;
+    if (it->ent.kind == KIND_FILE && content->type == CONTENT_INLINE) {
         snprintf(it->tmp, sizeof it->tmp, "f-%llx", (unsigned long long)it->want.entry);
+        it->plain = !database_begins(content->inline_bytes.p, content->inline_bytes.len);
+    }
     snprintf(v->tmp, sizeof v->tmp, "%s", it->tmp);
     name_kept(v);
     *c = (struct change){.op = op_of(v), .path = it->path, .len = it->len, .kept = v->kept, .tmp = v->tmp,
                          .mode = engine_disk_mode(p->c.engine, &it->ent), .mtime_ns = it->ent.mtime_ns};
+    c->plain = it->plain;
     if (v->have_local)
         c->expected = v->local.stamp;
     if (it->ent.kind == KIND_SYMLINK)
@@ -105,7 +109,7 @@ static void describe(struct pull *p, struct place *v, struct change *c)
 
 /* ---- in the worker ---- */
 
-static int write_inline(const struct folder *f, const struct place *v)
+static int write_inline(const struct folder *f, const struct place *v, const struct change *c)
 {
     const struct bytes *b = &v->it->ent.content.inline_bytes;
     int fd;
@@ -114,14 +118,15 @@ static int write_inline(const struct folder *f, const struct place *v)
         return r;
     if (sys->pwrite(fd, b->p, b->len, 0) != (ssize_t)b->len)
         r = err_set(ERR_FULL, "%s: writing a file: %m", folder_path(f));
+    folder_tmp_dress(fd, c->mode, c->mtime_ns);
     close(fd);
     return r;
 }
 
-static int stage(const struct folder *f, const struct place *v)
+static int stage(const struct folder *f, const struct place *v, const struct change *c)
 {
     const struct entry *ent = &v->it->ent;
-    return ent->kind == KIND_FILE && ent->content.type == CONTENT_INLINE ? write_inline(f, v) : 0;
+    return ent->kind == KIND_FILE && ent->content.type == CONTENT_INLINE ? write_inline(f, v, c) : 0;
 }
 
 /* What lies there may have been edited in the very moment in which it was looked at: to be displaced it must have been read again, or the
@@ -140,7 +145,8 @@ static int unsettled(const struct folder *f, const struct place *v, const struct
 /* A database that lies there, or is to. */
 static int make_way(const struct pull *p, struct place *v, struct change *c)
 {
-    bool comes = c->op == CHANGE_FILE, large = c->expected.size >= DATABASE_LEAST || v->it->ent.size >= DATABASE_LEAST;
+    bool comes = c->op == CHANGE_FILE, becomes_one = v->it->ent.size >= DATABASE_LEAST && !(comes && c->plain);
+    bool large = c->expected.size >= DATABASE_LEAST || becomes_one;
     return c->op == CHANGE_META || !large ? 0 : database_make_way(p->c.folder, c->path, c->len, &c->expected, comes ? v->tmp : NULL, v->kept,
                                                                   pool_stopping(p->c.pool), &v->moved);
 }
@@ -148,7 +154,7 @@ static int make_way(const struct pull *p, struct place *v, struct change *c)
 static int make_ready(const struct pull *p, struct place *v, struct change *c)
 {
     const struct folder *f = p->c.folder;
-    int r = stage(f, v);
+    int r = stage(f, v, c);
     if (r == 0 && v->it->want.role == WANT_KEEP) {
         folder_kept_note(f, v->kept, c->path, c->len);
         return folder_kept_adopt(f, v->tmp, v->kept);

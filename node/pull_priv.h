@@ -50,6 +50,7 @@ struct item {
     enum item_state state;
     enum item_way way;
     bool tried_move, tried_copy, cancelled, placed;
+    bool plain;                          /* its content is known to be no database */
     bool troubled;                       /* the disk was full or failed when it was tried last */
     unsigned refs;                       /* requests and jobs that point here */
     unsigned late;                       /* those of them that belong to late requests */
@@ -165,8 +166,8 @@ void list_pump(struct pull *p);
 void list_drop(struct pull *p, struct item *it);                         /* frees the list and its room */
 /* pull_fetch.c: a request for blocks, from its reply until all is written.
  * code: 1 = to be written, from then on 0 or why it was not; ERR_CLOSED = there is nothing to be done about it any more. The item is NULL
- * once a late request has let go of it. owner: all was asked of it because it owns that (pull_share.c). */
-struct piece { struct item *it; uint32_t idx, len, off; uint64_t at; struct id id; int code; };
+ * once a late request has let go of it. mode, plain: of a file that is one block. owner: all was asked of it because it owns that (pull_share.c). */
+struct piece { struct item *it; uint32_t idx, len, off, mode; uint64_t at; struct id id; int code; bool plain; };
 struct block_request {
     struct request r; struct job job;
     uint64_t bytes; bool owner;

@@ -121,9 +121,9 @@ static int walk(struct look *l, const char *path, size_t len)
     return folder_walk(l->scan->c.folder, path, len, &ops);
 }
 
-int look_stat(const struct folder *f, const char *path, size_t len, struct stamp *out)
+int look_stat(const struct folder *f, struct folder_near *near, const char *path, size_t len, struct stamp *out)
 {
-    int r = folder_stat(f, path, len, out);
+    int r = folder_stat_near(f, near, path, len, out);
     for (size_t n = len; r < 0 && (n = path_parent(path, n)) > 0; ) {
         struct stamp up;
         if (folder_stat(f, path, n, &up) < 0)
@@ -134,10 +134,10 @@ int look_stat(const struct folder *f, const char *path, size_t len, struct stamp
     return r;
 }
 
-static void look_at(struct look *l, const struct hint *h)
+static void look_at(struct look *l, struct folder_near *near, const struct hint *h)
 {
     struct stamp st;
-    if (look_stat(l->scan->c.folder, h->path, h->len, &st) < 0) {
+    if (look_stat(l->scan->c.folder, near, h->path, h->len, &st) < 0) {
         on_trouble(l, h->path, h->len);
         return;
     }
@@ -165,8 +165,12 @@ static void look_run(struct job *j)
             report(l, (struct sight){.st = {.kind = STAMP_DIR}, .wd = wd}, "", 0, NULL, 0);
         l->code = walk(l, "", 0);
     }
-    for (size_t i = 0; l->code == 0 && !l->full && i < l->hints.n; i++)
-        look_at(l, &l->hints.v[i]);
+    AUTO(folder_near_release) struct folder_near near = FOLDER_NEAR_INIT;
+    for (size_t i = 0; l->code == 0 && !l->full && i < l->hints.n; i++) {
+        look_at(l, &near, &l->hints.v[i]);
+        if (l->hints.v[i].deep)
+            folder_near_release(&near);      /* a walk takes its time */
+    }
     if (l->code == 0)
         l->code = folder_healthy(f);
     if (l->code < 0)

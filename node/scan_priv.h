@@ -31,8 +31,8 @@ struct look {
     int code; char text[256];       /* why the look failed as a whole */
     bool watch_full; char watch_text[160];
 };
-/* folder_stat, but what is beneath a link is ABSENT: the directory that was there is gone with all that was in it. For workers too. */
-int  look_stat(const struct folder *f, const char *path, size_t len, struct stamp *out) MUST_CHECK;
+/* folder_stat_near, but what is beneath a link is ABSENT: the directory that was there is gone with all that was in it. For workers too. */
+int  look_stat(const struct folder *f, struct folder_near *near, const char *path, size_t len, struct stamp *out) MUST_CHECK;
 void look_start(struct scan *s, struct hints *hints, bool full);
 void scan_on_sights(struct scan *s, const struct sights *p);       /* in the loop, in order */
 void scan_trouble(struct scan *s, const char *path, size_t len, const char *text);     /* it cannot be synced: said once, and no deletion */

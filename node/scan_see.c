@@ -288,13 +288,14 @@ static bool unreadable(const struct scan *s, const char *path, size_t len)
 static bool truly_missing(struct scan *s, const struct missing *m)
 {
     struct stamp st;
+    AUTO(folder_near_release) struct folder_near near = FOLDER_NEAR_INIT;
     if (unreadable(s, m->path, m->len))
         return false;
     if (s->c.ops.busy(s->c.ops.arg, m->path, m->len)) {
         scan_later(s, m->path, m->len, BUSY_MS);
         return false;
     }
-    if (look_stat(s->c.folder, m->path, m->len, &st) < 0 || st.kind != STAMP_ABSENT)
+    if (look_stat(s->c.folder, &near, m->path, m->len, &st) < 0 || st.kind != STAMP_ABSENT)
         return false;
     if (database_part(s->c.folder, m->path, m->len)) {
         see_part(s, m->path, m->len);

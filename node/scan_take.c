@@ -59,12 +59,12 @@ bool take_settled(const struct scan *s, const struct stamp *st, int64_t began)
     return take_young(st, began, folder_granularity(s->c.folder)) == 0;
 }
 
-static int hash_one(const struct scan *s, struct hashed *h)
+static int hash_one(const struct scan *s, struct folder_near *near, struct hashed *h)
 {
     const struct folder *f = s->c.folder;
     int64_t began = take_now();
     int fd;
-    int r = folder_stat(f, h->w.path, h->w.len, &h->st);
+    int r = folder_stat_near(f, near, h->w.path, h->w.len, &h->st);
     if (r == 0 && h->st.kind != STAMP_FILE)
         return err_set(ERR_CHANGED, "no longer a file");
     if (r < 0 || (r = folder_open_file(f, h->w.path, h->w.len, &fd)) < 0)
@@ -76,7 +76,7 @@ static int hash_one(const struct scan *s, struct hashed *h)
     r = read_quiet(s, h, fd);
     struct stamp after;
     if (r == 0)
-        r = folder_stat(f, h->w.path, h->w.len, &after);
+        r = folder_stat_near(f, near, h->w.path, h->w.len, &after);
     /* A second writer that came and is still there may not have touched the times yet (a mapping). */
     if (r == 0 && folder_quiet(fd) == ERR_AGAIN)
         r = ERR_AGAIN;
@@ -90,8 +90,11 @@ static int hash_one(const struct scan *s, struct hashed *h)
 static void hash_run(struct job *j)
 {
     struct hash_job *h = (struct hash_job *)j;
+    AUTO(folder_near_release) struct folder_near near = FOLDER_NEAR_INIT;
     for (size_t i = 0; i < h->n; i++) {
-        h->v[i].code = hash_one(h->scan, &h->v[i]);
+        if (h->job.slow)
+            folder_near_release(&near);
+        h->v[i].code = hash_one(h->scan, &near, &h->v[i]);
         if (h->v[i].code < 0) {
             strncpy(h->v[i].text, err_text(), sizeof h->v[i].text - 1);
             content_list_release(&h->v[i].content);
@@ -253,14 +256,14 @@ void take_fact(struct scan *s, struct fact f)
 
 /* Between the look and now an install may have changed the path: a fact that is no longer true would bring back what was deleted, or
  * pass for an edit. Installs that are under way make it wait, too. */
-static bool still_true(struct scan *s, const struct fact *f)
+static bool still_true(struct scan *s, struct folder_near *near, const struct fact *f)
 {
     struct stamp now;
     if (f->kind == FACT_PART)
         return database_part(s->c.folder, f->path, f->len);
     if (f->apart)
         return db_still_true(s, f);
-    if (s->c.ops.busy(s->c.ops.arg, f->path, f->len) || look_stat(s->c.folder, f->path, f->len, &now) < 0)
+    if (s->c.ops.busy(s->c.ops.arg, f->path, f->len) || look_stat(s->c.folder, near, f->path, f->len, &now) < 0)
         return false;
     return f->kind == FACT_SEEN ? stamp_same(&now, &f->st) : now.kind == STAMP_ABSENT;
 }
@@ -282,11 +285,11 @@ static bool made_on_the_way(struct scan *s, const struct fact *f)
            index_want_of_path(s->c.index, path, is_coming_dir, NULL) > 0;
 }
 
-static int give(struct scan *s, const struct fact *f)
+static int give(struct scan *s, struct folder_near *near, const struct fact *f)
 {
     if (made_on_the_way(s, f))
         return 0;
-    if (!still_true(s, f)) {
+    if (!still_true(s, near, f)) {
         scan_later(s, f->path, f->len, FLUSH_MS);
         db_drop(s, f);
         return 0;
@@ -307,8 +310,9 @@ static int give_all(struct scan *s, bool *news)
     if (r < 0)
         return r;
     uint64_t lost = 0;
+    AUTO(folder_near_release) struct folder_near near = FOLDER_NEAR_INIT;
     for (size_t i = 0; i < s->nfact; i++) {
-        if ((r = give(s, &s->fact[i])) < 0) {
+        if ((r = give(s, &near, &s->fact[i])) < 0) {
             err_prefix(r, "%s", path_show(s->fact[i].path, s->fact[i].len));
             engine_rollback(s->c.engine);
             return r;

@@ -29,6 +29,11 @@ static bool read_header(int fd, uint8_t h[static HEADER_LEN])
     return sys->pread(fd, h, HEADER_LEN, 0) == HEADER_LEN && memcmp(h, magic, MAGIC_LEN) == 0;
 }
 
+bool database_begins(const void *p, size_t len)
+{
+    return len >= HEADER_LEN && memcmp(p, magic, MAGIC_LEN) == 0;
+}
+
 bool database_is(int fd)
 {
     uint8_t h[HEADER_LEN];

@@ -35,6 +35,7 @@ size_t database_base(const char *path, size_t len);
 /* Whether that NAME is a database: then what lies at the path (or lay there until now) is a part of it, and no file of its own. */
 bool database_part(const struct folder *f, const char *path, size_t len);
 bool database_is(int fd);
+bool database_begins(const void *p, size_t len);      /* the same, of the first bytes of a file, or all of it */
 /* *file: of a file that may be a database; becomes `whole`. */
 int  database_whole(const struct folder *f, const char *path, size_t len, struct stamp *file) MUST_CHECK;
 /* ERR_NOTFOUND: no database there. */

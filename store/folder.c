@@ -278,7 +278,27 @@ int folder_room(const struct folder *f, uint64_t bytes)
 
 /* ---- looking ---- */
 
-int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out)
+void folder_near_release(struct folder_near *near)
+{
+    folder_close_fd(&near->fd);
+}
+
+/* Opens the directory z, of n bytes: 0, or -1 and errno. */
+static int go_near(const struct folder *f, struct folder_near *near, const char *z, size_t n)
+{
+    if (near->fd >= 0 && near->len == n && memcmp(near->path, z, n) == 0)
+        return 0;
+    folder_near_release(near);
+    near->fd = folder_beneath(f->root, n ? z : ".", O_PATH | O_DIRECTORY, 0);
+    if (near->fd < 0)
+        return -1;
+    memcpy(near->path, z, n);
+    near->len = n;
+    near->folds = folder_folds(f, near->fd);
+    return 0;
+}
+
+int folder_stat_near(const struct folder *f, struct folder_near *near, const char *path, size_t len, struct stamp *out)
 {
     *out = (struct stamp){ .kind = STAMP_ABSENT };
     struct zpath z;
@@ -287,15 +307,21 @@ int folder_stat(const struct folder *f, const char *path, size_t len, struct sta
         return code;
     size_t n = path_parent(path, len);
     z.s[n] = '\0';
-    AUTOCLOSE int dir = folder_beneath(f->root, n ? z.s : ".", O_PATH | O_DIRECTORY, 0);
+    int there = go_near(f, near, z.s, n);
     z.s[n] = path[n];
-    if (dir < 0 && (errno == ENOENT || errno == ENOTDIR))
+    if (there < 0 && (errno == ENOENT || errno == ENOTDIR))
         return 0;
-    if (dir < 0 || folder_look(dir, n ? z.s + n + 1 : z.s, out) < 0)
+    if (there < 0 || folder_look(near->fd, n ? z.s + n + 1 : z.s, out) < 0)
         return folder_error(f, z.s, "looking at it");
-    if (out->kind != STAMP_ABSENT && folder_folds(f, dir) && !folder_exact(f->root, z.s))
+    if (out->kind != STAMP_ABSENT && near->folds && !folder_exact(f->root, z.s))
         *out = (struct stamp){ .kind = STAMP_ABSENT };   /* it is another's */
     return 0;
+}
+
+int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out)
+{
+    AUTO(folder_near_release) struct folder_near near = FOLDER_NEAR_INIT;
+    return folder_stat_near(f, &near, path, len, out);
 }
 
 static int not_a(const char *what, const struct zpath *z)

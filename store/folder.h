@@ -22,6 +22,7 @@
 
 #include "proto/buf.h"
 #include "proto/id.h"
+#include "proto/limits.h"
 #include "proto/mp.h"
 #include "store/stamp.h"
 
@@ -45,6 +46,12 @@ int  folder_room(const struct folder *f, uint64_t bytes) MUST_CHECK;
  * (case, Unicode normalisation: names are bytes everywhere else); errors that are no evidence of absence (EIO, EACCES, ELOOP for a link in
  * the middle) are ERR_IO. */
 int folder_stat(const struct folder *f, const char *path, size_t len, struct stamp *out) MUST_CHECK;
+/* The same for many paths in a row, in a third of the system calls: the directory of the last one stays open. They count as one look, made
+ * when that directory was opened: whatever was moved away since is still seen there. So it is let go of after some milliseconds. */
+struct folder_near { int fd; bool folds; size_t len; char path[LIMIT_PATH + 1]; };
+#define FOLDER_NEAR_INIT {.fd = -1}
+int  folder_stat_near(const struct folder *f, struct folder_near *near, const char *path, size_t len, struct stamp *out) MUST_CHECK;
+void folder_near_release(struct folder_near *near);
 /* What has the place of a path that folder_apply refused with ERR_DENIED: *taken is the length of the first part of the path that another
  * file or directory answers to, *other the path of that one. ERR_NOTFOUND: nothing has it any more. */
 int folder_taken_by(const struct folder *f, const char *path, size_t len, size_t *taken, struct buf *other) MUST_CHECK;
@@ -74,6 +81,8 @@ int folder_walk(const struct folder *f, const char *dir, size_t dirlen, const st
 /* ---- temp files, in .lanyard/tmp/ under plain names given by the caller ([0-9a-z.-]{1,100}, no dot first) ---- */
 /* Read-write, empty, space reserved (ERR_FULL) when it is much; one that was there under that name is replaced. */
 int folder_tmp_create(const struct folder *f, const char *name, uint64_t size, int *fd) MUST_CHECK;
+/* Gives it the mode and time of what it is to become, where that costs least: folder_apply has less to do then. It may fail in silence. */
+void folder_tmp_dress(int fd, uint32_t mode, int64_t mtime_ns);
 int folder_tmp_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;      /* existing, read-write; ERR_NOTFOUND */
 int folder_tmp_remove(const struct folder *f, const char *name) MUST_CHECK;             /* absent is fine */
 /* Calls for every plain name; a non-zero result ends the listing and is returned. *each may remove what it is told of. */
@@ -109,6 +118,7 @@ struct change {
     struct stamp expected;        /* what must be at path now: kind ABSENT = nothing (an existing directory is fine for CHANGE_DIR) */
     const char *from; size_t fromlen; struct stamp from_expected;   /* MOVE */
     const char *tmp;              /* FILE */
+    bool plain;                   /* FILE: what comes is known to be no database */
     bool whole;                   /* FILE: the database that lies there, with all that the log beside it says; REMOVE: that log (store/database.h) */
     const char *kept;             /* name in kept/ for what is displaced or removed; required when expected is FILE or SYMLINK */
     struct bytes target;               /* SYMLINK */

@@ -164,6 +164,9 @@ static int prepare_temp(const struct folder *f, struct change *c, const char *na
     struct stamp is;
     if (folder_look(f->tmp, name, &is) < 0 || is.kind == STAMP_ABSENT)
         return err_set(ERR_IO, PATH_OWN "/tmp/%s: %m", name);
+    c->now = is;
+    if (is.kind == STAMP_FILE && is.mode == (c->mode & 0777) && is.mtime_ns == c->mtime_ns)
+        return 0;
     int code = folder_set_meta(&tmp, &is, c->mode, c->mtime_ns, &c->now);
     return code < 0 ? err_prefix(code == ERR_FULL ? ERR_FULL : ERR_IO, PATH_OWN "/tmp/%s", name) : 0;
 }

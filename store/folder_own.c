@@ -96,6 +96,14 @@ int folder_tmp_create(const struct folder *f, const char *name, uint64_t size, i
     return code;
 }
 
+void folder_tmp_dress(int fd, uint32_t mode, int64_t mtime_ns)
+{
+    const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, folder_time(mtime_ns) };
+    if (mode != 0600)
+        (void)sys->fchmod(fd, mode & 0777);
+    (void)sys->utimensat(fd, NULL, times, 0);
+}
+
 int folder_tmp_open(const struct folder *f, const char *name, int *fd)
 {
     return own_open(f->tmp, "tmp", name, O_RDWR, fd);

@@ -299,7 +299,7 @@ static int replace(const struct folder *f, struct change *c, const struct spot *
 int folder_place(const struct folder *f, struct change *c, const struct spot *src, const struct stamp *is, const struct spot *at)
 {
     int code = c->whole ? 0 : no_part(at);
-    if (code == 0 && !c->whole)
+    if (code == 0 && !c->whole && !c->plain)
         code = folder_no_log(src, at);
     if (code < 0)
         return code;

@@ -120,6 +120,41 @@ static int failing_openat2(int d, const char *p, uint64_t f, uint64_t m, uint64_
 }
 
 /* What is no evidence of absence must never be taken for it. */
+static int opened;
+static struct sys counting;
+static int count_open(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+{
+    opened++;
+    return sys_kernel.openat2(dirfd, path, flags, mode, resolve);
+}
+
+/* Many looks into one directory open it once, and say what single ones do. */
+static void test_near(void)
+{
+    begin();
+    make_dir("c");
+    make_dir("d");
+    put("c/b", "of another");
+    put("d/a", "a");
+    put("d/b", "bb");
+    put("e", "eee");
+    counting = without_sync;
+    counting.openat2 = count_open;
+    sys = &counting;
+    AUTO(folder_near_release) struct folder_near near = FOLDER_NEAR_INIT;
+    static const char *const path[] = {"d/a", "d/b", "d/none", "d/a", "c/b", "d", "e", "none/x", "d/b", "d/b/x"};
+    for (size_t i = 0; i < sizeof path / sizeof *path; i++) {
+        struct stamp st, alone;
+        opened = 0;
+        OK(folder_stat_near(folder, &near, path[i], strlen(path[i]), &st));
+        CHECK(i < 1 || i > 3 || opened == 0);
+        OK(folder_stat(folder, path[i], strlen(path[i]), &alone));
+        CHECK(st.kind == alone.kind && (st.kind == STAMP_ABSENT || stamp_same(&st, &alone)));
+    }
+    struct stamp st;
+    EQ_I(folder_stat_near(folder, &near, "../d", 4, &st), ERR_BAD);
+}
+
 static void test_stat_errors_are_not_absence(void)
 {
     begin();
@@ -264,6 +299,45 @@ static void test_temp_files(void)
     EQ_S(get(".lanyard/tmp/big"), "");
 }
 
+static int times_set, looks;
+static int count_times(int dirfd, const char *path, const struct timespec ts[2], int flags)
+{
+    times_set++;
+    return sys_kernel.utimensat(dirfd, path, ts, flags);
+}
+static int count_looks(int dirfd, const char *path, int flags, unsigned mask, struct statx *st)
+{
+    looks++;
+    return sys_kernel.statx(dirfd, path, flags, mask, st);
+}
+
+/* What the temp file has already is not set again; what has come to differ since is. Of plain content nobody asks for a log beside it. */
+static void test_dressed(void)
+{
+    begin();
+    for (int dressed = 0; dressed < 3; dressed++) {
+        int fd;
+        char path[16];
+        snprintf(path, sizeof path, "f%d", dressed);
+        OK(folder_tmp_create(folder, "t", 4, &fd));
+        struct change c = change(CHANGE_FILE, path, "t", NULL);
+        c.plain = dressed > 0;
+        if (dressed > 0)
+            folder_tmp_dress(fd, dressed == 1 ? c.mode : 0400, c.mtime_ns);
+        close(fd);
+        hook();
+        table.utimensat = count_times;
+        table.statx = count_looks;
+        times_set = looks = 0;
+        OK(outcome(&c));
+        sys = &without_sync;
+        EQ_I(times_set, dressed == 0);
+        CHECK(dressed != 1 || looks == 2);
+        EQ_U(mode_of(path), c.mode & 0777);
+        EQ_I(c.now.mtime_ns, c.mtime_ns);
+    }
+}
+
 static void test_kept_files(void)
 {
     begin();
@@ -337,11 +411,13 @@ int main(void)
     RUN(test_room);
     RUN(test_kinds);
     RUN(test_stamps);
+    RUN(test_near);
     RUN(test_stat_errors_are_not_absence);
     RUN(test_open_file);
     RUN(test_readlink);
     RUN(test_quiet);
     RUN(test_temp_files);
+    RUN(test_dressed);
     RUN(test_kept_files);
     RUN(test_kept_links);
     RUN(test_mode_alone);
