@@ -8,7 +8,7 @@
  *   want --> item --> [list] --> [blocks] --> READY --> batch: folder_apply --> engine_installed, commit
  *
  * Flow control is credit in bytes a peer: what has been asked of it and not yet come stays under a window that grows from 4 to
- * 32 MiB while answers come, and is halved when one does not. What a peer owes for 5 s without sending anything is asked of others
+ * 32 MiB while answers come, and is halved when one does not. One request is for what came in 50 ms lately, 1 to 4 MiB. What a peer owes for 5 s without sending anything is asked of others
  * too (pull_source.c). A block is written only after it matched its id; a peer that sends three wrong ones is asked for no more until
  * it has started anew, at most for 10 minutes. Block lists that are in memory for the files being fetched take PULL_LISTS_BYTES together;
  * one file at a time may be beside them whose list alone is longer (from 1.5 million blocks on, 700 MiB at most). An unfinished download of several blocks keeps its file in tmp/ ("d-" and the root),

@@ -3,7 +3,6 @@
 
 #include "node/pull_priv.h"
 
-#define REQUEST_BYTES (1u << 20)      /* small blocks are asked for together up to this much */
 #define SOURCELESS_MS 1000
 #define SHARING_MS 250
 #define OWNER_BYTES (4u << 20)        /* asked at once of who has not got it yet itself */
@@ -65,6 +64,7 @@ static void send_request(struct pull *p, struct block_request *q)
         m.get_blk.want[i] = (struct msg_blk_want){.root = q->v[i].it->ent.content.root, .idx = q->v[i].idx, .id = q->v[i].id};
     struct source *s = source_find(p, &q->r.dev);
     s->outstanding += q->bytes;
+    q->ahead = s->outstanding;
     rate_take(&p->down, (int64_t)q->bytes);
     s->requests++;
     p->fetching++;
@@ -118,7 +118,7 @@ static struct block_request *gather(struct pull *p, size_t i)
         if (!whose_blocks(p, it, i, q, &whose))
             continue;
         while (!full && next_block(it, whose, &v)) {
-            full = q->n == LIMIT_GET_BLK || (q->n && q->bytes + v.len > REQUEST_BYTES);
+            full = q->n == LIMIT_GET_BLK || (q->n && q->bytes + v.len > p->source[i].portion);
             if (full)
                 break;
             q->owner = whose >= 0;
@@ -180,11 +180,11 @@ static bool ask_blocks(struct pull *p, size_t i)
         pull_wake(p, wait);
         return false;
     }
-    if (s->silent || source_bad(s, now) || s->busy_until > now || s->requests >= REQUESTS_MAX || s->outstanding + REQUEST_BYTES > s->window ||
+    if (s->silent || source_bad(s, now) || s->busy_until > now || s->requests >= REQUESTS_MAX || s->outstanding + s->portion > s->window ||
         !peers_link(p->c.peers, &s->dev))
         return false;
     struct block_request *q = gather(p, i);
-    if (!q && p->sharing && s->outstanding < REQUEST_BYTES)
+    if (!q && p->sharing && s->outstanding < s->portion)
         q = steal(p, i);
     if (q)
         send_request(p, q);

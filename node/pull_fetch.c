@@ -7,6 +7,7 @@
 
 #include "node/log.h"
 #include "node/pull_priv.h"
+#include "proto/lanes.h"
 #include "proto/path.h"
 #include "store/database.h"
 #include "store/sys.h"
@@ -75,22 +76,41 @@ static bool is_block(const uint8_t *data, size_t len, const struct id *id)
     return id_eq(&have, id);
 }
 
+static const uint8_t *bytes_of(const struct block_request *q, const struct piece *v)
+{
+    return (const uint8_t *)zmq_msg_data((zmq_msg_t *)&q->body) + v->off;
+}
+
+/* What is not what its id says is not written: code ERR_CORRUPT. */
+static void verify(struct block_request *q)
+{
+    struct bytes text[LIMIT_GET_BLK] = {0};
+    struct id found[LIMIT_GET_BLK];
+    struct piece *of[LIMIT_GET_BLK];
+    size_t n = 0;
+    for (uint32_t i = 0; i < q->n; i++) {
+        if (q->v[i].code <= 0)
+            continue;
+        text[n] = (struct bytes){bytes_of(q, &q->v[i]), q->v[i].len};
+        of[n++] = &q->v[i];
+    }
+    lanes_hash(text, n, found);
+    for (size_t i = 0; i < n; i++)
+        if (!id_eq(&found[i], &of[i]->id))
+            of[i]->code = ERR_CORRUPT;
+}
+
 static void write_one(const struct pull *p, const struct block_request *q, struct piece *v)
 {
-    const uint8_t *data = (const uint8_t *)zmq_msg_data((zmq_msg_t *)&q->body) + v->off;
-    if (!is_block(data, v->len, &v->id)) {
-        v->code = err_set(ERR_CORRUPT, "block: not what its id says");
-        return;
-    }
     int fd = v->it->fd;
     v->code = fd < 0 ? folder_room(p->c.folder, v->len) : 0;
     if (v->code == 0 && fd < 0)
         v->code = folder_tmp_create(p->c.folder, v->it->tmp, v->len, &fd);
-    if (v->code == 0 && sys->pwrite(fd, data, v->len, (off_t)v->at) != (ssize_t)v->len)
+    if (v->code == 0 && sys->pwrite(fd, bytes_of(q, v), v->len, (off_t)v->at) != (ssize_t)v->len)
         v->code = err_set(ERR_FULL, "%s: writing a download: %m", folder_path(p->c.folder));
     if (v->it->fd >= 0 || fd < 0)
         return;
-    v->plain = !database_begins(data, v->len);
+    v->plain = !database_begins(bytes_of(q, v), v->len);
     folder_tmp_dress(fd, v->mode, v->it->ent.mtime_ns);
     close(fd);
 }
@@ -98,6 +118,7 @@ static void write_one(const struct pull *p, const struct block_request *q, struc
 static void write_run(struct job *job)
 {
     struct block_request *q = of_job(job);
+    verify(q);
     for (uint32_t i = 0; i < q->n; i++)
         if (q->v[i].code > 0)
             write_one(q->r.p, q, &q->v[i]);
@@ -306,6 +327,8 @@ void fetch_answer(void *arg, const struct msg *m, zmq_msg_t *body)
     uint64_t bytes = ok ? came(q) : 0;
     rate_take(&p->down, (int64_t)bytes - (int64_t)q->bytes);
     source_move_window(s, bytes, ok);
+    if (ok)
+        source_pace(s, q->ahead, loop_now() - q->r.sent);
     if (q->owner && ok)
         owner_missing(q, late);
     else

@@ -90,6 +90,7 @@ struct request {
 struct source {
     struct id dev; uint8_t inst[8];      /* of which start of it the following holds */
     uint64_t outstanding, window, good;
+    uint32_t portion;                    /* bytes of small blocks that are asked for in one request */
     unsigned requests;                   /* for blocks, until they are written */
     unsigned strikes; uint64_t bad_until;
     uint64_t busy_until;
@@ -153,6 +154,7 @@ void source_heard(struct source *s, struct request *r, uint64_t now);    /* r ha
 void source_gave_up(struct source *s, struct request *r);                /* r will have none */
 uint64_t source_watch(struct source *s, uint64_t now);                   /* turns its requests late; when to look again, or UINT64_MAX */
 void source_move_window(struct source *s, uint64_t bytes, bool ok);
+void source_pace(struct source *s, uint64_t bytes, uint64_t ms);         /* so much has come within that time */
 uint64_t source_patience(const struct source *s);                        /* for one request more, after all that was asked of it */
 size_t sources_of(struct pull *p, const struct item *it, struct id *dev); /* who may be asked for it, surest first; SOURCES_MAX */
 bool item_unserved(struct pull *p, const struct item *it);                 /* it waits for content that nobody gives */
@@ -170,7 +172,7 @@ void list_drop(struct pull *p, struct item *it);                         /* free
 struct piece { struct item *it; uint32_t idx, len, off, mode; uint64_t at; struct id id; int code; bool plain; };
 struct block_request {
     struct request r; struct job job;
-    uint64_t bytes; bool owner;
+    uint64_t bytes, ahead; bool owner;   /* ahead: what its source owed then, with these */
     uint32_t n; struct piece v[LIMIT_GET_BLK];
     zmq_msg_t body;
 };

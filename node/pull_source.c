@@ -19,6 +19,9 @@
 
 #define WINDOW_MIN (4ull << 20)
 #define WINDOW_MAX (32ull << 20)
+#define PORTION_MIN (1u << 20)
+#define PORTION_MAX LIMIT_BODY
+#define PORTION_MS 50
 #define PATIENCE_MS 5000
 #define PATIENCE_MAX_MS 30000
 #define TIMEOUT_MS 30000
@@ -47,6 +50,7 @@ void source_start(struct source *s, const uint8_t inst[static 8])
     s->bad_until = s->busy_until = s->unshared_until = s->good = 0;
     s->stalls = 0;
     s->window = WINDOW_MIN;
+    s->portion = PORTION_MIN;
     s->patience = PATIENCE_MS;
 }
 
@@ -70,6 +74,14 @@ void source_move_window(struct source *s, uint64_t bytes, bool ok)
         return;
     s->window *= 2;
     s->good = 0;
+}
+
+/* Where much comes at once, much is asked for at once: many blocks are verified faster than one (proto/lanes.h). What is slow comes in
+ * small answers, so that there is one now and then. */
+void source_pace(struct source *s, uint64_t bytes, uint64_t ms)
+{
+    uint64_t n = bytes / (ms + 1) * PORTION_MS;
+    s->portion = (uint32_t)(n < PORTION_MIN ? PORTION_MIN : n > PORTION_MAX ? PORTION_MAX : n);
 }
 
 /* ---- silence ---- */

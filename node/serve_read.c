@@ -5,8 +5,9 @@
 
 #include "node/serve_priv.h"
 
-/* whole: a kept file that is one block, or a packed block; it is as long as it is. */
-struct piece { struct place_of at; struct pack_at packed; struct id id; char tmp[64]; uint64_t off; uint32_t len, asked; bool whole; int code; };
+/* whole: a kept file that is one block, or a packed block; it is as long as it is. fd: where it is to be read from, or -1; out: its place in
+ * the answer. */
+struct piece { struct place_of at; struct pack_at packed; struct id id; char tmp[64]; uint64_t off; uint32_t len, asked; bool whole; int fd; size_t out; int code; };
 struct read_job {
     struct job job;
     struct serve *s; struct client *client; struct net_from to; uint64_t req;
@@ -73,11 +74,18 @@ static int open_piece(const struct folder *f, const struct piece *v, int *fd)
     return r < 0 && v->tmp[0] && v->at.path ? serve_open(f, &v->at, fd) : r;
 }
 
-static void make_room(struct read_job *j, uint32_t len)
+/* A place for it in the answer. */
+static void make_room(struct read_job *j, struct piece *v)
 {
-    if (j->used + len <= j->room)
+    if (!v->len || j->used + v->len > LIMIT_BODY) {
+        v->code = ERR_FULL;
         return;
-    j->room = j->used + len > 2 * j->room ? j->used + len : 2 * j->room;
+    }
+    v->out = j->used;
+    j->used += v->len;
+    if (j->used <= j->room)
+        return;
+    j->room = j->used > 2 * j->room ? j->used : 2 * j->room;
     j->data = xrealloc(j->data, j->room, 1);
 }
 
@@ -86,39 +94,57 @@ static void read_packed(struct read_job *j, struct piece *v)
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_BLOCK);
     v->code = pack_read(folder_packs(j->s->c.folder), &v->packed, PACK_BLOCK, &v->id, &b);
     v->len = (uint32_t)b.len;
-    if (v->code == 0 && (!v->len || j->used + v->len > LIMIT_BODY))
-        v->code = ERR_FULL;
-    if (v->code < 0)
-        return;
-    make_room(j, v->len);
-    memcpy(j->data + j->used, b.data, b.len);
-    j->used += b.len;
+    if (v->code == 0)
+        make_room(j, v);
+    if (v->code == 0)
+        memcpy(j->data + v->out, b.data, b.len);
 }
 
-static void read_one(struct read_job *j, struct piece *v)
+static void open_one(struct read_job *j, struct piece *v)
 {
-    const struct folder *f = j->s->c.folder;
-    int fd;
-    if (v->at.packed) {
-        read_packed(j, v);
+    v->code = open_piece(j->s->c.folder, v, &v->fd);
+    if (v->code < 0) {
+        v->fd = -1;
         return;
     }
-    v->code = open_piece(f, v, &fd);
-    if (v->code < 0)
-        return;
     if (v->whole) {
-        off_t size = lseek(fd, 0, SEEK_END);
+        off_t size = lseek(v->fd, 0, SEEK_END);
         v->len = size > 0 && size <= (off_t)LIMIT_BLOCK ? (uint32_t)size : 0;
     }
-    if (!v->len || j->used + v->len > LIMIT_BODY)
-        v->code = ERR_FULL;
-    if (v->code == 0)
-        make_room(j, v->len);
-    if (v->code == 0)
-        v->code = content_block(fd, v->off, v->len, &v->id, j->data + j->used);
-    if (v->code == 0)
-        j->used += v->len;
-    close(fd);
+    make_room(j, v);
+}
+
+/* All that have been opened, verified together. */
+static void read_opened(struct read_job *j)
+{
+    struct block_read b[LIMIT_GET_BLK];
+    struct piece *of[LIMIT_GET_BLK];
+    size_t n = 0;
+    for (uint32_t i = 0; i < j->n; i++) {
+        struct piece *v = &j->v[i];
+        if (v->fd < 0 || v->code < 0)
+            continue;
+        b[n] = (struct block_read){.fd = v->fd, .off = v->off, .len = v->len, .id = v->id, .buf = j->data + v->out};
+        of[n++] = v;
+    }
+    content_blocks(b, n);
+    for (size_t i = 0; i < n; i++)
+        of[i]->code = b[i].code;
+}
+
+/* The answer has no gaps where something was not what it should be. */
+static void close_gaps(struct read_job *j)
+{
+    size_t used = 0;
+    for (uint32_t i = 0; i < j->n; i++) {
+        const struct piece *v = &j->v[i];
+        if (v->code < 0)
+            continue;
+        if (used != v->out)
+            memmove(j->data + used, j->data + v->out, v->len);
+        used += v->len;
+    }
+    j->used = used;
 }
 
 /* A download is still being written, or has just become the file: it will be there in a moment. */
@@ -127,9 +153,24 @@ static bool is_busy(const struct piece *v) { return v->code == ERR_FULL || v->co
 static void read_run(struct job *job)
 {
     struct read_job *j = (struct read_job *)job;
+    uint64_t known = 0;
     for (uint32_t i = 0; i < j->n; i++)
-        if (j->v[i].code == 0)
-            read_one(j, &j->v[i]);
+        known += j->v[i].code == 0 ? j->v[i].len : 0;
+    j->room = known < LIMIT_BODY ? (size_t)known : LIMIT_BODY;
+    j->data = xrealloc(NULL, j->room + 1, 1);
+    for (uint32_t i = 0; i < j->n; i++) {
+        struct piece *v = &j->v[i];
+        v->fd = -1;
+        if (v->code == 0 && v->at.packed)
+            read_packed(j, v);
+        else if (v->code == 0)
+            open_one(j, v);
+    }
+    read_opened(j);
+    for (uint32_t i = 0; i < j->n; i++)
+        if (j->v[i].fd >= 0)
+            close(j->v[i].fd);
+    close_gaps(j);
 }
 
 static uint64_t job_bytes(const struct read_job *j)

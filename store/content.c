@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/lanes.h"
 #include "proto/limits.h"
 #include "store/sys.h"
 
@@ -67,6 +68,21 @@ int content_block(int fd, uint64_t off, uint32_t len, const struct id *id, uint8
     return 0;
 }
 
+void content_blocks(struct block_read *b, size_t n)
+{
+    AUTOFREE struct bytes *text = xcalloc(n + 1, sizeof *text);
+    AUTOFREE struct id *found = xcalloc(n + 1, sizeof *found);
+    for (size_t i = 0; i < n; i++) {
+        ssize_t r = content_read_at(b[i].fd, b[i].buf, b[i].len, b[i].off);
+        b[i].code = r < 0 ? (int)r : r == (ssize_t)b[i].len ? 0 : ERR_CORRUPT;
+        text[i] = (struct bytes){ b[i].buf, b[i].code < 0 ? 0 : b[i].len };
+    }
+    lanes_hash(text, n, found);
+    for (size_t i = 0; i < n; i++)
+        if (b[i].code == 0 && !id_eq(&found[i], &b[i].id))
+            b[i].code = ERR_CORRUPT;
+}
+
 /* A list of one block needs no refs: its root is the block. */
 static struct block_ref list_ref(const uint8_t *refs, uint32_t i, const struct id *root, uint64_t size)
 {
@@ -79,15 +95,39 @@ static struct block_ref list_ref(const uint8_t *refs, uint32_t i, const struct i
     return r;
 }
 
-/* Room for the largest block of the list. */
-static uint8_t *list_buffer(const uint8_t *refs, uint32_t nblocks, const struct id *root, uint64_t size)
+/* Blocks of a list that follow each other, read and verified together: as many as fill all lanes, if they are not too large. */
+enum { BATCH = 16, BATCH_BYTES = 16 << 20 };
+struct batch {
+    const uint8_t *refs; struct id root; uint64_t size;      /* the list */
+    uint32_t nblocks, next; uint64_t off;                    /* of it: blocks; the first that was not read yet, and where it lies */
+    struct block_read v[BATCH]; size_t n;
+    uint8_t *data; size_t room;
+};
+
+static void batch_begin(struct batch *g, const uint8_t *refs, uint32_t nblocks, const struct id *root, uint64_t size)
 {
-    uint32_t most = 1;
-    for (uint32_t i = 0; i < nblocks; i++) {
-        struct block_ref r = list_ref(refs, i, root, size);
-        most = r.len > most ? r.len : most;
+    *g = (struct batch){ .refs = refs, .root = *root, .size = size, .nblocks = nblocks };
+    g->room = size < BATCH_BYTES ? (size_t)size : BATCH_BYTES;
+    g->data = xrealloc(NULL, 1, g->room + 1);
+}
+
+static void batch_release(struct batch *g) { free(g->data); }
+
+/* false: there are no more. */
+static bool batch_read(struct batch *g, int fd)
+{
+    size_t used = 0;
+    for (g->n = 0; g->next < g->nblocks && g->n < BATCH; g->next++) {
+        struct block_ref r = list_ref(g->refs, g->next, &g->root, g->size);
+        if (r.len > g->room - used)
+            break;
+        g->v[g->n++] = (struct block_read){ .fd = fd, .off = g->off, .len = r.len, .id = r.id, .buf = g->data + used };
+        used += r.len;
+        g->off += r.len;
     }
-    return xrealloc(NULL, 1, most);
+    assert(g->n || g->next == g->nblocks);
+    content_blocks(g->v, g->n);
+    return g->n > 0;
 }
 
 static bool all_zero(const uint8_t *p, size_t len)
@@ -98,18 +138,17 @@ static bool all_zero(const uint8_t *p, size_t len)
 /* Calls for every block of c in fd, verified; writes them to out_fd unless that is -1. `holes`: out_fd reads as zeros already. */
 static int each_block(int fd, int out_fd, bool holes, const struct content_list *c)
 {
-    uint32_t n = c->refs ? c->nblocks : 1;
-    AUTOFREE uint8_t *data = list_buffer(c->refs, n, &c->root, c->size);
-    uint64_t off = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        struct block_ref r = list_ref(c->refs, i, &c->root, c->size);
-        int code = content_block(fd, off, r.len, &r.id, data);
-        if (code == 0 && out_fd >= 0 && !(holes && all_zero(data, r.len)))
-            code = write_at(out_fd, data, r.len, off);
-        if (code < 0)
-            return code;
-        off += r.len;
-    }
+    AUTO(batch_release) struct batch g;
+    batch_begin(&g, c->refs, c->refs ? c->nblocks : 1, &c->root, c->size);
+    while (batch_read(&g, fd))
+        for (size_t i = 0; i < g.n; i++) {
+            const struct block_read *b = &g.v[i];
+            int code = b->code < 0 ? content_block(fd, b->off, b->len, &b->id, b->buf) : 0;      /* again, for the text */
+            if (code == 0 && out_fd >= 0 && !(holes && all_zero(b->buf, b->len)))
+                code = write_at(out_fd, b->buf, b->len, b->off);
+            if (code < 0)
+                return code;
+        }
     return 0;
 }
 
@@ -137,17 +176,17 @@ int content_copy(int fd, int out_fd, const struct content_list *c)
 int content_have(int fd, const uint8_t *refs, uint32_t nblocks, const struct id *root, uint64_t size, uint8_t *bitmap)
 {
     assert(nblocks >= 1 && (refs || nblocks == 1));
-    AUTOFREE uint8_t *data = list_buffer(refs, nblocks, root, size);
+    AUTO(batch_release) struct batch g;
+    batch_begin(&g, refs, nblocks, root, size);
     memset(bitmap, 0, ((size_t)nblocks + 7) / 8);
-    uint64_t off = 0;
-    for (uint32_t i = 0; i < nblocks; i++) {
-        struct block_ref r = list_ref(refs, i, root, size);
-        int code = content_block(fd, off, r.len, &r.id, data);
-        if (code == 0)
-            bitmap[i / 8] = (uint8_t)(bitmap[i / 8] | 1u << (i % 8));
-        else if (code != ERR_CORRUPT)
-            return code;
-        off += r.len;
-    }
+    while (batch_read(&g, fd))
+        for (size_t i = 0; i < g.n; i++) {
+            const struct block_read *b = &g.v[i];
+            size_t at = g.next - g.n + i;
+            if (b->code == 0)
+                bitmap[at / 8] = (uint8_t)(bitmap[at / 8] | 1u << (at % 8));
+            else if (b->code != ERR_CORRUPT)
+                return content_block(fd, b->off, b->len, &b->id, b->buf);     /* again, for the text */
+        }
     return 0;
 }

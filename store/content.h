@@ -28,6 +28,11 @@ int content_read(int fd, uint64_t size, const struct gear *g, int previous_class
 /* Reads len bytes at off and checks that they are block `id`: 0, ERR_CORRUPT when they are not, ERR_IO. buf has room for len. */
 int content_block(int fd, uint64_t off, uint32_t len, const struct id *id, uint8_t *buf) MUST_CHECK;
 
+/* The same for several, of one file or of many: they are hashed side by side (proto/lanes.h). Of each, buf has room for len, and code says
+ * what content_block would return; there is no text to it. */
+struct block_read { int fd; uint64_t off; uint32_t len; struct id id; uint8_t *buf; int code; };
+void content_blocks(struct block_read *b, size_t n);
+
 /* Copies a whole file of known content from fd into out_fd, verifying every block on the way: a reflink (FICLONE) first when the
  * file system can, else reads and writes; holes stay holes. out_fd then has exactly the content (on failure anything). refs as in content_list (NULL for one block or inline: then root is the block id). */
 int content_copy(int fd, int out_fd, const struct content_list *c) MUST_CHECK;

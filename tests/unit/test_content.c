@@ -262,6 +262,31 @@ static void test_block(void)
     close(fd);
 }
 
+/* Many together, of two files: each is judged by itself. */
+static void test_blocks(void)
+{
+    enum { N = 20, LEN = 700 };
+    static uint8_t p[N * LEN], buf[N * LEN];
+    struct block_read b[N];
+    random_bytes(p, sizeof p, 5);
+    int fd = file_with(p, sizeof p), half = file_with(p, sizeof p / 2 + 5);
+    for (size_t i = 0; i < N; i++)
+        b[i] = (struct block_read){ .fd = i % 2 ? half : fd, .off = i * LEN, .len = LEN, .id = id_hash(p + i * LEN, LEN), .buf = buf + i * LEN };
+    b[4].id.b[31] ^= 1;
+    content_blocks(b, N);
+    for (size_t i = 0; i < N; i++)
+        EQ_I(b[i].code, i == 4 || (i % 2 && i >= N / 2) ? ERR_CORRUPT : 0);
+    EQ_MEM(buf, p, N / 2 * LEN);
+    hook();
+    hooks.pread = bad_pread;
+    content_blocks(b, 2);
+    unhook();
+    EQ_I(b[0].code, ERR_IO);
+    EQ_I(b[1].code, ERR_IO);
+    close(fd);
+    close(half);
+}
+
 static void check_copy(size_t size)
 {
     int fd = random_file(size, size), out = random_file(size + 4096, 1); /* old bytes in the way, and more of them */
@@ -404,6 +429,7 @@ int main(void)
     RUN(test_size_changed);
     RUN(test_stop_and_errors);
     RUN(test_block);
+    RUN(test_blocks);
     RUN(test_copy);
     RUN(test_copy_verifies_the_reflink);
     RUN(test_copy_sparse);

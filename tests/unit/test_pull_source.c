@@ -190,6 +190,21 @@ static void test_window(void)
     EQ_U(s.window, 32 << 20);
 }
 
+/* Fast ones are asked for much at once, slow ones for little, whatever they were before. */
+static void test_portion(void)
+{
+    begin();
+    EQ_U(s.portion, 1 << 20);
+    source_pace(&s, 32 << 20, 99);
+    EQ_U(s.portion, LIMIT_BODY);
+    source_pace(&s, 2 << 20, 0);
+    EQ_U(s.portion, LIMIT_BODY);
+    source_pace(&s, 4 << 20, 99);
+    CHECK(s.portion > 2000000 && s.portion < 2 << 20);
+    source_pace(&s, 4 << 20, 40000);
+    EQ_U(s.portion, 1 << 20);
+}
+
 int main(void)
 {
     RUN(test_three_lies);
@@ -197,6 +212,7 @@ int main(void)
     RUN(test_strikes_begin_anew);
     RUN(test_a_new_start_is_a_new_beginning);
     RUN(test_nothing_is_owed);
+    RUN(test_portion);
     RUN(test_silence);
     RUN(test_an_answer_ends_it);
     RUN(test_it_ends_with_the_last_request);
