@@ -5,15 +5,15 @@ import plan
 import plot
 
 COLUMNS = ("row", "figure", "size", *plan.ALL)
-NOT_MEASURED = "not measured"
+NOT_MEASURED, BOLD = "not measured", "**MISSED**"
 
 
 def cell(summary):
     """The median, and the range where there were several runs."""
     if not summary:
         return "-"
-    text = plan.number(summary.median)
-    return text if summary.least == summary.most else f"{text} ({plan.number(summary.least)} to {plan.number(summary.most)})"
+    text, least, most = map(plan.number, summary[:3])
+    return text if least == most else f"{text} ({least} to {most})"
 
 
 def lines_of(results, rows):
@@ -28,12 +28,12 @@ def lines_of(results, rows):
     return lines
 
 
-def judged(verdict):
+def judged(verdict, missed="MISSED"):
     """The cells of a target's line: the last one says whether it is met."""
     t = verdict.target
     stage = plan.stage_of(t.row)
     wanted = t.text(verdict.size or stage.size, verdict.unit)
-    met = NOT_MEASURED if verdict.met is None else "met" if verdict.met else "MISSED"
+    met = NOT_MEASURED if verdict.met is None else "met" if verdict.met else missed
     if verdict.met is not None and verdict.size < stage.size:
         met += f", at {plan.size_text(verdict.size, stage.unit)} and not {plan.size_text(stage.size, stage.unit)}"
     return [t.row, t.figure, wanted, verdict.found or "-", met]
@@ -69,21 +69,16 @@ def about(results):
 
 
 def summary_of(verdicts):
-    """A sentence with the counts, and a list of what is missed."""
     met, missed = ([v for v in verdicts if v.met is is_met] for is_met in (True, False))
     rest = len(verdicts) - len(met) - len(missed)
-    text = f"Of {len(verdicts)} targets {len(met)} are met and {len(missed)} are missed" + (f"; {rest} were not measured." if rest else ".")
-    return text
+    return f"Of {len(verdicts)} targets {len(met)} are met and {len(missed)} are missed" + (f"; {rest} were not measured." if rest else ".")
 
 
 def chapter(results, row, curves):
-    stage, text = plan.ROWS[row]
-    parts = [f"## {row}", text]
-    heads = COLUMNS[1:]
-    parts.append(markdown(heads, [line[1:] for line in lines_of(results, [row])]))
-    verdicts = [judged(v)[1:] for v in results.verdicts([row])]
+    parts = [f"## {row}", plan.ROWS[row][1], markdown(COLUMNS[1:], [line[1:] for line in lines_of(results, [row])])]
+    verdicts = [judged(v, BOLD)[1:] for v in results.verdicts([row])]
     if verdicts:
-        parts.append(markdown(("figure", "target", "found", ""), [v[:3] + [v[3].replace("MISSED", "**MISSED**")] for v in verdicts]))
+        parts.append(markdown(("figure", "target", "found", ""), verdicts))
     parts += [f"![{name}](bench/{name})" for name in curves]
     return "\n\n".join(parts)
 
@@ -99,7 +94,8 @@ All devices of a run are on this machine, and speak over its loopback:
 
 The systems take turns on the same data (A, B, C, A, B, C ...). A cell is the median of all runs of a size, with the range behind it where there were
 several. Contents are random, so nothing can be compressed. A time ends when names, sizes and times of both trees are equal; contents are compared
-after the clock has stopped. `rsync` is `rsync --daemon` and a client, which neither encrypt nor verify at rest, and keep no versions. Bytes on the wire are
+after the clock has stopped. `rsync` is `rsync --daemon` and a client, which neither encrypt nor verify what arrived, keep no versions, and do not wait for
+the disk; Lanyard does before it says that it has something. Bytes on the wire are
 what the kernel has counted on a loopback that nobody else uses, headers and acknowledgements included. Contents read are files that were read on
 either side, as the kernel tells it (inotify).
 
@@ -118,7 +114,7 @@ def document(results, folder):
             os.unlink(os.path.join(pictures, old))
     verdicts = results.verdicts(plan.ROWS)
     heads = ("row", "figure", "target", "found", "")
-    lines = [[*j[:4], j[4].replace("MISSED", "**MISSED**")] for j in map(judged, verdicts)]
+    lines = [judged(v, BOLD) for v in verdicts]
     curves = {row: plot.curves(results, row, pictures) for row in rows}
     parts = [INTRODUCTION.format(about=about(results), summary=summary_of(verdicts), overview=markdown(heads, lines))]
     parts += [chapter(results, row, curves[row]) for row in rows]

@@ -37,9 +37,15 @@ class Results:
         for line in lines:
             entry = json.loads(line)
             if "about" in entry:
-                self.about = {**self.about, **entry["about"]}
+                self.merge(entry["about"])
             else:
                 self.figures.append(entry)
+
+    def merge(self, about):
+        """Of several runs: what differs is told of each."""
+        for key, value in about.items():
+            known = self.about.get(key, value)
+            self.about[key] = value if known == value or not isinstance(value, str) or value in known.split(", ") else f"{known}, {value}"
 
     def add(self, **entry):
         self.figures.append(entry)
