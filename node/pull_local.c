@@ -9,7 +9,7 @@
 #include "node/pull_priv.h"
 #include "node/serve.h"
 
-enum { COPY_TRIES = 2, COPY_AGAIN_MS = 100 };
+enum { COPY_TRIES = 2, COPY_AGAIN_MS = 100, BATCH = 16, BATCH_BYTES = 16 << 20 };
 
 /* ---- a rename ---- */
 
@@ -206,34 +206,67 @@ static int by_id(const void *a, const void *b)
     return memcmp(*(const uint8_t *const *)a, *(const uint8_t *const *)b, ID_LEN);
 }
 
+/* The old version's blocks by id, and where each lies. */
+struct old { const uint8_t **sorted; uint64_t *at; };
+
+static void old_sort(const struct local_job *j, struct old *o)
+{
+    uint64_t off = 0;
+    *o = (struct old){xcalloc(j->old_n, sizeof *o->sorted), xcalloc(j->old_n, sizeof *o->at)};
+    for (uint32_t i = 0; i < j->old_n; i++) {
+        struct block_ref ref;
+        o->sorted[i] = j->old_list + (size_t)i * BLOCK_REF;
+        block_ref_get(o->sorted[i], &ref);
+        o->at[i] = off;
+        off += ref.len;
+    }
+    qsort(o->sorted, j->old_n, sizeof *o->sorted, by_id);
+}
+
+static void old_release(struct old *o)
+{
+    free(o->sorted);
+    free(o->at);
+}
+
+/* Some blocks that are read and verified together. */
+struct batch { struct block_read v[BATCH]; uint32_t idx[BATCH]; size_t n, used; uint8_t *data; };
+
+static void copy_batch(const struct local_job *j, struct batch *g)
+{
+    struct item *it = j->it;
+    content_blocks(g->v, g->n);
+    for (size_t k = 0; k < g->n; k++) {
+        const struct block_read *b = &g->v[k];
+        if (b->code == 0 && pwrite(j->fd, b->buf, b->len, (off_t)it->offset[g->idx[k]]) == (ssize_t)b->len)
+            bit_set(it->have, g->idx[k]);
+    }
+    g->n = g->used = 0;
+}
+
 /* Copies every block that the old version has too, wherever it lies there. */
 static void reuse_blocks(const struct local_job *j, int from)
 {
     struct item *it = j->it;
-    AUTOFREE const uint8_t **sorted = xcalloc(j->old_n, sizeof *sorted);
-    AUTOFREE uint64_t *at = xcalloc(j->old_n, sizeof *at);
-    AUTOFREE uint8_t *buf = xrealloc(NULL, LIMIT_BLOCK, 1);
-    uint64_t off = 0;
-    for (uint32_t i = 0; i < j->old_n; i++) {
-        struct block_ref ref;
-        sorted[i] = j->old_list + (size_t)i * BLOCK_REF;
-        block_ref_get(sorted[i], &ref);
-        at[i] = off;
-        off += ref.len;
-    }
-    qsort(sorted, j->old_n, sizeof *sorted, by_id);
+    AUTO(old_release) struct old old;
+    AUTOFREE uint8_t *data = xrealloc(NULL, BATCH_BYTES, 1);
+    struct batch g = {.data = data};
+    old_sort(j, &old);
     for (uint32_t i = 0; i < it->ent.content.nblocks && !*pool_stopping(j->p->c.pool); i++) {
         struct block_ref ref;
         const uint8_t *key = it->list.data + (size_t)i * BLOCK_REF;
         block_ref_get(key, &ref);
-        if (it->have[i / 8] >> (i % 8) & 1)
+        const uint8_t **hit = bit(it->have, i) ? NULL : bsearch(&key, old.sorted, j->old_n, sizeof *old.sorted, by_id);
+        if (!hit)
             continue;
-        const uint8_t **hit = bsearch(&key, sorted, j->old_n, sizeof *sorted, by_id);
-        if (!hit || content_block(from, at[(size_t)(*hit - j->old_list) / BLOCK_REF], ref.len, &ref.id, buf) < 0)
-            continue;
-        if (pwrite(j->fd, buf, ref.len, (off_t)it->offset[i]) == (ssize_t)ref.len)
-            it->have[i / 8] |= (uint8_t)(1u << (i % 8));
+        if (g.n == BATCH || ref.len > BATCH_BYTES - g.used)
+            copy_batch(j, &g);
+        g.idx[g.n] = i;
+        g.v[g.n++] = (struct block_read){.fd = from, .off = old.at[(size_t)(*hit - j->old_list) / BLOCK_REF], .len = ref.len, .id = ref.id,
+                                         .buf = g.data + g.used};
+        g.used += ref.len;
     }
+    copy_batch(j, &g);
 }
 
 static void prepare_run(struct job *job)
