@@ -44,8 +44,11 @@ class Results:
     def merge(self, about):
         """Of several runs: what differs is told of each."""
         for key, value in about.items():
-            known = self.about.get(key, value)
-            self.about[key] = value if known == value or not isinstance(value, str) or value in known.split(", ") else f"{known}, {value}"
+            known = self.about.get(key)
+            if not (isinstance(known, str) and isinstance(value, str)):
+                self.about[key] = value
+            elif value not in known.split(", "):
+                self.about[key] = f"{known}, {value}"
 
     def add(self, **entry):
         self.figures.append(entry)
