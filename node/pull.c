@@ -76,7 +76,7 @@ static void reset(struct pull *p, struct item *it)
     it->from = NULL;
     it->missing = it->next = 0;
     it->futile = 0;
-    it->list_looked = false;
+    it->list_looked = it->unsafe = false;
     share_drop(it);
     list_drop(p, it);
     if (it->from_entry) {

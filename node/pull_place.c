@@ -343,11 +343,29 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
-/* After a flush that failed the next one says nothing of what this one could not write, though it still can be read: it is got anew. */
 static void drop_unflushed(struct pull *p, const struct item *it)
 {
     if (it->tmp[0] && folder_tmp_remove(p->c.folder, it->tmp) < 0)
         log_warn("%s", err_text());
+}
+
+/* After a flush that failed the next one says nothing of what this one could not write, though it still can be read: it is got anew. That
+ * may be some of any file on this disk, also of what has come meanwhile for later batches. */
+static void distrust_all(struct pull *p)
+{
+    for (struct item *it = p->all.head; it; it = it->next_item)
+        if (it->tmp[0] && !it->placed && it->state != ITEM_DELAYED) {
+            drop_unflushed(p, it);
+            it->unsafe = true;
+            it->tried_copy = false;
+        }
+}
+
+static bool is_safe(struct pull *p, struct item *it)
+{
+    if (it->unsafe)
+        item_fail(p, it, 0);
+    return !it->unsafe;
 }
 
 static void batch_done(struct job *job)
@@ -360,12 +378,12 @@ static void batch_done(struct job *job)
         log_error("batch not recorded why=\"%s\"", b->code < 0 ? b->text : err_text());
     }
     p->placing = false;
+    if (b->code < 0 && b->code != ERR_CLOSED)
+        distrust_all(p);
     for (size_t i = 0; i < b->n; i++) {
         struct item *it = b->v[i].it;
         /* What was placed but not recorded shows itself as a changed file: the next look adopts it. */
         if (r < 0) {
-            if (b->code < 0)
-                drop_unflushed(p, it);
             p->c.ops.look(p->c.ops.arg, it->path, it->len);
             it->troubled = true;
             item_fail(p, it, FULL_MS);
@@ -404,7 +422,7 @@ static void gather(struct batch *b, size_t max)
     struct pull *p = b->p;
     for (struct item *it = p->all.head, *next; it && b->n < max; it = next) {
         next = it->next_item;
-        if (it->state != ITEM_READY || !still_wanted(p, it) || !item_allowed(p, it))
+        if (it->state != ITEM_READY || !is_safe(p, it) || !still_wanted(p, it) || !item_allowed(p, it))
             continue;
         item_state(p, it, ITEM_PLACING);
         it->refs++;

@@ -52,6 +52,7 @@ struct item {
     bool tried_move, tried_copy, cancelled, placed;
     bool plain;                          /* its content is known to be no database */
     bool troubled;                       /* the disk was full or failed when it was tried last */
+    bool unsafe;                         /* a flush failed that may have been to write some of it: it is got anew, not placed */
     unsigned refs;                       /* requests and jobs that point here */
     unsigned late;                       /* those of them that belong to late requests */
     unsigned failures;
