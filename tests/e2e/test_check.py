@@ -113,7 +113,10 @@ def a_rotten_file_is_named_not_served_and_fetched_again():
     assert states(found) == [("file", "large", "repaired"), ("file", "small", "repaired")], found
     assert read(b.folder, "large") == NEW and read(b.folder, "small") == SMALL
     assert any(e.stat().st_size == len(SMALL) for e in os.scandir(own(b, "kept"))), "the damaged bytes are kept aside"
-    assert b.status()["conflicts"] == 0 and len(b.cli("log", "small", json=True)) == 1
+    rows = b.cli("log", "small", json=True)
+    assert b.status()["conflicts"] == 0 and len([v for v in rows if not v["version"].startswith("kept-")]) == 1, "damage is no version"
+    put_aside, = (v for v in rows if v["version"].startswith("kept-"))
+    assert put_aside["device"] == "b" and not put_aside["current"] and not put_aside["conflict"], put_aside
     same_trees(a, b)
     assert check(b)["ok"]
 
