@@ -5,7 +5,7 @@ import re
 import signal
 import termios
 
-from lanyard import LANYARD, failed, group, is_file_with, node, read, tap, test, wait_until, write
+from lanyard import LANYARD, failed, group, is_file_with, node, on_hosts, read, tap, test, wait_until, write
 
 PHRASE = re.compile(r"(?:[0-9A-HJKMNP-TV-Z]{5}-){5}[0-9A-HJKMNP-TV-Z]")
 
@@ -134,4 +134,5 @@ def what_is_typed_is_not_shown():
     assert code == -signal.SIGINT and echoes and "half" not in shown, (code, shown)
 
 
+on_hosts()
 tap.main()
