@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/family.h"
@@ -189,8 +190,19 @@ static bool is_stopped(const struct child *c, pid_t pid)
     return false;
 }
 
+/* Whoever waits for a child hears that it is stopped when it is itself still on its way: wait(2) looks at children before it looks at
+ * signals, and a shell would say so and take the terminal. So each is to rest before its children are stopped. Who cannot be interrupted
+ * just now is not waited for longer than this, all together. */
+#define REST_MS 200
+
+static void await_rest(pid_t pid, unsigned *left_ms)
+{
+    for (; *left_ms > 0 && !family_rests(pid); --*left_ms)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
 /* False: there was nobody new. The guard knows of each before it is stopped. */
-static bool stop_others(struct child *c)
+static bool stop_others(struct child *c, unsigned *left_ms)
 {
     struct family f = family(c);
     size_t before = c->nstopped;
@@ -202,6 +214,7 @@ static bool stop_others(struct child *c)
         c->stopped[c->nstopped++] = f.v[i].pid;
         tell_guard(c, f.v[i].pid);
         kill(f.v[i].pid, SIGSTOP);
+        await_rest(f.v[i].pid, left_ms);
     }
     family_release(&f);
     return c->nstopped > before;
@@ -210,10 +223,12 @@ static bool stop_others(struct child *c)
 /* The group is stopped at one blow. Of the others, each one may have started another before it was found; one that is root's goes on. */
 void child_hold(struct child *c)
 {
+    unsigned left_ms = REST_MS;
     c->held = true;
     child_signal(c, SIGSTOP);
+    await_rest(c->pid, &left_ms);
     take_terminal(c, c->pid);
-    for (int i = 0; i < ROUNDS && stop_others(c); i++)
+    for (int i = 0; i < ROUNDS && stop_others(c, &left_ms); i++)
         ;
 }
 

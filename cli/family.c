@@ -1,7 +1,6 @@
 #include "cli/family.h"
 
 #include <dirent.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,20 +9,23 @@
 
 struct all { struct relative *v; size_t n, cap; };
 
-/* False: it has ended. Its name may hold anything, but no line of /proc/PID/stat has a ')' behind it. */
-static bool read_one(const char *pid, struct relative *r)
+#define ENDED 'Z'
+
+/* Returns its state. Its name may hold anything, but no line of /proc/PID/stat has a ')' behind it. */
+static char read_one(const char *pid, struct relative *r)
 {
-    char path[64], line[1024], state = 'Z';
+    char path[64], line[1024], state = ENDED;
     snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
     FILE *f = fopen(path, "re");
     if (!f)
-        return false;
+        return ENDED;
     size_t n = fread(line, 1, sizeof line - 1, f);
     fclose(f);
     line[n] = '\0';
     const char *rest = strrchr(line, ')');
     r->pid = atoi(pid);
-    return rest && sscanf(rest + 1, " %c %d %d", &state, &r->parent, &r->group) == 3 && state != 'Z' && state != 'X';
+    bool read = rest && sscanf(rest + 1, " %c %d %d", &state, &r->parent, &r->group) == 3;
+    return !read || state == 'X' ? ENDED : state;
 }
 
 static void read_all(struct all *a)
@@ -32,7 +34,7 @@ static void read_all(struct all *a)
     struct dirent *e;
     while (d && (e = readdir(d))) {
         struct relative r;
-        if (e->d_name[0] < '1' || e->d_name[0] > '9' || !read_one(e->d_name, &r))
+        if (e->d_name[0] < '1' || e->d_name[0] > '9' || read_one(e->d_name, &r) == ENDED)
             continue;
         if (a->n == a->cap) {
             a->cap = a->cap ? 2 * a->cap : 256;
@@ -73,4 +75,13 @@ void family_release(struct family *f)
 {
     free(f->v);
     *f = (struct family){ 0 };
+}
+
+bool family_rests(pid_t pid)
+{
+    char name[24];
+    struct relative r;
+    snprintf(name, sizeof name, "%d", pid);
+    char state = read_one(name, &r);
+    return state == 'T' || state == 't' || state == ENDED;
 }

@@ -6,6 +6,7 @@
 #ifndef CLI_FAMILY_H
 #define CLI_FAMILY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -15,5 +16,7 @@ struct family { struct relative *v; size_t n; };    /* parents before their chil
 /* All descendants of root but `without` and its own; empty when /proc cannot be read. */
 struct family family_of(pid_t root, pid_t without);
 void family_release(struct family *f);
+/* It is stopped, or has ended: it does nothing more by itself. */
+bool family_rests(pid_t pid);
 
 #endif
