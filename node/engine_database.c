@@ -31,7 +31,7 @@ int database_load(struct engine *e)
 static int note_echo(struct engine *e, const char *path, size_t len, int64_t says)
 {
     struct echo before = {0};
-    struct ix_local l;
+    struct ix_local l = {0};
     char key[KEY_MAX];
     int64_t id;
     int r = index_path_id(e->c.index, path, len, false, &id);

@@ -259,6 +259,7 @@ static int keep(struct engine *e, const struct lock_saved *next, uint64_t wall_m
         e->lock = *next;
     return r;
 }
+
 int engine_lock_accept(struct engine *e, uint64_t wall_ms)
 {
     const struct requirement *q = group_required_of(group_of(e), &e->c.keys->dev);
