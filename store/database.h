@@ -4,11 +4,13 @@
  *
  * The copy is made by another process, this same program with DATABASE_HELPER as its argument: SQLite's locks are a process's, and closing
  * any descriptor of the file drops them all; and what is in a user's database may be made to do harm. It gets two descriptors, a directory
- * and tmp/, runs for a limited time, deletes nothing but in tmp/, and dies with us.
- *   in use     (somebody has it open for writing) opened where it is, read only, and copied with sqlite3_backup. A program that uses
+ * and tmp/, runs for a limited time, deletes nothing but in tmp/ (and that log), and dies with us.
+ *   in use     (somebody has it open for writing) opened where it is and copied with sqlite3_backup. A program that uses
  *              rollback journals waits at most for DATABASE_CHUNK, and only when it never pauses long enough for DATABASE_HELD.
  *   left so    (a program died, and its log lies beside) the files are copied, and SQLite makes one of them in the copy.
- * The user's files are not written to. The same state gives the same bytes, whichever way it was taken.
+ * Nothing is written to the user's files. Only when the program closes a database with a write-ahead log while it is copied, we are the
+ * last to close it, and SQLite does for us what it would have done for the program: it folds the log in.
+ * The same state gives the same bytes, whichever way it was taken.
  *
  * All functions are for workers; database_base and database_whole for the loop, too. */
 #ifndef STORE_DATABASE_H

@@ -103,27 +103,39 @@ static int begin_anew(const char *tmp)
 
 /* ---- SQLite ---- */
 
-/* A journal of a transaction over several databases names a file that they have in common, at any path, and whoever plays it back deletes
- * that file. Nothing is deleted but what lies in tmp/; what does not is left to the programs of the user. */
-static int delete_in_tmp(sqlite3_vfs *vfs, const char *path, int sync_dir)
+/* The name of a file in that directory; NULL: it is in no such. */
+static const char *name_in(int dir, const char *path)
 {
-    char link[32], tmp[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", HELPER_TMP);
-    ssize_t n = readlink(link, tmp, sizeof tmp);
-    bool inside = n > 0 && n < (ssize_t)sizeof tmp && strncmp(path, tmp, (size_t)n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/');
-    return inside ? sqlite3_vfs_find("unix")->xDelete(vfs, path, sync_dir) : SQLITE_OK;
+    char link[32], at[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
+    ssize_t n = readlink(link, at, sizeof at);
+    bool inside = n > 0 && n < (ssize_t)sizeof at && strncmp(path, at, (size_t)n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/');
+    return inside ? path + n + 1 : NULL;
 }
 
-/* *vfs lasts as long as the process. */
-static bool confine_sqlite(sqlite3_vfs *vfs)
+struct confined { sqlite3_vfs vfs; const char *log; };     /* the name of that log; NULL: none */
+
+/* A journal of a transaction over several databases names a file that they have in common, at any path, and whoever plays it back deletes
+ * that file. Nothing is deleted but what lies in tmp/, and the write-ahead log of the database that is copied: who closes it last folds the
+ * log in and removes it, and that may be us. What else there is is left to the programs of the user. */
+static int delete_ours(sqlite3_vfs *vfs, const char *path, int sync_dir)
+{
+    const char *name = name_in(HELPER_DIR, path);
+    const char *log = ((struct confined *)vfs)->log;
+    bool ours = name_in(HELPER_TMP, path) || (name && log && strcmp(name, log) == 0);
+    return ours ? sqlite3_vfs_find("unix")->xDelete(vfs, path, sync_dir) : SQLITE_OK;
+}
+
+/* *c lasts as long as the process. */
+static bool confine_sqlite(struct confined *c)
 {
     const sqlite3_vfs *usual = sqlite3_vfs_find("unix");
     if (!usual)
         return false;
-    *vfs = *usual;
-    vfs->zName = "confined";
-    vfs->xDelete = delete_in_tmp;
-    return sqlite3_vfs_register(vfs, 1) == SQLITE_OK;
+    *c = (struct confined){.vfs = *usual};
+    c->vfs.zName = "confined";
+    c->vfs.xDelete = delete_ours;
+    return sqlite3_vfs_register(&c->vfs, 1) == SQLITE_OK;
 }
 
 /* The copy has a name in tmp/, which SQLite finds by its descriptor. */
@@ -164,17 +176,19 @@ static int backup(sqlite3 *from, sqlite3 *to, int pages, int most)
     return rc == SQLITE_OK ? end : rc;
 }
 
-/* With a write-ahead log nobody waits for a reader: all in one step. */
+/* With a write-ahead log nobody waits for a reader: all in one step. But a program that ends meanwhile is not the last to close it, and
+ * leaves its log; so we are one that may fold it in, as SQLite does at the last close. */
 static int copy_in_use(const char *name, const char *tmp, bool wal)
 {
     char path[NAME_MAX + 8];
+    const int how = wal ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
     AUTO(close_db) sqlite3 *from = NULL, *to = NULL;
     uint64_t page = bytes_a_page(name);
     int pages = wal ? -1 : (int)(DATABASE_CHUNK / page);
     if (fchdir(HELPER_DIR) < 0)
         return SQLITE_CANTOPEN;
     snprintf(path, sizeof path, "./%s", name);
-    int rc = sqlite3_open_v2(path, &from, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    int rc = sqlite3_open_v2(path, &from, how | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_timeout(from, BUSY_MS);
     if (rc == SQLITE_OK)
@@ -229,14 +243,26 @@ static bool confine(const char *parent)
     return ok && strtoll(parent, NULL, 10) == getppid();
 }
 
+static int copy(const char *way, const char *name, const char *tmp, struct confined *c)
+{
+    char log[NAME_MAX + 1];
+    const bool wal = strcmp(way, HELPER_WAL) == 0;
+    if (strcmp(way, HELPER_LEFT) == 0)
+        return copy_left(name, tmp);
+    if (wal && with_suffix(log, name, logs[0]))
+        c->log = log;
+    int rc = copy_in_use(name, tmp, wal);
+    c->log = NULL;
+    return rc;
+}
+
 int database_helper(int argc, char **argv)
 {
-    sqlite3_vfs vfs;
-    if (argc != 6 || !confine(argv[5]) || !confine_sqlite(&vfs))
+    struct confined c;
+    if (argc != 6 || !confine(argv[5]) || !confine_sqlite(&c))
         return SQLITE_MISUSE;
-    const char *way = argv[2], *name = argv[3], *tmp = argv[4];
-    int rc = strcmp(way, HELPER_LEFT) == 0 ? copy_left(name, tmp) : copy_in_use(name, tmp, strcmp(way, HELPER_WAL) == 0);
+    int rc = copy(argv[2], argv[3], argv[4], &c);
     if (rc == SQLITE_OK)
-        rc = begin_anew(tmp);
+        rc = begin_anew(argv[4]);
     return rc & 0xff;
 }

@@ -2,12 +2,13 @@
 # first
 import mmap
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 
-from lanyard import closing, exists, failed, group, is_file_with, node, path_of, read, same_trees, tap, test, wait_until, write
+from lanyard import closing, descendants, exists, failed, group, is_file_with, node, path_of, read, same_trees, tap, test, wait_until, write
 
 # Transactions one after the other, in each of which the sums of two tables grow by the same; until a line comes, or the end.
 # argv: file, journal mode, number of transactions (0: no end), bytes in each
@@ -143,6 +144,33 @@ def is_known(n, path, count):
 
 def alone(n, path):
     return not any(exists(n.folder, path + s) for s in ("-wal", "-journal", "-shm"))
+
+
+def stopped_copying(n, path):
+    """The process that copies the database, in the middle of that."""
+    for pid in descendants(n.process.pid)[:-1]:
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith(path + "-wal") for fd in os.listdir(f"/proc/{pid}/fd")):
+                return pid
+            os.kill(pid, signal.SIGCONT)
+        except (ProcessLookupError, FileNotFoundError):
+            pass
+    return None
+
+
+@test
+def one_that_is_closed_while_it_is_copied_leaves_no_log():
+    a, b = group("a", "b")
+    p = Program(a, "x.db", "WAL", size=100_000)
+    copying = wait_until(lambda: stopped_copying(a, "x.db"), 60, "a copy being made")
+    closing(lambda: os.kill(copying, signal.SIGCONT) if os.path.exists(f"/proc/{copying}") else None)
+    count = p.stop()
+    p.end()
+    os.kill(copying, signal.SIGCONT)
+    wait_until(lambda: alone(a, "x.db"), 30, "the log folded in")
+    assert seen(a, "x.db") == count
+    same_trees(a, b)
 
 
 @test
