@@ -27,34 +27,54 @@ int database_load(struct engine *e)
     return r;
 }
 
-/* Of an echo of an echo: what both say was said first by the snapshot. */
-static int note_echo(struct engine *e, const char *path, size_t len, int64_t says)
+static int load_echo(struct engine *e, int64_t path, char key[static KEY_MAX], struct echo *out)
 {
-    struct echo before = {0};
-    struct ix_local l = {0};
+    *out = (struct echo){0};
+    return e->echoes ? engine_load_value(e, echo_key(path, key), out, sizeof *out) : 0;
+}
+
+/* Of an echo of an echo: what both say was said first by the snapshot. To be asked before there is another echo. */
+static int first_said(struct engine *e, int64_t path, int64_t says, int64_t *of)
+{
+    struct echo before;
     char key[KEY_MAX];
-    int64_t id;
-    int r = index_path_id(e->c.index, path, len, false, &id);
+    int r = load_echo(e, path, key, &before);
+    *of = before.entry == says ? before.of : says;
+    return r;
+}
+
+static int note_echo(struct engine *e, const char *path, size_t len, int64_t of)
+{
+    struct ix_local l;
+    char key[KEY_MAX];
+    int r = index_local_find(e->c.index, path, len, &l);
+    struct echo echo = {l.entry, of};
     if (r == 0)
-        r = index_local_get(e->c.index, id, &l);
-    if (r == 0)
-        r = engine_load_value(e, echo_key(id, key), &before, sizeof before);
-    struct echo echo = {l.entry, before.of && before.entry == says ? before.of : says};
-    if (r == 0)
-        r = index_kv_put(e->c.index, key, &echo, sizeof echo);
+        r = index_kv_put(e->c.index, echo_key(l.path, key), &echo, sizeof echo);
     return r == 0 ? self_remember(e, KEY_ECHOES, &e->echoes) : r;
 }
 
-/* Whether the echo is a head still, and one who knew only the snapshot has deleted that. */
+int database_heads(struct engine *e, int64_t path, struct vers *const *head, size_t n)
+{
+    struct echo echo;
+    char key[KEY_MAX];
+    int r = load_echo(e, path, key, &echo);
+    if (r < 0 || !echo.entry)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        if (head[i]->row.id == echo.entry)
+            return 0;
+    return index_kv_del(e->c.index, key);
+}
+
+/* Whether one who knew only the snapshot has deleted that. The echo itself is a head, or it would not be on record any more. */
 static bool is_deleted(struct versions *vs, struct vers *const *head, size_t n, const struct echo *echo)
 {
     const struct vers *of = versions_find(vs, echo->of);
-    bool deleted = false, there = false;
-    for (size_t i = 0; of && i < n; i++) {
-        there |= head[i]->row.id == echo->entry;
+    bool deleted = false;
+    for (size_t i = 0; of && i < n; i++)
         deleted |= head[i]->row.kind == KIND_TOMBSTONE && merge_supersedes(&head[i]->ent.v, &of->ent.v);
-    }
-    return there && deleted;
+    return deleted;
 }
 
 static int end_echo(struct engine *e, int64_t path, const struct echo *echo, uint64_t wall_ms)
@@ -74,11 +94,11 @@ static int end_echo(struct engine *e, int64_t path, const struct echo *echo, uin
 
 int database_recognize(struct engine *e, int64_t path, uint64_t wall_ms)
 {
-    struct echo echo = {0};
+    struct echo echo;
     char key[KEY_MAX];
-    if (!e->echoes || !may_write(e))
+    if (!may_write(e))
         return 0;
-    int r = engine_load_value(e, echo_key(path, key), &echo, sizeof echo);
+    int r = load_echo(e, path, key, &echo);
     return r == 0 && echo.entry ? end_echo(e, path, &echo, wall_ms) : r;
 }
 
@@ -123,12 +143,15 @@ int engine_seen_database(struct engine *e, const char *path, size_t len, const s
     struct ix_entry row;
     struct stamp shown = *st;
     uint64_t dated = 0;
+    int64_t of = 0;
     *used = false;
     int r = taken_apart(e, path, len, &raw, &was, &row);
     if (r == 0 && id_eq(&row.root, &content->root))
         shown.mtime_ns = was.mtime_ns;
-    if (r == 0 && how->says == row.id)
+    if (r == 0 && how->says == row.id) {
         dated = was.v.hlc + 1;
+        r = first_said(e, row.path, row.id, &of);
+    }
     if (r < 0 && r != ERR_NOTFOUND)
         return r;
     int authored = seen_dated(e, path, len, &shown, content, settled, dated, wall_ms);
@@ -136,6 +159,6 @@ int engine_seen_database(struct engine *e, const char *path, size_t len, const s
         return authored;
     r = mark_apart(e, path, len, st, content, how, used, wall_ms);
     if (r == 0 && authored && dated)
-        r = note_echo(e, path, len, row.id);
+        r = note_echo(e, path, len, of);
     return r < 0 ? r : authored;
 }

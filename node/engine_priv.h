@@ -123,6 +123,9 @@ int  database_load(struct engine *e) MUST_CHECK;
 /* After news of the path. A database that was closed, and has said nothing since its last snapshot, is as that one: who has deleted it
  * without knowing of the file at rest has deleted that, too. */
 int  database_recognize(struct engine *e, int64_t path, uint64_t wall_ms) MUST_CHECK;
+struct vers;
+/* These are the heads of the path now: what is remembered for that of one that is none any more is forgotten. */
+int  database_heads(struct engine *e, int64_t path, struct vers *const *head, size_t n) MUST_CHECK;
 
 /* engine_fork.c */
 uint64_t fork_end(const struct engine *e, const struct sid *sid);    /* the last number that counts; UINT64_MAX: no end */

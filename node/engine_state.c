@@ -283,6 +283,8 @@ static int update_path(struct engine *e, int64_t path, struct versions *vs, cons
     int r = index_path_get(e->c.index, path, NULL, &old);
     if (r == 0)
         r = update_live(e, vs, of, n);
+    if (r == 0)
+        r = database_heads(e, path, of, n);
     if (r == 0 && old != w->row.id) {
         const struct vers *before = old ? versions_find(vs, old) : NULL;
         if (before)
@@ -302,6 +304,8 @@ static int nothing_left(struct engine *e, int64_t path)
     struct ix_entry row;
     bool installs;
     int r = index_conflict_set(e->c.index, path, false);
+    if (r == 0)
+        r = database_heads(e, path, NULL, 0);
     if (r == 0)
         r = drop_wants(e, path, &installs);
     if (r == 0)

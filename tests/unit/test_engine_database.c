@@ -1,4 +1,6 @@
 /* engine: databases. What was closed, and had said nothing since its snapshot, goes with the snapshot; an edit does not. */
+#include <inttypes.h>
+
 #include "tests/unit/t_pull.h"
 
 static const char x[] = "x";
@@ -36,6 +38,19 @@ static void deleted_meanwhile(int64_t (*says)(void))
     EQ_I(see("at rest", false, says()), 1);
 }
 
+/* It is on record that what lies here says the same as a snapshot. */
+static bool remembered(void)
+{
+    AUTO(buf_release) struct buf value = BUF_INIT(64);
+    struct ix_local l;
+    char key[32];
+    CHECK(local_of(x, &l));
+    snprintf(key, sizeof key, "echo-%" PRIx64, (uint64_t)l.path);
+    int r = index_kv_get(w.ix, key, &value);
+    CHECK(r == 0 || r == ERR_NOTFOUND);
+    return r == 0;
+}
+
 static int64_t nothing(void) { return 0; }
 
 static void both_agree(bool deleted)
@@ -56,6 +71,7 @@ static void test_what_says_the_same_is_deleted_too(void)
 {
     deleted_meanwhile(lies_here);
     both_agree(true);
+    CHECK(!remembered());
 }
 
 static void test_an_edit_is_not(void)
@@ -94,6 +110,28 @@ static void test_a_deletion_of_all(void)
     EQ_U(authored(), before);
 }
 
+/* Only of what is a version still. */
+static void test_what_is_remembered_ends(void)
+{
+    both_begin();
+    EQ_I(see("snapshot", true, 0), 1);
+    CHECK(!remembered());
+    EQ_I(see("at rest", false, lies_here()), 1);
+    CHECK(remembered());
+    tick--;
+    EQ_I(see("at rest", true, 0), 0);
+    EQ_I(see("at rest in another mode", false, lies_here()), 1);
+    CHECK(remembered());
+    EQ_I(see("written to", true, 0), 1);
+    CHECK(!remembered());
+    EQ_I(see("at rest once more", false, lies_here()), 1);
+    CHECK(remembered());
+    to_far();
+    far_save(x, "written to there");
+    entries_from(far.e, 1, w.e);
+    CHECK(!remembered());
+}
+
 int main(void)
 {
     t_node_init();
@@ -102,6 +140,7 @@ int main(void)
     RUN(test_nor_is_an_edit_after_that);
     RUN(test_what_says_the_same_once_more);
     RUN(test_a_deletion_of_all);
+    RUN(test_what_is_remembered_ends);
     both_end();
     return t_done();
 }
