@@ -463,10 +463,13 @@ def differences(left, right, names=("left", "right")):
     return lines[:20] + ([f"... {len(lines)} in all"] if len(lines) > 20 else [])
 
 
-def same_trees(*nodes, timeout=30, under=None):
-    """Waits until the folders of the nodes (or what is under a directory of them) are equal, contents too; returns their digest."""
+def same_trees(*nodes, timeout=30, under=None, coarse=False):
+    """Waits until the folders of the nodes (or what is under a directory of them) are equal, contents too; returns their digest. coarse:
+    without modes and times, where a file system does not store them as they are."""
     def look(n, content):
         digest = tree_digest(n.folder, content)
+        if coarse:
+            digest = {p: (e[0], e[3], e[4]) for p, e in digest.items()}
         return digest if under is None else {p: e for p, e in digest.items() if p.startswith(os.fsencode(under) + b"/")}
 
     def equal():
