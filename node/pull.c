@@ -374,20 +374,13 @@ static void end_trouble(struct pull *p)
     pull_set_failed(p, NULL);
 }
 
-static int drop_rest(void *arg, const char *name)
-{
-    const struct pull *p = arg;
-    return strncmp(name, "d-", 2) == 0 ? folder_tmp_remove(p->c.folder, name) : 0;
-}
-
 /* Downloads that nobody goes on with: their content came another way, or was outdated after a crash. Nothing is wanted now. */
 static void tidy(struct pull *p)
 {
     uint64_t n, bytes;
     if (!p->untidy || p->all.n || p->more || index_want_totals(p->c.index, &n, &bytes) < 0 || n)
         return;
-    if (folder_tmp_list(p->c.folder, drop_rest, p) < 0)
-        log_warn("%s", err_text());
+    downloads_remove(p);
     p->untidy = false;
 }
 

@@ -1,4 +1,4 @@
-/* What a node that was killed has left in tmp/ and kept/. */
+/* What a node that was killed has left in tmp/ and kept/, and what of it goes when it cannot be trusted. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +7,18 @@
 
 #include "node/log.h"
 #include "node/pull_priv.h"
+
+static int remove_download(void *arg, const char *name)
+{
+    const struct pull *p = arg;
+    return strncmp(name, "d-", 2) == 0 || strncmp(name, "f-", 2) == 0 ? folder_tmp_remove(p->c.folder, name) : 0;
+}
+
+void downloads_remove(struct pull *p)
+{
+    if (folder_tmp_list(p->c.folder, remove_download, p) < 0)
+        log_warn("%s", err_text());
+}
 
 /* In tmp/ there is nothing of the user's. "f-" is a download of one block, begun anew in no time; "d-" goes on where it was. */
 static int clean_tmp(void *arg, const char *name)

@@ -343,19 +343,13 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
-static void drop_unflushed(struct pull *p, const struct item *it)
-{
-    if (it->tmp[0] && folder_tmp_remove(p->c.folder, it->tmp) < 0)
-        log_warn("%s", err_text());
-}
-
 /* After a flush that failed the next one says nothing of what this one could not write, though it still can be read: it is got anew. That
- * may be some of any file on this disk, also of what has come meanwhile for later batches. */
+ * may be some of any file on this disk, also of what has come meanwhile for later batches, or has been left for later. */
 static void distrust_all(struct pull *p)
 {
+    downloads_remove(p);
     for (struct item *it = p->all.head; it; it = it->next_item)
         if (it->tmp[0] && !it->placed && it->state != ITEM_DELAYED) {
-            drop_unflushed(p, it);
             it->unsafe = true;
             it->tried_copy = false;
         }

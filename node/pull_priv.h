@@ -198,6 +198,7 @@ void share_news(const struct pull *p, const struct item *it, int64_t block);    
 void place_pump(struct pull *p);
 /* pull_crash.c */
 int  place_clean_up(struct pull *p) MUST_CHECK;
+void downloads_remove(struct pull *p);                                   /* all that are in tmp/, also those that items go on with */
 /* pull_kept.c */
 void kept_pump(struct pull *p);
 /* A kept file has that content: what was to be kept is kept, what was to be fetched can be copied. In a transaction. */

@@ -91,7 +91,8 @@ int folder_tmp_list(const struct folder *f, int (*each)(void *arg, const char *n
 /* To be read; of a link its target, in a file that has no name. */
 int folder_kept_open(const struct folder *f, const char *name, int *fd) MUST_CHECK;
 int folder_kept_remove(const struct folder *f, const char *name) MUST_CHECK;            /* absent is fine */
-int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;   /* tmp/ -> kept/, durable; ERR_EXISTS */
+/* tmp/ -> kept/, durable; ERR_EXISTS. What cannot be flushed is removed: to flush it again would say nothing of what was not written. */
+int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept) MUST_CHECK;
 int folder_kept_list(const struct folder *f, int (*each)(void *arg, const char *name), void *arg) MUST_CHECK;
 /* The paths that kept files had, for the day on which the index is lost. folder_apply notes those of what it displaces, and folder_kept_note
  * another one, durably, before the file comes into kept/. It may fail in silence: nothing depends on it but that. Calls *each for every

@@ -156,8 +156,11 @@ int folder_kept_adopt(const struct folder *f, const char *tmp, const char *kept)
     code = own_open(f->tmp, "tmp", tmp, O_RDONLY, &fd);
     if (code < 0)
         return code;
-    if (sys->fsync(fd) < 0)
-        return own_error("tmp", tmp);
+    if (sys->fsync(fd) < 0) {
+        code = own_error("tmp", tmp);
+        (void)sys->unlinkat(f->tmp, tmp, 0);
+        return code;
+    }
     if (sys->renameat2(f->tmp, tmp, f->kept, kept, RENAME_NOREPLACE) < 0 || sys->fsync(f->kept) < 0)
         return own_error("kept", kept);
     return 0;

@@ -21,6 +21,27 @@ static bool has_failed(void *arg)
     return far.failed[0];
 }
 
+static void begin_failing(void)
+{
+    static struct sys failing;
+    both_begin();
+    failing = sys_kernel;
+    failing.syncfs = failing_syncfs;
+    sys = &failing;
+    put_big("big", BIG, 1);
+    scan_start();
+    pull_start();
+    settle();
+}
+
+/* What nobody has waits, and with it all downloads that somebody may go on with. */
+static void far_waits(void)
+{
+    struct content_list c = { .type = CONTENT_BLOCKS, .size = 5000, .nblocks = 1, .root = id_hash("nobody has it", 13) };
+    struct stamp st = far_stamp(STAMP_FILE, 0640, c.size);
+    far_seen("elsewhere", &st, &c);
+}
+
 static const struct item *item_of(const char *path)
 {
     const struct item *it = far.pull->all.head;
@@ -34,19 +55,9 @@ static bool is_put(void *arg) { return on_disk(arg) && pull_idle(far.pull); }
 /* What has come for another batch may be among what could not be written, and the next flush would say nothing of it. */
 static void test_nothing_is_trusted_after_a_failed_flush(void)
 {
-    static struct sys failing;
-    both_begin();
-    failing = sys_kernel;
-    failing.syncfs = failing_syncfs;
-    sys = &failing;
-    put_big("big", BIG, 1);
-    scan_start();
-    pull_start();
-    settle();
+    begin_failing();
     to_far();
-    struct content_list c = { .type = CONTENT_BLOCKS, .size = 5000, .nblocks = 1, .root = id_hash("nobody has it", 13) };
-    struct stamp st = far_stamp(STAMP_FILE, 0640, c.size);
-    far_seen("elsewhere", &st, &c);
+    far_waits();
     far_copy("copy", "big");
     flush_fails = true;
     from_far();
@@ -61,10 +72,39 @@ static void test_nothing_is_trusted_after_a_failed_flush(void)
     CHECK(!item_of("copy"));
 }
 
+static bool is_waiting(void *arg)
+{
+    const struct item *it = item_of(arg);
+    return on_disk(arg) || (it && it->state == ITEM_BLOCKS);
+}
+
+/* Nor what somebody who waits has of a download, though he may not be at work on it just now. */
+static void test_nor_is_what_was_left_of_a_download(void)
+{
+    char name[100], hex[ID_HEX];
+    begin_failing();
+    struct id root_of = version("big").root;
+    OK(rename(full("big"), full(".lanyard/saved")));
+    settle();
+    snprintf(name, sizeof name, ".lanyard/tmp/d-%.40s", id_hex(&root_of, hex));
+    OK(link(full(".lanyard/saved"), full(name)));
+    far_waits();
+    far_save("first", "comes first");
+    flush_fails = true;
+    from_far();
+    UNTIL(w.loop, has_failed, NULL);
+    UNTIL(w.loop, is_put, (char *)"first");
+    far_copy("late", ".lanyard/saved");
+    from_far();
+    UNTIL(w.loop, is_waiting, (char *)"late");
+    CHECK(!on_disk("late"));
+}
+
 int main(void)
 {
     t_node_init();
     RUN(test_nothing_is_trusted_after_a_failed_flush);
+    RUN(test_nor_is_what_was_left_of_a_download);
     both_end();
     return t_done();
 }
