@@ -46,23 +46,36 @@ static int arrived(const struct spot *at, const struct stamp *meant)
     return stamp_same_file(&now, meant) ? 0 : something_else();
 }
 
-/* Whoever has a file open for writing would go on writing to it in kept/, where nobody sees it. No, where it cannot be told: a link, no
- * right to read it, a file system without leases. */
-static bool is_written(const struct spot *at)
+/* To be looked into. *fd is -1 where that cannot be: it is not there, a link, or there is no right to read it. All else may be different in a
+ * moment, and is an error: there may be no descriptors left. */
+static int open_to_look(const struct spot *at, int *fd)
 {
-    AUTOCLOSE int fd = folder_beneath(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-    return fd >= 0 && folder_lease(fd) == EAGAIN;
+    *fd = folder_beneath(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    bool never = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EACCES || errno == EPERM || errno == ENXIO;
+    return *fd >= 0 || never ? 0 : change_error("opening it");
+}
+
+/* Whoever has a file open for writing would go on writing to it in kept/, where nobody sees it. 1, or 0: nobody, or it cannot be told of a
+ * file that cannot be read, on a file system without leases. */
+static int is_written(const struct spot *at)
+{
+    AUTOCLOSE int fd = -1;
+    int code = open_to_look(at, &fd);
+    return code < 0 ? code : fd >= 0 && folder_lease(fd) == EAGAIN;
 }
 
 static int nobody_writes(const struct spot *at)
 {
-    return is_written(at) ? err_set(ERR_CHANGED, "somebody has it open for writing: it is left alone") : 0;
+    int is = is_written(at);
+    return is == 1 ? err_set(ERR_CHANGED, "somebody has it open for writing: it is left alone") : is;
 }
 
-static bool is_database(const struct spot *at)
+/* 1, 0 */
+static int is_database(const struct spot *at)
 {
-    AUTOCLOSE int fd = folder_beneath(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-    return fd >= 0 && database_is(fd);
+    AUTOCLOSE int fd = -1;
+    int code = open_to_look(at, &fd);
+    return code < 0 ? code : fd >= 0 && database_is(fd);
 }
 
 /* What comes to lie beside a database under such a name SQLite would take for a part of it; and what lies there is one. */
@@ -74,14 +87,14 @@ static int no_part(const struct spot *at)
         return 0;
     memcpy(base, at->name, n);
     base[n] = '\0';
-    return is_database(&(struct spot){ at->dir, base }) ? err_set(ERR_CHANGED, "it is a part of the database beside it: it is left alone") : 0;
+    int is = is_database(&(struct spot){ at->dir, base });
+    return is == 1 ? err_set(ERR_CHANGED, "it is a part of the database beside it: it is left alone") : is;
 }
 
 int folder_no_log(const struct spot *file, const struct spot *at)
 {
-    if (!database_log_beside(at->dir, at->name) || !is_database(file))
-        return 0;
-    return err_set(ERR_CHANGED, "the log of a database lies beside it: it is left alone");
+    int is = database_log_beside(at->dir, at->name) ? is_database(file) : 0;
+    return is == 1 ? err_set(ERR_CHANGED, "the log of a database lies beside it: it is left alone") : is;
 }
 
 static int copy_bytes(int to, int from)
@@ -248,7 +261,7 @@ static void undo_exchange(struct change *c, const struct spot *kept, const struc
     struct stamp back;
     if (!rename_to(kept, at, RENAME_EXCHANGE))
         out_of_kept(c, kept, at);   /* ours was removed by somebody: then there is room for the displaced one */
-    else if (folder_look(kept->dir, kept->name, &back) == 0 && stamp_same_file(&back, is) && !is_written(kept))
+    else if (folder_look(kept->dir, kept->name, &back) == 0 && stamp_same_file(&back, is) && is_written(kept) == 0)
         out_of_kept(c, kept, src);
     else
         c->was_kept = true;

@@ -37,16 +37,21 @@ static void is_at(const char *path, int fd)
         T_FAIL("a writer that came before call %d writes to a file that is no longer at %s", open_at, path);
 }
 
+static struct change begin_change(enum change_op op)
+{
+    begin();
+    put("b", "old b");
+    put("from", "from");
+    temp("t-b", "new b");
+    return op == CHANGE_MOVE ? change_move("from", "b", "kept-b")
+         : op == CHANGE_SYMLINK ? change_link("b", "new", "kept-b") : change(op, "b", "t-b", "kept-b");
+}
+
 static void writer_everywhere(enum change_op op)
 {
     unsigned came = 0;
     for (int at = 1, total = at; at <= total; at++) {
-        begin();
-        put("b", "old b");
-        put("from", "from");
-        temp("t-b", "new b");
-        struct change c = op == CHANGE_MOVE ? change_move("from", "b", "kept-b")
-                        : op == CHANGE_SYMLINK ? change_link("b", "new", "kept-b") : change(op, "b", "t-b", "kept-b");
+        struct change c = begin_change(op);
         hook_calls(before_call);
         ncalls = 0;
         open_at = at;
@@ -120,6 +125,42 @@ static void test_two_writers(void)
     close(second);
 }
 
+/* There are no descriptors left, once or from then on: so nobody can be asked whether it is written to. */
+static int opened, fails_at;
+static bool fails_on;
+static int before_open(const char *name)
+{
+    bool fails = strcmp(name, "openat2") == 0 && (++opened == fails_at || (fails_on && opened > fails_at));
+    errno = EMFILE;
+    return fails ? -1 : 0;
+}
+
+static void no_descriptors(enum change_op op, bool on)
+{
+    fails_on = on;
+    for (fails_at = 1; fails_at < 12; fails_at++) {
+        struct change c = begin_change(op);
+        writer = open(full("b"), O_RDWR | O_CLOEXEC);
+        hook_calls(before_open);
+        opened = 0;
+        OK(folder_apply(folder, &c, 1));
+        sys = &without_sync;
+        open_at = fails_at;
+        is_at("b", writer);
+        CHECK(c.code < 0 && !c.was_kept);
+        close(writer);
+    }
+}
+
+static void test_no_descriptors(void)
+{
+    static const enum change_op ops[] = { CHANGE_FILE, CHANGE_SYMLINK, CHANGE_REMOVE, CHANGE_DIR, CHANGE_MOVE };
+    for (size_t i = 0; leases() && i < sizeof ops / sizeof *ops; i++) {
+        no_descriptors(ops[i], false);
+        no_descriptors(ops[i], true);
+    }
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -128,6 +169,7 @@ int main(void)
     RUN(test_writer_comes_at_any_moment);
     RUN(test_writer_comes_without_exchange);
     RUN(test_two_writers);
+    RUN(test_no_descriptors);
     finish_all();
     return t_done();
 }
