@@ -62,6 +62,7 @@ static const char later_schema[] =
     "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS receipt (req BLOB NOT NULL, dev BLOB NOT NULL, vec BLOB NOT NULL, UNIQUE (req, dev)) STRICT;"
     "CREATE INDEX IF NOT EXISTS kept_path ON kept (path);"
+    "CREATE INDEX IF NOT EXISTS kept_file ON kept (id) WHERE name <> '';"
     "CREATE INDEX IF NOT EXISTS entry_dead ON entry (path, hlc) WHERE (live = 0 OR kind = 4)";
 
 static int exec(struct index *ix, const char *text)

@@ -112,7 +112,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_ALIVE] = "SELECT " KEPT "WHERE kept_ms = ? AND id < ? ORDER BY id DESC",
     [Q_KEPT_SINCE] = "UPDATE kept SET kept_ms = ? WHERE id = ?",
     [Q_KEPT_RENEW] = "UPDATE kept SET kept_ms = ?1 WHERE root = ?2 AND kept_ms < ?1",
-    [Q_KEPT_FILES] = "SELECT " KEPT "WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
+    [Q_KEPT_FILES] = "SELECT " KEPT "INDEXED BY kept_file WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_STRAYS] = "SELECT " KEPT "WHERE entry = 0 AND path <> 0 AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_IN_PACKS] = "SELECT " KEPT "WHERE id > ? AND name = '' ORDER BY id",
     [Q_ENTRY_BY_ROOT] = "SELECT " ENTRY "WHERE " ROOT_IS "ORDER BY id DESC",
