@@ -270,8 +270,9 @@ static void on_tick(void *arg)
     bool idle = is_still(n);
     if (index_checkpoint(n->index, idle) < 0)
         log_seldom(LOG_WARN, "index: %s", err_text());
-    /* What a large scan or transfer took from the system is given back when it is over. */
-    if (idle && n->was_busy)
+    /* What a large scan or transfer took from the system is given back when it is over; so is what the history took, second by second. */
+    bool rest = idle && (index_rest(n->index) || n->was_busy);
+    if (rest)
         malloc_trim(0);
     n->was_busy = !idle;
     lock_poll(n);

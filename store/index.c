@@ -16,6 +16,8 @@
 #define SCHEMA_VERSION 1
 #define PAGE_SIZE 8192
 #define WAL_PAGES_MAX (32 * 1024 * 1024 / PAGE_SIZE)
+#define SHRINK_PAGES 1024           /* 8 MiB: what is given back at once */
+#define RESTING_CACHE (1 << 20)     /* bytes of pages that are held while nothing happens */
 
 /* Names are blobs: paths need not be UTF-8, and blobs compare as bytes, which is the order that path ranges rely on.
  * entry_root and want_root hold the first 8 bytes of a root only: enough to find the few rows, at a third of the space. */
@@ -388,22 +390,28 @@ void index_read_end(struct index *ix)
     index_rollback(ix);   /* there is nothing to be lost */
 }
 
-/* When more than an eighth of the pages is free (a large want list has been worked off), gives 8 MiB back. */
-static int shrink(struct index *ix)
+/* When more than a twentieth of the pages is free (a large want list has been worked off), gives 8 MiB back. *more: there is more. */
+static int shrink(struct index *ix, bool *more)
 {
     int64_t unused, pages;
     int rc = ask(ix, "PRAGMA freelist_count", &unused);
     if (rc == 0)
         rc = ask(ix, "PRAGMA page_count", &pages);
-    return rc == 0 && unused > pages / 8 ? exec(ix, "PRAGMA incremental_vacuum(1024)") : rc;
+    if (rc != 0 || unused <= pages / 20)
+        return rc;
+    char text[64];
+    snprintf(text, sizeof text, "PRAGMA incremental_vacuum(%d)", SHRINK_PAGES);
+    *more = unused > SHRINK_PAGES;
+    return exec(ix, text);
 }
 
 int index_checkpoint(struct index *ix, bool idle)
 {
     assert(ix->state == IX_IDLE);
+    bool more = false;
     if (ix->wal_pages == 0 || (!idle && ix->wal_pages <= WAL_PAGES_MAX))
         return 0;
-    int rc = idle ? shrink(ix) : 0;
+    int rc = idle ? shrink(ix, &more) : 0;
     if (rc != 0)
         return rc;
     int r = sqlite3_wal_checkpoint_v2(ix->db, NULL, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
@@ -411,8 +419,18 @@ int index_checkpoint(struct index *ix, bool idle)
         return 0;   /* a reader holds on to it: next time */
     if (r != SQLITE_OK)
         return index_fail(ix);
-    ix->wal_pages = 0;
+    ix->wal_pages = more;   /* not nothing: the next call goes on */
     return 0;
+}
+
+size_t index_rest(struct index *ix)
+{
+    int used = 0, most;
+    (void)sqlite3_db_status(ix->db, SQLITE_DBSTATUS_CACHE_USED, &used, &most, 0);
+    if (used <= RESTING_CACHE)
+        return 0;
+    (void)sqlite3_db_release_memory(ix->db);
+    return (size_t)used;
 }
 
 /* ---- small values ---- */

@@ -41,6 +41,9 @@ void index_read_end(struct index *ix);
  * and then it also gives pages back that are no longer used, 8 MiB a call. Costs nothing when nothing was written. Not in a
  * transaction. */
 int  index_checkpoint(struct index *ix, bool idle) MUST_CHECK;
+/* Gives back the memory of pages that were held to be read again, if that is worth it: for when nothing is to be done. How many bytes it was;
+ * some of them may be in use. */
+size_t index_rest(struct index *ix);
 
 /* ---- small values ---- */
 int index_kv_put(struct index *ix, const char *key, const void *v, size_t len) MUST_CHECK;

@@ -337,6 +337,65 @@ static void test_checkpoint(void)
     CHECK(!t_exists(wal));
 }
 
+/* A row of a MiB for each of n keys. */
+static void put_keys(struct index *ix, int n)
+{
+    static uint8_t bytes[1 << 20];
+    OK(index_begin(ix));
+    for (int i = 0; i < n; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key %d", i);
+        memset(bytes, i, sizeof bytes);
+        OK(index_kv_put(ix, key, bytes, sizeof bytes));
+    }
+    OK(index_commit(ix));
+}
+
+static void del_keys(struct index *ix, int n)
+{
+    OK(index_begin(ix));
+    for (int i = 0; i < n; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key %d", i);
+        OK(index_kv_del(ix, key));
+    }
+    OK(index_commit(ix));
+}
+
+/* Nothing is written after the rows have gone: all their pages are given back all the same, a part a call. */
+static void test_shrink(void)
+{
+    const char *path = t_file("shrink"), *wal = t_file("shrink-wal");
+    struct index *ix = t_index(path);
+    put_keys(ix, 20);
+    OK(index_checkpoint(ix, true));
+    int64_t full = size_of(path);
+    CHECK(full > 20 << 20);
+    del_keys(ix, 20);
+    OK(index_checkpoint(ix, true));
+    CHECK(size_of(path) > 8 << 20);              /* not at once: the caller has other things to do */
+    for (int i = 0; i < 4; i++)
+        OK(index_checkpoint(ix, true));
+    CHECK(size_of(path) < 2 << 20);
+    EQ_I(size_of(wal), 0);
+    EQ_I(ix->wal_pages, 0);                      /* and from now on it costs nothing */
+    index_close(&ix);
+}
+
+static void test_rest(void)
+{
+    struct index *ix = t_index(t_file("rest"));
+    struct buf got = BUF_INIT(4u << 20);
+    put_keys(ix, 4);
+    CHECK(index_rest(ix) > 4 << 20);
+    EQ_U(index_rest(ix), 0);
+    OK(index_kv_get(ix, "key 3", &got));         /* read anew */
+    EQ_U(got.len, 1 << 20);
+    CHECK(got.data[0] == 3 && got.data[got.len - 1] == 3);
+    buf_release(&got);
+    index_close(&ix);
+}
+
 /* ---- kill -9 ---- */
 
 /* Commits row after row and says each number once its commit has returned. */
@@ -422,6 +481,8 @@ int main(void)
     RUN(test_bugs);
     RUN(test_read_span);
     RUN(test_checkpoint);
+    RUN(test_shrink);
+    RUN(test_rest);
     RUN(test_killed);
     t_dir_remove();
     return t_done();
