@@ -3,7 +3,8 @@
  *   nothing to fetch       removals, directories, symlinks, contents carried in their entry, equal content with other mode or time
  *   a rename               the same root lies at a path that is to be removed: renamed, not a byte is read
  *   a copy on this disk    the same root lies elsewhere in the folder or among the kept versions: copied, every block verified
- *   blocks                 first those of the version that is replaced, the others from every peer that has them
+ *   blocks                 first those of the version that is replaced, the others from every peer that has them; long runs of zeros
+ *                          stay holes
  *
  *   want --> item --> [list] --> [blocks] --> READY --> batch: folder_apply --> engine_installed, commit
  *

@@ -1,5 +1,6 @@
 /* Content that is already on this disk. */
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "node/log.h"
 #include "node/pull_priv.h"
 #include "node/serve.h"
+#include "store/sys.h"
 
 enum { COPY_TRIES = 2, COPY_AGAIN_MS = 100, BATCH = 16, BATCH_BYTES = 16 << 20 };
 
@@ -269,16 +271,54 @@ static void reuse_blocks(const struct local_job *j, int from)
     copy_batch(j, &g);
 }
 
+/* Long runs of zeros are cut into blocks of the largest length that are all alike. They stay holes of the new file: nobody is asked for
+ * them, and they take no room. Marks them, returns their bytes. */
+static uint64_t leave_holes(struct item *it)
+{
+    const uint32_t len = chunk_classes[it->ent.content.class].max;
+    struct id zeros = {0};
+    bool known = false;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < it->ent.content.nblocks; i++) {
+        struct block_ref r;
+        block_ref_get(it->list.data + (size_t)i * BLOCK_REF, &r);
+        if (r.len != len)
+            continue;
+        if (!known)
+            zeros = content_zeros(len);
+        known = true;
+        if (!id_eq(&r.id, &zeros))
+            continue;
+        bit_set(it->have, i);
+        bytes += len;
+    }
+    return bytes;
+}
+
+/* A file for the download, or the one that an earlier start has left. */
+static int open_download(struct local_job *j)
+{
+    struct item *it = j->it;
+    const struct folder *f = j->p->c.folder;
+    uint64_t holes = leave_holes(it);
+    int r = folder_tmp_open(f, it->tmp, &j->fd);
+    bool begun = r == 0;
+    if (r == ERR_NOTFOUND)
+        r = folder_room(f, it->ent.size - holes);
+    if (r == 0 && !begun)
+        r = folder_tmp_create(f, it->tmp, holes ? 0 : it->ent.size, &j->fd);
+    if (r == 0 && holes && sys->ftruncate(j->fd, (off_t)it->ent.size) < 0)
+        r = err_set(errno == ENOSPC || errno == EFBIG ? ERR_FULL : ERR_IO, "%s: a file of %llu bytes: %m", folder_path(f),
+                    (unsigned long long)it->ent.size);
+    if (r == 0 && begun)
+        r = content_have(j->fd, it->list.data, it->ent.content.nblocks, &it->ent.content.root, it->ent.size, it->have);
+    return r;
+}
+
 static void prepare_run(struct job *job)
 {
     struct local_job *j = (struct local_job *)job;
-    struct item *it = j->it;
-    const struct content *c = &it->ent.content;
-    j->code = folder_tmp_open(j->p->c.folder, it->tmp, &j->fd);
-    if (j->code == 0)
-        j->code = content_have(j->fd, it->list.data, c->nblocks, &c->root, it->ent.size, it->have);
-    else if (j->code == ERR_NOTFOUND && (j->code = folder_room(j->p->c.folder, it->ent.size)) == 0)
-        j->code = folder_tmp_create(j->p->c.folder, it->tmp, it->ent.size, &j->fd);
+    j->code = open_download(j);
     if (j->code < 0)
         snprintf(j->text, sizeof j->text, "%s", err_text());
     int from = -1;

@@ -40,6 +40,14 @@ ssize_t content_read_at(int fd, uint8_t *p, size_t len, uint64_t off)
     return (ssize_t)got;
 }
 
+uint64_t content_hole_end(int fd, uint64_t off)
+{
+    off_t end = lseek(fd, (off_t)off, SEEK_DATA);
+    if (end < 0 && errno == ENXIO)
+        end = lseek(fd, 0, SEEK_END);
+    return end > (off_t)off ? (uint64_t)end : off;
+}
+
 static int write_at(int fd, const uint8_t *p, size_t len, uint64_t off)
 {
     while (len > 0) {
@@ -83,6 +91,12 @@ void content_blocks(struct block_read *b, size_t n)
             b[i].code = ERR_CORRUPT;
 }
 
+struct id content_zeros(uint32_t len)
+{
+    AUTOFREE uint8_t *zeros = xcalloc((size_t)len + 1, 1);
+    return id_hash(zeros, len);
+}
+
 /* A list of one block needs no refs: its root is the block. */
 static struct block_ref list_ref(const uint8_t *refs, uint32_t i, const struct id *root, uint64_t size)
 {
@@ -95,38 +109,54 @@ static struct block_ref list_ref(const uint8_t *refs, uint32_t i, const struct i
     return r;
 }
 
-/* Blocks of a list that follow each other, read and verified together: as many as fill all lanes, if they are not too large. */
+/* Blocks of a list that follow each other, read and verified together: as many as fill all lanes, if they are not too large. Or one block
+ * that lies in a hole: its bytes are known without being read, and are not in its buf. */
 enum { BATCH = 16, BATCH_BYTES = 16 << 20 };
 struct batch {
     const uint8_t *refs; struct id root; uint64_t size;      /* the list */
     uint32_t nblocks, next; uint64_t off;                    /* of it: blocks; the first that was not read yet, and where it lies */
     struct block_read v[BATCH]; size_t n;
     uint8_t *data; size_t room;
+    bool holes, hole;                                        /* holes are looked for; this is a block in one */
+    struct block_ref zeros;                                  /* the last block of zeros that was met */
 };
 
-static void batch_begin(struct batch *g, const uint8_t *refs, uint32_t nblocks, const struct id *root, uint64_t size)
+static void batch_begin(struct batch *g, bool holes, const uint8_t *refs, uint32_t nblocks, const struct id *root, uint64_t size)
 {
-    *g = (struct batch){ .refs = refs, .root = *root, .size = size, .nblocks = nblocks };
+    *g = (struct batch){ .refs = refs, .root = *root, .size = size, .nblocks = nblocks, .holes = holes };
     g->room = size < BATCH_BYTES ? (size_t)size : BATCH_BYTES;
     g->data = xrealloc(NULL, 1, g->room + 1);
 }
 
 static void batch_release(struct batch *g) { free(g->data); }
 
+static int verify_zeros(struct batch *g, const struct block_ref *r)
+{
+    if (g->zeros.len != r->len)
+        g->zeros = (struct block_ref){ content_zeros(r->len), r->len };
+    return id_eq(&g->zeros.id, &r->id) ? 0 : ERR_CORRUPT;
+}
+
 /* false: there are no more. */
 static bool batch_read(struct batch *g, int fd)
 {
     size_t used = 0;
-    for (g->n = 0; g->next < g->nblocks && g->n < BATCH; g->next++) {
+    g->hole = false;
+    for (g->n = 0; g->next < g->nblocks && g->n < BATCH && !g->hole; g->next++) {
         struct block_ref r = list_ref(g->refs, g->next, &g->root, g->size);
-        if (r.len > g->room - used)
+        bool hole = g->holes && content_hole_end(fd, g->off) >= g->off + r.len;
+        if (r.len > g->room - used || (hole && g->n))
             break;
+        g->hole = hole;
         g->v[g->n++] = (struct block_read){ .fd = fd, .off = g->off, .len = r.len, .id = r.id, .buf = g->data + used };
         used += r.len;
         g->off += r.len;
+        if (hole)
+            g->v[0].code = verify_zeros(g, &r);
     }
     assert(g->n || g->next == g->nblocks);
-    content_blocks(g->v, g->n);
+    if (!g->hole)
+        content_blocks(g->v, g->n);
     return g->n > 0;
 }
 
@@ -135,14 +165,16 @@ static bool all_zero(const uint8_t *p, size_t len)
     return len > 0 && p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
 }
 
-/* Calls for every block of c in fd, verified; writes them to out_fd unless that is -1. `holes`: out_fd reads as zeros already. */
+/* Verifies every block of c in fd; writes them to out_fd unless that is -1. `holes`: what is not written reads as zeros already. */
 static int each_block(int fd, int out_fd, bool holes, const struct content_list *c)
 {
     AUTO(batch_release) struct batch g;
-    batch_begin(&g, c->refs, c->refs ? c->nblocks : 1, &c->root, c->size);
+    batch_begin(&g, holes, c->refs, c->refs ? c->nblocks : 1, &c->root, c->size);
     while (batch_read(&g, fd))
         for (size_t i = 0; i < g.n; i++) {
             const struct block_read *b = &g.v[i];
+            if (g.hole && b->code == 0)
+                continue;
             int code = b->code < 0 ? content_block(fd, b->off, b->len, &b->id, b->buf) : 0;      /* again, for the text */
             if (code == 0 && out_fd >= 0 && !(holes && all_zero(b->buf, b->len)))
                 code = write_at(out_fd, b->buf, b->len, b->off);
@@ -162,7 +194,7 @@ int content_copy(int fd, int out_fd, const struct content_list *c)
     assert(c->type != CONTENT_NONE && (c->type == CONTENT_INLINE || c->nblocks == 1 || c->refs));
     if (sys->clone(out_fd, fd) == 0) {
         int code = set_length(out_fd, c->size);
-        return code < 0 ? code : each_block(out_fd, -1, false, c);
+        return code < 0 ? code : each_block(out_fd, -1, true, c);
     }
     /* What is sparse stays sparse: then even the preallocated space of out_fd goes. */
     off_t hole = lseek(fd, 0, SEEK_HOLE);
@@ -177,7 +209,7 @@ int content_have(int fd, const uint8_t *refs, uint32_t nblocks, const struct id 
 {
     assert(nblocks >= 1 && (refs || nblocks == 1));
     AUTO(batch_release) struct batch g;
-    batch_begin(&g, refs, nblocks, root, size);
+    batch_begin(&g, true, refs, nblocks, root, size);
     memset(bitmap, 0, ((size_t)nblocks + 7) / 8);
     while (batch_read(&g, fd))
         for (size_t i = 0; i < g.n; i++) {

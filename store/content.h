@@ -21,7 +21,8 @@ struct content_list {
 void content_list_release(struct content_list *c);
 
 /* Reads fd from start to end (pread, sequential advice, one read per byte), chunks and hashes it. ERR_CHANGED when the size differs
- * from `size` on the way. previous_class as in chunk_class_of. `stop` may be set by another thread to give up (ERR_CLOSED). */
+ * from `size` on the way. previous_class as in chunk_class_of. `stop` may be set by another thread to give up (ERR_CLOSED).
+ * Large holes are not read: blocks of zeros are all alike. Only where the file system is known to say exactly where they are. */
 int content_read(int fd, uint64_t size, const struct gear *g, int previous_class, const _Atomic bool *stop,
                  struct content_list *out) MUST_CHECK;
 
@@ -33,12 +34,16 @@ int content_block(int fd, uint64_t off, uint32_t len, const struct id *id, uint8
 struct block_read { int fd; uint64_t off; uint32_t len; struct id id; uint8_t *buf; int code; };
 void content_blocks(struct block_read *b, size_t n);
 
+/* The id of a block of so many zeros. */
+struct id content_zeros(uint32_t len);
+
 /* Copies a whole file of known content from fd into out_fd, verifying every block on the way: a reflink (FICLONE) first when the
- * file system can, else reads and writes; holes stay holes. out_fd then has exactly the content (on failure anything). refs as in content_list (NULL for one block or inline: then root is the block id). */
+ * file system can, else reads and writes; holes stay holes, and are not read. out_fd then has exactly the content (on failure anything). refs as in content_list
+ * (NULL for one block or inline: then root is the block id). */
 int content_copy(int fd, int out_fd, const struct content_list *c) MUST_CHECK;
 
 /* Which blocks of the list are already in fd at their place (an unfinished download after a restart): bit i%8 of byte i/8 says
- * so, the others are cleared. */
+ * so, the others are cleared. Holes are not read. */
 int content_have(int fd, const uint8_t *refs, uint32_t nblocks, const struct id *root, uint64_t size, uint8_t *bitmap) MUST_CHECK;
 
 #endif

@@ -17,7 +17,7 @@ def huge(job):
     seen = Seen(job)
     wire, start = job.wire(), time.monotonic()
     system.start()
-    job.until(lambda: seen.fetched() >= job.size or one_is_there(job), "half of it on the other device")
+    job.until(lambda: seen.fetched() >= content / 2 or one_is_there(job), "half of their data on the other device")
     system.nodes[1].kill9()
     system.start_one(1)
     seen.last = 0               # what has come since the start
@@ -27,7 +27,7 @@ def huge(job):
     job.give("huge", "rate", 2 * job.size / took / 1e6, "MB/s")
     job.give("huge", "memory", seen.memory / 1e6, "MB")
     job.give("huge", "steps back", seen.back, "times that the progress shrank")
-    job.give("huge", "wire", wire(2 * job.size), "bytes a byte")
+    job.give("huge", "wire", wire(content), "bytes a byte of data")
     job.give("huge", "disk", sum(os.lstat(job.path(1, f"data/{n}")).st_blocks * 512 for n in NAMES) / content, "bytes a byte of data")
 
 

@@ -79,6 +79,21 @@ def an_inserted_byte_sends_a_block_or_two():
 
 
 @test
+def holes_are_neither_sent_nor_written():
+    _, _, b = pair()
+
+    def sparse(folder):
+        with open(path_of(folder, "sparse.tmp"), "wb") as f:
+            f.truncate(96 * MIB)
+            f.seek(40 * MIB)
+            f.write(random_bytes(23, MIB))
+        os.rename(path_of(folder, "sparse.tmp"), path_of(folder, "sparse"))
+    travels(sparse, "a", 8 * MIB)
+    taken = os.stat(path_of(b.folder, "sparse")).st_blocks * 512
+    assert taken < 8 * MIB, taken
+
+
+@test
 def a_deleted_and_restored_file_sends_no_content():
     _, a, _ = pair()
     travels(lambda folder: os.unlink(path_of(folder, "big")), "a", MIB)
