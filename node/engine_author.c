@@ -158,8 +158,8 @@ static bool same_time(const struct entry *a, const struct entry *b)
     return a->kind == KIND_DIR || a->mtime_ns == b->mtime_ns;
 }
 
-/* An entry that is already what the disk shows: the one we put there, or a head that somebody else made equal. */
-static struct vers *known_as(struct look *k, const struct entry *ent, const struct stamp *st)
+/* The entry that is on record for the path, if the disk still shows it. */
+static struct vers *as_recorded(struct look *k, const struct entry *ent, const struct stamp *st)
 {
     struct vers *l = k->have_local ? versions_find(&k->vs, k->local.entry) : NULL;
     if (l && entry_same(&l->ent, ent) && (same_time(&l->ent, ent) || k->local.stamp.mtime_ns == st->mtime_ns))
@@ -167,8 +167,15 @@ static struct vers *known_as(struct look *k, const struct entry *ent, const stru
     /* A directory that outlived its deletion because something lives in it. */
     if (l && l->row.kind == KIND_TOMBSTONE && ent->kind == KIND_DIR && k->local.stamp.kind == STAMP_DIR)
         return l;
+    return NULL;
+}
+
+/* A head that somebody else made equal; of the same time, too, or of any. */
+static struct vers *made_equal(struct look *k, const struct entry *ent, bool of_same_time)
+{
     for (size_t i = 0; i < k->n; i++)
-        if (k->of[i] != l && entry_same(&k->of[i]->ent, ent))
+        if (!(k->have_local && k->of[i]->row.id == k->local.entry) && entry_same(&k->of[i]->ent, ent) &&
+            (!of_same_time || same_time(&k->of[i]->ent, ent)))
             return k->of[i];
     return NULL;
 }
@@ -197,6 +204,18 @@ static struct vers *placed_unrecorded(struct look *k, const struct entry *ent)
             return v;
     }
     return NULL;
+}
+
+/* An entry that is already what the disk shows. Of those that differ in the time only, the one with this time is meant: the other one's is
+ * still to be set. */
+static struct vers *known_as(struct look *k, const struct entry *ent, const struct stamp *st)
+{
+    struct vers *v = as_recorded(k, ent, st);
+    if (!v)
+        v = made_equal(k, ent, true);
+    if (!v)
+        v = placed_unrecorded(k, ent);
+    return v ? v : made_equal(k, ent, false);
 }
 
 uint64_t engine_dated_by_file(int64_t mtime_ns)
@@ -237,8 +256,6 @@ int seen_dated(struct engine *e, const char *path, size_t len, const struct stam
     if (ent.kind == KIND_FILE)
         ent.mode = strict_shown(e, ent.mode, &k.vs, k.local.entry);
     struct vers *v = known_as(&k, &ent, st);
-    if (!v)
-        v = placed_unrecorded(&k, &ent);
     bool withdrawn = false;
     if (!v && k.have_local && (r = withdrawn_same(e, k.local.entry, &ent, &withdrawn)) < 0)
         return r;

@@ -156,6 +156,29 @@ static void test_equal_content_is_no_conflict(void)
     world_free(w);
 }
 
+/* A file is saved twice with the same content. Another device was killed when it had put the first one in place, and knew of the second. */
+static void test_the_time_of_what_was_put_in_place_and_not_recorded(void)
+{
+    struct world *w = world_new();
+    save(w, 0, "a", "same");
+    int64_t first = (int64_t)w->wall, id;
+    pull_entries(w, 0, 1);
+    save(w, 0, "a", "same");
+    int64_t second = (int64_t)w->wall;
+    pull_entries(w, 0, 1);
+    must(engine_begin(w->d[1].e));
+    w->wall = (uint64_t)first - 1;
+    EQ_I(saw(w, 1, "a", "same"), 0);
+    w->wall = (uint64_t)second + 1;
+    commit(w, 1);
+    EQ_U(install(w, 1), 1);
+    struct ix_local l;
+    must(index_path_id(w->d[1].ix, "a", 1, false, &id));
+    must(index_local_get(w->d[1].ix, id, &l));
+    EQ_I(l.stamp.mtime_ns, second);
+    world_free(w);
+}
+
 static int head_ids(void *arg, const struct ix_entry *row)
 {
     int64_t *ids = arg;
@@ -391,6 +414,7 @@ int main(void)
     RUN(test_delete_of_an_old_version_spares_the_new_one);
     RUN(test_delete_travels_and_recreation_is_no_conflict);
     RUN(test_equal_content_is_no_conflict);
+    RUN(test_the_time_of_what_was_put_in_place_and_not_recorded);
     RUN(test_resolve_ends_a_conflict_everywhere);
     RUN(test_tampered_change_set_is_refused_whole);
     RUN(test_replies_are_as_small_as_is_asked);
