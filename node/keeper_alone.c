@@ -5,7 +5,7 @@
  * Files that had a version before come first, being worked on, and each time the latest. Those that nobody else has take at most half of the
  * history's share of the disk, by the sizes of the files; those that never had another version at most half of that. Those that others have,
  * too, at most half as much again, and of files that never had another version only small ones: nobody edits an archive. What is so small that
- * it is in its entry is kept only while nobody else has it, lest it goes with the index. What does not fit is left out. */
+ * it is in its entry is kept only while nobody else has it, lest it goes with the index; it is taken from there. What does not fit is left out. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +200,21 @@ static void note(struct keeper *k, const struct pack_file *f)
 
 struct choice { struct pack_job *j; uint64_t left[2]; };
 
+/* What is in its entry need not be read, and can be had even if the file has been written to since. The root of such an entry is the hash of
+ * the bytes in it (proto/record.h). */
+static int carried(struct keeper *k, const struct ix_entry *e, uint8_t **bytes)
+{
+    AUTO(buf_release) struct buf raw = BUF_INIT(LIMIT_ENTRY);
+    AUTO(entry_release) struct entry ent = {0};
+    struct ix_entry row;
+    int r = e->size > 0 && e->size <= LIMIT_INLINE ? engine_entry(k->c.engine, e->id, &raw, &ent, &row) : ERR_NOTFOUND;
+    if (r == 0 && ent.content.type == CONTENT_INLINE) {
+        *bytes = xcalloc(ent.content.inline_bytes.len, 1);
+        memcpy(*bytes, ent.content.inline_bytes.p, ent.content.inline_bytes.len);
+    }
+    return r == ERR_NOTFOUND ? 0 : r;
+}
+
 static int choose(void *arg, const struct ix_entry *e)
 {
     struct choice *c = arg;
@@ -216,6 +231,8 @@ static int choose(void *arg, const struct ix_entry *e)
     int r = index_local_get(k->c.index, e->path, &l);
     if (r == 0)
         r = index_path_get(k->c.index, e->path, &name, NULL);
+    if (r == 0)
+        r = carried(k, e, &f.bytes);
     if (r < 0)
         return r;
     f.stamp = l.stamp;

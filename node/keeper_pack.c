@@ -77,13 +77,13 @@ static int pack_block(struct pack_job *j, struct pack_file *f, uint32_t i, uint6
     int r = 0;
     if (pathset_get(&j->put_set, (const char *)ref.id.b, ID_LEN, NULL) || packed(j, &f->at[i - f->from], PACK_BLOCK, &ref.id))
         return 0;
-    if (*fd < 0)
+    if (*fd < 0 && !f->bytes)
         r = open_file(j, f, fd);
-    if (r == 0)
+    if (r == 0 && !f->bytes)
         r = content_block(*fd, off, ref.len, &ref.id, data);
     if (r < 0)
         return ERR_BAD;
-    return put(j, PACK_BLOCK, &ref.id, data, ref.len);
+    return put(j, PACK_BLOCK, &ref.id, f->bytes ? f->bytes : data, ref.len);
 }
 
 /* With its path and times, so that it can be listed when no version names it any more (pull_found.c). */
@@ -184,6 +184,7 @@ void keeper_pack_free(struct pack_job *j)
     for (size_t i = 0; i < j->n; i++) {
         free(j->v[i].name);
         free(j->v[i].path);
+        free(j->v[i].bytes);
         free(j->v[i].refs);
         free(j->v[i].at);
     }

@@ -31,6 +31,7 @@ struct pack_file {
     char *path; size_t len;               /* NULL, 0: not known */
     struct id root;
     uint64_t size;
+    uint8_t *bytes;                       /* a content that its entry carries; NULL: it is read from the file */
     /* set by keeper_pack_add, and in the worker */
     uint64_t off;                         /* of block `from` */
     uint8_t *refs; uint32_t n;            /* its blocks; refs NULL: one */
@@ -58,7 +59,7 @@ struct pack_job {
 };
 /* new, the three pointers, add until it is true or there are no more, submit; or free. Files of kept/ that are whole are removed. */
 struct pack_job *keeper_pack_new(struct keeper *k);
-bool keeper_pack_add(struct pack_job *j, const struct pack_file *f);             /* takes over name and path */
+bool keeper_pack_add(struct pack_job *j, const struct pack_file *f);             /* takes over name, path, bytes */
 int  keeper_pack_room(const struct pack_job *j) MUST_CHECK;                      /* 0, ERR_FULL */
 enum step_result keeper_pack_submit(struct pack_job *j);
 void keeper_pack_free(struct pack_job *j);

@@ -226,6 +226,21 @@ static void test_written_to_since(void)
     EQ_U(run_pass().current, 2);
 }
 
+/* What its entry carries is packed from there: nothing is read, and it does not matter what the file has become. */
+static void test_carried_by_its_entry(void)
+{
+    fresh_pair();
+    edit("one", "short");
+    scan_again();
+    struct id old = version("one").root;
+    w.busy = "one";
+    edit("one", "other");
+    EQ_U(run_pass().current, 1);
+    w.busy = NULL;
+    scan_again();
+    OK(readable(&old));
+}
+
 static void test_what_another_has_goes(void)
 {
     fresh_pair();
@@ -376,6 +391,7 @@ int main(void)
     RUN(test_choice);
     RUN(test_every_version_stays);
     RUN(test_written_to_since);
+    RUN(test_carried_by_its_entry);
     RUN(test_what_another_has_goes);
     RUN(test_what_is_edited_or_small_stays);
     RUN(test_what_others_have_left);
