@@ -105,7 +105,10 @@ static int adopt_record(void *arg, const struct pack_sight *s)
 static void adopt_run(struct job *job)
 {
     struct adopt_job *j = (struct adopt_job *)job;
-    j->code = pack_scan(folder_packs(j->k->c.folder), j->pack, j->from, adopt_record, j);
+    const struct packs *packs = folder_packs(j->k->c.folder);
+    j->code = pack_flush(packs, j->pack);
+    if (j->code == 0)
+        j->code = pack_scan(packs, j->pack, j->from, adopt_record, j);
     if (j->code < 0)
         snprintf(j->text, sizeof j->text, "%s", err_text());
 }

@@ -344,6 +344,13 @@ int pack_read(const struct packs *p, const struct pack_at *at, enum pack_kind ki
     return r == ERR_CORRUPT ? err_prefix(r, "pack %" PRIx64 " at byte %" PRIu64, at->pack, at->off) : r;
 }
 
+int pack_flush(const struct packs *p, uint64_t pack)
+{
+    AUTO(close_fd) int fd = -1;
+    int r = open_pack(p, pack, O_RDONLY, &fd);
+    return r == 0 && (sys->fsync(fd) < 0 || sys->fsync(p->dir) < 0) ? pack_error(pack, "making it durable") : r;
+}
+
 struct scan { int fd; uint64_t pack, off, size; uint8_t *buf; struct buf body; int (*each)(void *arg, const struct pack_sight *s); void *arg; };
 
 static bool all_zero(const uint8_t *p, size_t len)

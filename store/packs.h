@@ -60,6 +60,8 @@ int  pack_content_get(const struct id *root, const void *data, size_t len, struc
 /* The verified bytes of a record, in *out (cleared; max LIMIT_BLOCK is enough for blocks). ERR_CORRUPT when they are not what `id` names,
  * or there is no such record at that place. */
 int  pack_read(const struct packs *p, const struct pack_at *at, enum pack_kind kind, const struct id *id, struct buf *out) MUST_CHECK;
+/* Makes durable what is there of a pack: before the index names what pack_scan has found behind its end, for a crash may have left that. */
+int  pack_flush(const struct packs *p, uint64_t pack) MUST_CHECK;
 /* Reads every record of a pack from byte `from` on. code: 0 with its verified bytes, or ERR_CORRUPT for a record that is damaged; where not
  * even the head of a record can be read, rec is NULL and at says which bytes were passed over. Non-zero results of `each` end the scan. */
 struct pack_sight { const struct pack_record *rec; struct pack_at at; const uint8_t *data; size_t len; int code; };

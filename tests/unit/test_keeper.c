@@ -309,6 +309,32 @@ static void test_older_index(void)
     EQ_U(f.packed, 1);
 }
 
+/* A node that was killed has left a tail that nobody has flushed. Before a file goes because it is in there, somebody must have. */
+static void test_a_tail_that_was_not_flushed(void)
+{
+    fresh(30, 90);
+    struct id one = keep("k-1", BIG, 1, 0);
+    run_pass();
+    t_must(index_begin(w.ix));
+    OK(index_pack_each(w.ix, drop_pack, NULL));
+    t_must(index_commit(w.ix));
+    keep("k-1", BIG, 1, 0);
+    keeper_end();
+    struct sys failing = *sys;
+    failing.fsync = few_syncs;
+    writes_left = 0;
+    const struct sys *before = sys;
+    sys = &failing;
+    keeper_start(30, 90);
+    run_pass();
+    sys = before;
+    CHECK(is_there_as_file("k-1"));
+    keeper_end();
+    keeper_start(30, 90);
+    EQ_U(run_pass().kept, 0);
+    OK(readable(&one));
+}
+
 /* What nothing refers to is written out of the packs, and what is referred to is still there. */
 static void test_compaction(void)
 {
@@ -418,6 +444,7 @@ int main(void)
     RUN(test_lost_index);
     RUN(test_what_no_version_names_stays_a_file);
     RUN(test_older_index);
+    RUN(test_a_tail_that_was_not_flushed);
     RUN(test_compaction);
     RUN(test_policy_keeps_longer);
     RUN(test_conflicts_do_not_expire);
