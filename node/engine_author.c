@@ -77,6 +77,7 @@ static int write_entry(struct engine *e, struct entry *ent, int64_t path, uint64
         return r;
     if (e->lens.n == 0)
         e->authored_first = s->row.known + 1;
+    e->wall = wall_ms;
     e->now.hlc = hlc_next(e->now.hlc, wall_ms);
     if (!ent->v.hlc || ent->v.hlc > e->now.hlc)
         ent->v.hlc = e->now.hlc;

@@ -292,6 +292,7 @@ static int take_live(struct taker *t, const struct live_item *it)
 int engine_take_live(struct engine *e, const void *body, size_t len, uint64_t wall_ms, struct live_found *found)
 {
     assert(index_in_tx(e->c.index));
+    e->wall = wall_ms;
     struct taker t = {.e = e, .wall_ms = wall_ms, .found = found};
     struct mp m;
     uint32_t n;

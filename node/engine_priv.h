@@ -71,6 +71,7 @@ struct engine {
     uint8_t inc[8];
     struct peer_vec *peer; size_t npeer;
     struct figures now, saved;
+    uint64_t wall;                   /* when entries were last taken in or written, by this clock */
     struct buf authored;             /* raw entries of this transaction, one behind the other */
     struct { size_t *len; size_t n, cap; } lens;
     uint64_t authored_first, authored_hlc;

@@ -246,6 +246,17 @@ static int update_wants(struct engine *e, struct versions *vs, struct vers **hea
 
 /* ---- the state of a path ---- */
 
+/* What ends is history from now on: its time to stay begins now, however long it has been a conflict, or what a database says. */
+static int set_live(struct engine *e, const struct vers *v, bool live)
+{
+    int r = index_entry_set_live(e->c.index, v->row.id, live);
+    if (r == 0 && !live && !id_is_none(&v->row.root))
+        r = index_kept_renew(e->c.index, &v->row.root, clock_at_least_aged(e, e->wall));
+    if (r == 0)
+        engine_fp_toggle(e, v->row.kind, &v->ent.v.dot);
+    return r;
+}
+
 static int update_live(struct engine *e, struct versions *vs, struct vers **head, size_t n)
 {
     AUTOFREE bool *live = xcalloc(vs->n + 1, sizeof *live);
@@ -254,10 +265,9 @@ static int update_live(struct engine *e, struct versions *vs, struct vers **head
     for (size_t i = 0; i < vs->n; i++) {
         if (live[i] == vs->v[i].row.live)
             continue;
-        int r = index_entry_set_live(e->c.index, vs->v[i].row.id, live[i]);
+        int r = set_live(e, &vs->v[i], live[i]);
         if (r < 0)
             return r;
-        engine_fp_toggle(e, vs->v[i].row.kind, &vs->v[i].ent.v.dot);
     }
     return 0;
 }

@@ -366,6 +366,7 @@ static int take_one(struct engine *e, const struct cs *cs, const struct header *
 int engine_change_sets(struct engine *e, const struct id *from, const void *body, size_t len, uint64_t wall_ms)
 {
     assert(index_in_tx(e->c.index));
+    e->wall = wall_ms;
     struct mp m;
     uint32_t n;
     int r = cs_body_open(body, len, &m, &n), total = 0, wrong = 0;

@@ -132,6 +132,28 @@ static void test_what_is_remembered_ends(void)
     CHECK(!remembered());
 }
 
+static int take_row(void *arg, const struct ix_kept *row)
+{
+    *(struct ix_kept *)arg = *row;
+    return 1;
+}
+
+/* Of a database in use the snapshot is the version, however long. Its time in the history begins when there is another one. */
+static void test_a_snapshot_stays_for_its_time(void)
+{
+    struct ix_kept row;
+    struct id first = id_hash("snapshot", 8);
+    both_begin();
+    EQ_I(see("snapshot", true, 0), 1);
+    EQ_I(index_kept_by_root(w.ix, &first, take_row, &row), 1);
+    t_must(index_begin(w.ix));
+    t_must(index_kept_since(w.ix, row.id, 1));
+    t_must(index_commit(w.ix));
+    EQ_I(see("written to", true, 0), 1);
+    EQ_I(index_kept_by_root(w.ix, &first, take_row, &row), 1);
+    EQ_U(row.kept_ms, far.wall);
+}
+
 int main(void)
 {
     t_node_init();
@@ -141,6 +163,7 @@ int main(void)
     RUN(test_what_says_the_same_once_more);
     RUN(test_a_deletion_of_all);
     RUN(test_what_is_remembered_ends);
+    RUN(test_a_snapshot_stays_for_its_time);
     both_end();
     return t_done();
 }

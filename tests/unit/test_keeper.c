@@ -397,10 +397,10 @@ static int first_loser(void *arg, const struct ix_entry *row)
     return 1;
 }
 
-/* A version that waits as a conflict is kept, however old it is and however much it takes; what it lost against is in the folder, and an
- * older copy of that may go. */
-static void test_conflicts_do_not_expire(void)
+/* One of path "both", which has lost. */
+static int64_t begin_conflict(struct id *loser)
 {
+    int64_t path;
     keeper_end();
     both_begin();
     put_big("both", BIG, 1);
@@ -412,10 +412,26 @@ static void test_conflicts_do_not_expire(void)
     far_resave("both", "other");
     take_all();
     EQ_U(conflicts(), 1);
-    struct id loser, winner = version("both").root;
-    int64_t path;
     t_must(index_path_id(w.ix, "both", 4, false, &path));
-    EQ_I(index_entry_each_of_path(w.ix, path, first_loser, &loser), 1);
+    EQ_I(index_entry_each_of_path(w.ix, path, first_loser, loser), 1);
+    return path;
+}
+
+static void end_conflict(void)
+{
+    keeper_stop(keeper);
+    pull_end();
+    keeper_free(&keeper);
+    both_end();
+}
+
+/* A version that waits as a conflict is kept, however old it is and however much it takes; what it lost against is in the folder, and an
+ * older copy of that may go. */
+static void test_conflicts_do_not_expire(void)
+{
+    struct id loser;
+    begin_conflict(&loser);
+    struct id winner = version("both").root;
     CHECK(!id_eq(&loser, &winner));
     struct ix_kept copy = {.root = winner, .size = BIG, .kept_ms = 1, .name = ""};
     t_must(index_begin(w.ix));
@@ -426,10 +442,37 @@ static void test_conflicts_do_not_expire(void)
     EQ_U(f.expired, 1);
     EQ_U(f.packed, 1);
     OK(readable(&loser));
-    keeper_stop(keeper);
-    pull_end();
-    keeper_free(&keeper);
-    both_end();
+    end_conflict();
+}
+
+static int since(void *arg, const struct ix_kept *row) { return index_kept_since(w.ix, row->id, *(uint64_t *)arg) < 0 ? -1 : 0; }
+
+static void kept_for_days(const struct id *content, uint64_t days)
+{
+    uint64_t then = loop_wall() - days * 24 * 60 * 60 * 1000;
+    t_must(index_begin(w.ix));
+    t_must(index_kept_by_root(w.ix, content, since, &then));
+    t_must(index_commit(w.ix));
+}
+
+/* It is history from the moment on in which the conflict is over, however long that has waited. */
+static void test_a_settled_conflict_stays_for_its_time(void)
+{
+    struct id loser;
+    int64_t path = begin_conflict(&loser), winner;
+    keeper_start(30, 90);
+    run_pass();
+    kept_for_days(&loser, 60);
+    EQ_U(run_pass().expired, 0);
+    t_must(engine_begin(w.e));
+    t_must(index_path_get(w.ix, path, NULL, &winner));
+    t_must(engine_resolve(w.e, path, winner, loop_wall()));
+    t_must(engine_commit(w.e, loop_wall()));
+    EQ_U(conflicts(), 0);
+    EQ_U(run_pass().expired, 0);
+    kept_for_days(&loser, 31);
+    CHECK(run_pass().expired > 0);
+    end_conflict();
 }
 
 int main(void)
@@ -448,6 +491,7 @@ int main(void)
     RUN(test_compaction);
     RUN(test_policy_keeps_longer);
     RUN(test_conflicts_do_not_expire);
+    RUN(test_a_settled_conflict_stays_for_its_time);
     keeper_end();
     world_end();
     return t_done();
