@@ -134,8 +134,7 @@ static void see_symlink(struct scan *s, const char *path, size_t len, const stru
     }
     struct fact f = plain_fact(path, len, st);
     f.content = xcalloc(1, sizeof *f.content);
-    *f.content = (struct content_list){.type = CONTENT_INLINE, .size = n, .inline_len = n, .root = id_hash(target, n)};
-    memcpy(f.content->inline_bytes, target, n);
+    *f.content = content_list_inline(target, n);
     take_fact(s, f);
 }
 
@@ -372,10 +371,10 @@ static bool take_renamed(struct scan *s, const struct candidate *c, const struct
     }
     struct fact f = plain_fact(c->path, c->len, &c->st);
     f.content = xcalloc(1, sizeof *f.content);
-    *f.content = (struct content_list){.type = ent.content.type, .class = ent.content.class, .nblocks = ent.content.nblocks,
-                                       .root = ent.content.root, .size = ent.size, .inline_len = ent.content.inline_bytes.len};
-    if (ent.content.inline_bytes.len)
-        memcpy(f.content->inline_bytes, ent.content.inline_bytes.p, ent.content.inline_bytes.len);
+    *f.content = ent.content.type == CONTENT_INLINE
+        ? content_list_inline(ent.content.inline_bytes.p, ent.content.inline_bytes.len)
+        : (struct content_list){.type = ent.content.type, .class = ent.content.class, .nblocks = ent.content.nblocks,
+                                .root = ent.content.root, .size = ent.size};
     take_fact(s, f);
     return true;
 }

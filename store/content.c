@@ -14,8 +14,17 @@
 
 void content_list_release(struct content_list *c)
 {
+    free((void *)(uintptr_t)c->inline_bytes);
     free(c->refs);
     *c = (struct content_list){0};
+}
+
+struct content_list content_list_inline(const void *bytes, size_t len)
+{
+    uint8_t *copy = xcalloc(len + 1, 1);   /* no bytes are not NULL */
+    if (len)
+        memcpy(copy, bytes, len);
+    return (struct content_list){ .type = CONTENT_INLINE, .size = len, .inline_len = len, .inline_bytes = copy, .root = id_hash(copy, len) };
 }
 
 int content_io_error(const char *what, uint64_t off)

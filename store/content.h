@@ -15,10 +15,12 @@ struct content_list {
     uint32_t nblocks;
     struct id root;
     uint64_t size;
-    uint8_t inline_bytes[LIMIT_SYMLINK]; size_t inline_len;   /* a file has at most LIMIT_INLINE of them */
+    const uint8_t *inline_bytes; size_t inline_len;   /* owned; a file has at most LIMIT_INLINE of them */
     uint8_t *refs;                /* nblocks * BLOCK_REF bytes when nblocks >= 2, else NULL; owned */
 };
 void content_list_release(struct content_list *c);
+/* The content that is so short that it is told itself; its bytes are copied. */
+struct content_list content_list_inline(const void *bytes, size_t len);
 
 /* Reads fd from start to end (pread, sequential advice, one read per byte), chunks and hashes it. ERR_CHANGED when the size differs
  * from `size` on the way. previous_class as in chunk_class_of. `stop` may be set by another thread to give up (ERR_CLOSED).

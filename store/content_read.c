@@ -220,10 +220,7 @@ static int read_inline(struct reader *r, struct content_list *out)
     int code = fill(r, w, NULL);
     if (code < 0)
         return code;
-    memcpy(out->inline_bytes, w->data, w->end);
-    out->type = CONTENT_INLINE;
-    out->inline_len = w->end;
-    out->root = id_hash(w->data, w->end);
+    *out = content_list_inline(w->data, w->end);
     return 0;
 }
 

@@ -51,7 +51,7 @@ static int any_local(void *arg, const struct ix_local *l) { (void)arg, (void)l; 
 static bool has_content(struct world *w, const struct version_of *v)
 {
     struct index *ix = w->d[busy_device].index;
-    struct content_list c = content_of(v->content);
+    AUTO(content_list_release) struct content_list c = content_of(v->content, false);
     return v->kind != KIND_FILE || c.type != CONTENT_BLOCKS || index_kept_by_root(ix, &c.root, any_kept, NULL) == 1 ||
            index_local_by_root(ix, &c.root, any_local, NULL) == 1;
 }

@@ -124,11 +124,7 @@ static int look_gone(struct world *w, int i, int path, const struct ix_local *lo
 static int look_seen(struct world *w, int i, int path, const struct thing *t, const struct ix_local *local)
 {
     struct stamp st = stamp_of(t);
-    struct content_list c = content_of(t->content);
-    if (t->kind == STAMP_SYMLINK) {
-        c.type = CONTENT_INLINE;
-        c.inline_len = c.size;
-    }
+    AUTO(content_list_release) struct content_list c = content_of(t->content, t->kind == STAMP_SYMLINK);
     struct name base = {.dot = {.seq = 0}};
     if (local && local->entry)
         base = name_of(w, i, local->entry);

@@ -65,15 +65,13 @@ void disk_keep(struct disk *d, uint32_t content)
     d->ever[content] = true;
 }
 
-struct content_list content_of(uint32_t content)
+struct content_list content_of(uint32_t content, bool link)
 {
-    struct content_list c = {.type = content % 3 ? CONTENT_BLOCKS : CONTENT_INLINE, .nblocks = content % 3 ? 1 : 0};
-    int n = snprintf((char *)c.inline_bytes, sizeof c.inline_bytes, "content %u", content);
-    c.size = (uint64_t)n;
-    c.root = id_hash(c.inline_bytes, c.size);
-    if (c.type == CONTENT_INLINE)
-        c.inline_len = c.size;
-    return c;
+    char text[32];
+    size_t n = (size_t)snprintf(text, sizeof text, "content %u", content);
+    if (link || content % 3 == 0)
+        return content_list_inline(text, n);
+    return (struct content_list){.type = CONTENT_BLOCKS, .nblocks = 1, .size = n, .root = id_hash(text, n)};
 }
 
 uint32_t content_by_root(const struct world *w, const struct id *root)

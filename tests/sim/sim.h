@@ -59,8 +59,8 @@ bool disk_has_content(const struct disk *d, uint32_t content);
 bool disk_parents(struct world *w, struct disk *d, int path);
 void disk_put(struct world *w, struct disk *d, int path, const struct thing *t);    /* new times and inode */
 void disk_keep(struct disk *d, uint32_t content);
-/* The content record of a number. Every third is inline. */
-struct content_list content_of(uint32_t content);
+/* The content record of a number, to be released. Every third is inline, and where a link leads to. */
+struct content_list content_of(uint32_t content, bool link);
 uint32_t content_by_root(const struct world *w, const struct id *root);             /* 0 = never made */
 
 /* ---- network ---- */

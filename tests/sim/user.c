@@ -16,7 +16,8 @@ static uint32_t some_content(struct world *w)
     if (w->contents > 2 && (chance(w, 20) || w->contents + 1 >= CONTENTS_MAX))
         return 1 + (uint32_t)pick(w, w->contents);
     uint32_t c = ++w->contents;
-    w->root[c] = content_of(c).root;
+    AUTO(content_list_release) struct content_list made = content_of(c, false);
+    w->root[c] = made.root;
     return c;
 }
 

@@ -82,7 +82,7 @@ static inline void commit(struct world *w, size_t i) { must(engine_commit(w->d[i
 static inline int saw(struct world *w, size_t i, const char *path, const char *text)
 {
     struct content_list c = {.type = CONTENT_INLINE, .size = strlen(text), .inline_len = strlen(text), .root = id_hash(text, strlen(text))};
-    memcpy(c.inline_bytes, text, strlen(text));
+    c.inline_bytes = (const uint8_t *)text;
     struct stamp st = {.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++w->wall, .size = strlen(text), .mtime_ns = (int64_t)w->wall};
     int r = engine_seen(w->d[i].e, path, strlen(path), &st, &c, true, w->wall);
     must(r);

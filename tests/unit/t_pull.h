@@ -94,7 +94,7 @@ static inline void far_inline(const char *path, enum stamp_kind kind, const char
 {
     size_t n = strlen(text);
     struct content_list c = { .type = CONTENT_INLINE, .size = n, .inline_len = n, .root = id_hash(text, n) };
-    memcpy(c.inline_bytes, text, n);
+    c.inline_bytes = (const uint8_t *)text;
     struct stamp st = far_stamp(kind, 0640, n);
     far_seen(path, &st, &c);
 }

@@ -59,7 +59,7 @@ static void test_no_echo(void)
     must(index_path_id(w->d[1].ix, "a", 1, false, &id));
     must(index_local_get(w->d[1].ix, id, &l));
     struct content_list c = {.type = CONTENT_INLINE, .size = 3, .inline_len = 3, .root = id_hash("one", 3)};
-    memcpy(c.inline_bytes, "one", 3);
+    c.inline_bytes = (const uint8_t *)"one";
     must(engine_begin(w->d[1].e));
     EQ_I(engine_seen(w->d[1].e, "a", 1, &l.stamp, &c, true, w->wall), 0);
     commit(w, 1);
@@ -240,7 +240,7 @@ static void test_replies_are_as_small_as_is_asked(void)
         snprintf(path, sizeof path, "file %d", i);
         struct stamp st = {.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++w->wall, .size = strlen(text), .mtime_ns = 1};
         struct content_list c = {.type = CONTENT_INLINE, .size = strlen(text), .inline_len = strlen(text), .root = id_hash(text, strlen(text))};
-        memcpy(c.inline_bytes, text, strlen(text));
+        c.inline_bytes = (const uint8_t *)text;
         must(engine_seen(w->d[0].e, path, strlen(path), &st, &c, true, w->wall));
     }
     commit(w, 0);

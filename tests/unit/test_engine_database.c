@@ -17,7 +17,7 @@ static int64_t lies_here(void)
 static int see(const char *text, bool apart, int64_t says)
 {
     struct content_list c = { .type = CONTENT_INLINE, .size = strlen(text), .inline_len = strlen(text), .root = id_hash(text, strlen(text)) };
-    memcpy(c.inline_bytes, text, c.inline_len);
+    c.inline_bytes = (const uint8_t *)text;
     struct stamp st = { .kind = STAMP_FILE, .mode = 0600, .dev = 1, .ino = 7, .size = c.size, .mtime_ns = ++tick, .ctime_ns = tick };
     struct database_seen how = { .apart = apart, .kept = apart ? "k-1" : NULL, .says = says };
     bool used;

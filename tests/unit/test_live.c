@@ -119,7 +119,7 @@ static void test_a_page_reads_only_so_much(void)
 {
     struct world *w = world_new();
     struct served s;
-    struct content_list c = {.type = CONTENT_INLINE, .size = 1, .inline_len = 1, .root = id_hash("x", 1), .inline_bytes = {'x'}};
+    struct content_list c = {.type = CONTENT_INLINE, .size = 1, .inline_len = 1, .root = id_hash("x", 1), .inline_bytes = (const uint8_t *)"x"};
     for (int set = 0; set < 3; set++) {
         must(engine_begin(w->d[0].e));
         for (int k = 0; k < (int)LIMIT_CS_COUNT; k++) {

@@ -224,7 +224,7 @@ static void test_declared_amid_a_change_set(void)
     must(engine_begin(w->d[1].e));
     for (size_t i = 0; i < 2; i++) {
         struct stamp st = {.kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++w->wall, .size = 1};
-        struct content_list c = {.type = CONTENT_INLINE, .size = 1, .inline_len = 1, .root = id_hash("x", 1), .inline_bytes = "x"};
+        struct content_list c = {.type = CONTENT_INLINE, .size = 1, .inline_len = 1, .root = id_hash("x", 1), .inline_bytes = (const uint8_t *)"x"};
         must(engine_seen(w->d[1].e, i ? "c" : "b", 1, &st, &c, true, w->wall));
     }
     commit(w, 1);

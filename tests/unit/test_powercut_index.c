@@ -83,11 +83,11 @@ static void end(bool clean)
 static void save(unsigned file, size_t len)
 {
     char path[20];
-    struct content_list c = { .type = CONTENT_INLINE, .size = len, .inline_len = len };
+    uint8_t bytes[LIMIT_INLINE];
     snprintf(path, sizeof path, "dir/file %u", file);
     for (size_t i = 0; i < len; i++)
-        c.inline_bytes[i] = (uint8_t)t_rand(&power.seed);
-    c.root = id_hash(c.inline_bytes, len);
+        bytes[i] = (uint8_t)t_rand(&power.seed);
+    AUTO(content_list_release) struct content_list c = content_list_inline(bytes, len);
     struct stamp st = { .kind = STAMP_FILE, .mode = 0644, .dev = 1, .ino = ++ino, .size = len, .mtime_ns = (int64_t)++wall };
     EQ_I(engine_seen(e, path, strlen(path), &st, &c, true, wall), 1);
 }
