@@ -10,7 +10,7 @@
 #include "proto/path.h"
 #include "proto/policy.h"
 
-enum { JOBS_MAX = 8, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 1000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
+enum { JOBS_MAX = 32, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 2000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
        AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20, MANY_LOST = 100 };
 
 struct hash_job {
