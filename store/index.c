@@ -89,6 +89,8 @@ static int create_schema(struct index *ix, const struct id *group)
 
 static int connect_to(struct index *ix, const char *file)
 {
+    /* SQLite would count its memory, under a lock, at every allocation. Only heeded before its first use in this process. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     int r = sqlite3_open_v2(file, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (!ix->db)
         return err_set(ERR_IO, "index %s: no memory", ix->path);

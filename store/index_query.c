@@ -55,7 +55,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_ENTRY_CONTESTED] = "SELECT path FROM entry WHERE live = 1 GROUP BY path HAVING COUNT(*) > 1",
     [Q_ENTRY_OLD_PATHS] = "SELECT DISTINCT path FROM entry WHERE (live = 0 OR kind = 4) AND path > ? AND hlc < ? ORDER BY path",
     [Q_PATH_FIND] = "SELECT id FROM path WHERE name = ?",
-    [Q_PATH_ADD] = "INSERT INTO path VALUES (NULL, 0, ?)",
+    [Q_PATH_ADD] = "INSERT INTO path VALUES (NULL, 0, ?) ON CONFLICT DO NOTHING",
     [Q_PATH_GET] = "SELECT name, winner FROM path WHERE id = ?",
     [Q_PATH_SET_WINNER] = "UPDATE path SET winner = ? WHERE id = ?",
     [Q_PATH_EACH] = "SELECT id, name, winner FROM path WHERE name > ? AND name < ? ORDER BY name",

@@ -30,13 +30,25 @@ void q_put_range(struct query *q, const struct range *r)
     q_put_bytes(q, r->high, r->highlen);
 }
 
-static int path_add(struct index *ix, const char *path, size_t len, int64_t *id)
+/* 1: found; 0: there is none. */
+static int path_find(struct index *ix, const char *path, size_t len, int64_t *id)
+{
+    AUTO(q_end) struct query q = q_begin(ix, Q_PATH_FIND);
+    q_put_bytes(&q, path, len);
+    int rc = q_step(&q);
+    if (rc == 1)
+        *id = q_int(&q);
+    return rc;
+}
+
+static int path_add(struct index *ix, const char *path, size_t len, int64_t *id, bool *added)
 {
     assert(len >= 1 && len <= LIMIT_PATH);
     AUTO(q_end) struct query q = q_begin(ix, Q_PATH_ADD);
     q_put_bytes(&q, path, len);
     int rc = q_run(&q);
-    if (rc == 0)
+    *added = rc == 0 && sqlite3_changes(ix->db) > 0;
+    if (*added)
         *id = sqlite3_last_insert_rowid(ix->db);
     return rc;
 }
@@ -44,21 +56,20 @@ static int path_add(struct index *ix, const char *path, size_t len, int64_t *id)
 int index_path_id(struct index *ix, const char *path, size_t len, bool create, int64_t *id)
 {
     assert(!create || index_in_tx(ix));
-    AUTO(q_end) struct query q = q_begin(ix, Q_PATH_FIND);
-    q_put_bytes(&q, path, len);
-    int rc = q_step(&q);
-    if (rc == 1)
-        *id = q_int(&q);
+    bool added;
+    int rc = path_find(ix, path, len, id);
     if (rc != 0)
         return rc == 1 ? 0 : rc;
-    return create ? path_add(ix, path, len, id) : index_missing(ix, "path");
+    return create ? path_add(ix, path, len, id, &added) : index_missing(ix, "path");
 }
 
+/* Most are new: adding comes first, and finds out whether it is there. */
 int index_path_make(struct index *ix, const char *path, size_t len, int64_t *id, bool *made)
 {
-    int rc = index_path_id(ix, path, len, false, id);
-    *made = rc == ERR_NOTFOUND;
-    return *made ? path_add(ix, path, len, id) : rc;
+    int rc = path_add(ix, path, len, id, made);
+    if (rc == 0 && !*made)
+        rc = path_find(ix, path, len, id);
+    return rc == 1 ? 0 : rc;
 }
 
 int index_path_get(struct index *ix, int64_t id, struct buf *name, int64_t *winner)
