@@ -12,7 +12,7 @@ struct look {
     struct engine *e;
     int64_t path;
     struct versions vs;
-    const struct version **heads; struct vers **of; size_t n;
+    struct heads heads;
     struct vers *winner;             /* NULL when the path has no version */
     bool first;                      /* nothing was ever on record about it */
     bool have_local;
@@ -21,8 +21,7 @@ struct look {
 
 static void look_release(struct look *k)
 {
-    free(k->heads);
-    free(k->of);
+    heads_release(&k->heads);
     versions_release(&k->vs);
 }
 
@@ -34,11 +33,9 @@ static int look_load(struct engine *e, const char *path, size_t len, bool create
         return r;
     if ((r = versions_load(e, k->path, &k->vs)) < 0)
         return r;
-    k->heads = xcalloc(k->vs.n + 1, sizeof *k->heads);
-    k->of = xcalloc(k->vs.n + 1, sizeof *k->of);
-    k->n = versions_heads(&k->vs, k->heads, k->of);
-    if (k->n)
-        k->winner = k->of[merge_winner(k->heads, k->n)];
+    k->heads = versions_heads(&k->vs);
+    if (k->heads.n)
+        k->winner = k->heads.of[merge_winner(k->heads.v, k->heads.n)];
     r = index_local_get(e->c.index, k->path, &k->local);
     k->have_local = r == 0;
     return r == ERR_NOTFOUND ? 0 : r;
@@ -122,7 +119,7 @@ static void edit_context(struct look *k, struct entry *ent)
 {
     const struct vers *base = base_of(k);
     struct sid self = own_sid(k->e);
-    merge_context_edit(&ent->v.ctx, &ent->v.except, &self, base ? &base->ent.v : NULL, k->heads, k->n);
+    merge_context_edit(&ent->v.ctx, &ent->v.except, &self, base ? &base->ent.v : NULL, k->heads.v, k->heads.n);
 }
 
 static int put_local(struct look *k, int64_t entry, const struct stamp *st, bool settled)
@@ -174,10 +171,10 @@ static struct vers *as_recorded(struct look *k, const struct entry *ent, const s
 /* A head that somebody else made equal; of the same time, too, or of any. */
 static struct vers *made_equal(struct look *k, const struct entry *ent, bool of_same_time)
 {
-    for (size_t i = 0; i < k->n; i++)
-        if (!(k->have_local && k->of[i]->row.id == k->local.entry) && entry_same(&k->of[i]->ent, ent) &&
-            (!of_same_time || same_time(&k->of[i]->ent, ent)))
-            return k->of[i];
+    for (size_t i = 0; i < k->heads.n; i++)
+        if (!(k->have_local && k->heads.of[i]->row.id == k->local.entry) && entry_same(&k->heads.of[i]->ent, ent) &&
+            (!of_same_time || same_time(&k->heads.of[i]->ent, ent)))
+            return k->heads.of[i];
     return NULL;
 }
 
@@ -301,7 +298,7 @@ static int tombstone(struct look *k, const char *path, size_t len, uint64_t wall
     /* All heads were there to be seen only if the disk showed the winner. Whoever deletes an old version while a newer one is on
      * its way has not seen that one: the newer one must come back, so the delete is an edit of what was there. */
     if (k->winner && k->winner->row.id == k->local.entry)
-        merge_context_all(&ent.v.ctx, &ent.v.except, k->heads, k->n, have_seen, k->e);
+        merge_context_all(&ent.v.ctx, &ent.v.except, k->heads.v, k->heads.n, have_seen, k->e);
     else
         edit_context(k, &ent);
     int64_t id;
@@ -372,10 +369,10 @@ int engine_found(struct engine *e, const char *path, size_t len, const struct st
     AUTO(entry_release) struct entry ent = entry_of(path, len, st, content);
     struct sid self = own_sid(e);
     ent.v.hlc = engine_dated_by_file(st->mtime_ns);
-    merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads, k.n);
+    merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads.v, k.heads.n);
     r = author(e, &ent, k.path, wall_ms, entry);
     if (r == 0)
-        r = author_end(e, &ent, k.path, k.heads, k.n, wall_ms);
+        r = author_end(e, &ent, k.path, k.heads.v, k.heads.n, wall_ms);
     if (r == 0)
         r = state_update(e, k.path);
     return r < 0 ? r : 1;
@@ -391,8 +388,8 @@ static int one_lives(void *arg, int64_t path, const char *name, size_t len, int6
 
 static bool needs_shelter(const struct look *k)
 {
-    for (size_t i = 0; i < k->n; i++)
-        if (k->of[i]->row.kind == KIND_DIR)
+    for (size_t i = 0; i < k->heads.n; i++)
+        if (k->heads.of[i]->row.kind == KIND_DIR)
             return false;
     return k->winner && k->winner->row.kind != KIND_TOMBSTONE && may_write(k->e);
 }
@@ -411,7 +408,7 @@ int engine_shelter(struct engine *e, const char *path, size_t len, uint32_t mode
     bool there = k.have_local && k.local.stamp.kind == STAMP_DIR;
     AUTO(entry_release) struct entry ent = {.kind = KIND_DIR, .path = {(const uint8_t *)path, len}, .mode = there ? k.local.stamp.mode : mode};
     struct sid self = own_sid(e);
-    merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads, k.n);
+    merge_context_edit(&ent.v.ctx, &ent.v.except, &self, NULL, k.heads.v, k.heads.n);
     r = author(e, &ent, k.path, wall_ms, &id);
     if (r == 0 && there)
         r = put_local(&k, id, &k.local.stamp, true);
@@ -428,11 +425,10 @@ int engine_heads_of(struct engine *e, int64_t path, const struct sid *sid, struc
     int r = versions_load(e, path, &vs);
     if (r < 0)
         return r;
-    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
-    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
-    for (size_t n = versions_heads(&vs, heads, of); n > 0; n--)
-        if (sid_eq(&heads[n - 1]->dot.sid, sid))
-            dots_add(out, &heads[n - 1]->dot);
+    AUTO(heads_release) struct heads h = versions_heads(&vs);
+    for (size_t i = h.n; i > 0; i--)
+        if (sid_eq(&h.v[i - 1]->dot.sid, sid))
+            dots_add(out, &h.v[i - 1]->dot);
     return 0;
 }
 
@@ -471,19 +467,17 @@ int engine_resolve(struct engine *e, int64_t path, int64_t survivor, uint64_t wa
     int r = versions_load(e, path, &vs);
     if (r < 0)
         return r;
-    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
-    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
-    size_t n = versions_heads(&vs, heads, of);
+    AUTO(heads_release) struct heads h = versions_heads(&vs);
     const struct vers *keep = NULL;
-    for (size_t i = 0; i < n; i++)
-        if (of[i]->row.id == survivor)
-            keep = of[i];
+    for (size_t i = 0; i < h.n; i++)
+        if (h.of[i]->row.id == survivor)
+            keep = h.of[i];
     if (!keep)
         return err_set(ERR_NOTFOUND, "version: not one of this path's present versions: see lanyard conflicts");
     AUTO(entry_release) struct entry ent = keep->ent;
     ent.v = (struct version){0};
     ent.flags |= FLAG_RESOLVE;
-    merge_context_all(&ent.v.ctx, &ent.v.except, heads, n, have_seen, e);
+    merge_context_all(&ent.v.ctx, &ent.v.except, h.v, h.n, have_seen, e);
     int64_t id;
     r = author(e, &ent, path, wall_ms, &id);
     return r < 0 ? r : state_update(e, path);

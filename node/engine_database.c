@@ -83,12 +83,10 @@ static int end_echo(struct engine *e, int64_t path, const struct echo *echo, uin
     int r = versions_load(e, path, &vs);
     if (r < 0)
         return r;
-    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
-    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
-    size_t n = versions_heads(&vs, heads, of);
-    if (!is_deleted(&vs, of, n, echo))
+    AUTO(heads_release) struct heads h = versions_heads(&vs);
+    if (!is_deleted(&vs, h.of, h.n, echo))
         return 0;
-    r = author_end(e, &versions_find(&vs, echo->entry)->ent, path, heads, n, wall_ms);
+    r = author_end(e, &versions_find(&vs, echo->entry)->ent, path, h.v, h.n, wall_ms);
     return r == 0 ? state_update(e, path) : r;
 }
 

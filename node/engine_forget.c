@@ -279,13 +279,11 @@ static int forget_path(struct forgetting *f, int64_t path)
     c.head = xcalloc(c.vs.n, sizeof *c.head);
     c.goes = xcalloc(c.vs.n, sizeof *c.goes);
     c.ended = xcalloc(c.vs.n, sizeof *c.ended);
-    AUTOFREE const struct version **heads = xcalloc(c.vs.n, sizeof *heads);
-    AUTOFREE struct vers **of = xcalloc(c.vs.n, sizeof *of);
-    size_t n = versions_heads(&c.vs, heads, of);
-    for (size_t i = 0; i < n; i++)
-        c.head[of[i] - c.vs.v] = true;
+    AUTO(heads_release) struct heads h = versions_heads(&c.vs);
+    for (size_t i = 0; i < h.n; i++)
+        c.head[h.of[i] - c.vs.v] = true;
     bool same = false;
-    if (n)                           /* no honest author supersedes in a circle */
+    if (h.n)                           /* no honest author supersedes in a circle */
         r = choose(f, &c);
     if (r == 0 && c.n)
         r = stays_as_it_is(f->e, &c, &same);

@@ -214,19 +214,26 @@ bool lock_peer_holds(const struct peer_vec *p);      /* so its fingerprint is th
 /* engine_sync.c: everything that the vector names is here, as far as it counts and is waited for. */
 bool engine_have_all_in(struct engine *e, const struct vec *v);
 
-/* engine_state.c: the versions of one path, decoded */
+/* engine_versions.c: the versions of one path, decoded */
 struct vers { struct ix_entry row; struct entry ent; uint8_t *raw; };
 struct versions { struct vers *v; size_t n, cap; struct engine *e; bool all, others; };     /* others: there are some that do not count */
+/* What a stream with two histories has beyond their last common header is in the index, but does not count. */
+bool versions_counts(const struct engine *e, const struct stream *s, const struct ix_entry *row);
 int  versions_load(struct engine *e, int64_t path, struct versions *out) MUST_CHECK;
 int  versions_load_all(struct engine *e, int64_t path, struct versions *out) MUST_CHECK;   /* also those that no longer count */
 void versions_release(struct versions *vs);
 struct vers *versions_find(struct versions *vs, int64_t entry);
-size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of);  /* arrays of vs->n */
+/* Those that no other one supersedes; none: they supersede each other in a circle. With room for one. The same in both arrays; they point
+ * into vs. */
+struct heads { const struct version **v; struct vers **of; size_t n; };
+struct heads versions_heads(struct versions *vs);
+void heads_release(struct heads *h);
 static inline struct vers *vers_of(const struct version *v)
 {
     return (struct vers *)((char *)(uintptr_t)v - offsetof(struct vers, ent.v));
 }
-/* Brings live flags, winner, wants, conflict flag and figures of the path up to date. */
+
+/* engine_state.c. Brings live flags, winner, wants, conflict flag and figures of the path up to date. */
 int  state_update(struct engine *e, int64_t path) MUST_CHECK;
 /* The same for an entry that is all there is of a path: nothing else is on record about it but, on_disk, that it lies there. */
 int  state_first(struct engine *e, const struct ix_entry *only, const struct bytes *name, bool on_disk) MUST_CHECK;

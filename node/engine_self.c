@@ -108,49 +108,46 @@ static bool is_find(struct engine *e, const struct vers *v)
            v->ent.v.hlc == engine_dated_by_file(v->ent.mtime_ns);
 }
 
-static bool is_head(struct vers *const *of, size_t n, const struct vers *v)
+static bool is_head(const struct heads *h, const struct vers *v)
 {
     size_t i = 0;
-    while (i < n && of[i] != v)
+    while (i < h->n && h->of[i] != v)
         i++;
-    return i < n;
+    return i < h->n;
 }
 
 /* It is a version that others knew, and that one is over. */
-static bool is_over(const struct versions *vs, struct vers *const *of, size_t n, const struct vers *find)
+static bool is_over(const struct versions *vs, const struct heads *h, const struct vers *find)
 {
     for (size_t i = 0; i < vs->n; i++) {
         const struct vers *v = &vs->v[i];
-        if (v->row.stream != find->row.stream && entry_same(&v->ent, &find->ent) && v->ent.mtime_ns == find->ent.mtime_ns && !is_head(of, n, v))
+        if (v->row.stream != find->row.stream && entry_same(&v->ent, &find->ent) && v->ent.mtime_ns == find->ent.mtime_ns && !is_head(h, v))
             return true;
     }
     return false;
 }
 
 /* The first find of the path that is over; NULL: none. */
-static const struct vers *find_over(struct engine *e, struct versions *vs, const struct version **heads, struct vers **of, size_t *n)
+static const struct vers *find_over(struct engine *e, const struct versions *vs, const struct heads *h)
 {
-    *n = versions_heads(vs, heads, of);
-    for (size_t i = 0; i < *n; i++)
-        if (is_find(e, of[i]) && is_over(vs, of, *n, of[i]))
-            return of[i];
+    for (size_t i = 0; i < h->n; i++)
+        if (is_find(e, h->of[i]) && is_over(vs, h, h->of[i]))
+            return h->of[i];
     return NULL;
 }
 
 /* 1 = there was one, and it has an end now. */
 static int end_one(struct engine *e, int64_t path, uint64_t wall_ms)
 {
-    size_t n;
     AUTO(versions_release) struct versions vs;
     int r = versions_load(e, path, &vs);
     if (r < 0)
         return r;
-    AUTOFREE const struct version **heads = xcalloc(vs.n + 1, sizeof *heads);
-    AUTOFREE struct vers **of = xcalloc(vs.n + 1, sizeof *of);
-    const struct vers *find = find_over(e, &vs, heads, of, &n);
+    AUTO(heads_release) struct heads h = versions_heads(&vs);
+    const struct vers *find = find_over(e, &vs, &h);
     if (!find)
         return 0;
-    r = author_end(e, &find->ent, path, heads, n, wall_ms);
+    r = author_end(e, &find->ent, path, h.v, h.n, wall_ms);
     return r < 0 ? r : 1;
 }
 

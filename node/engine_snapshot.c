@@ -187,11 +187,9 @@ int engine_snapshot_create(struct engine *e, const char *name, uint64_t wall_ms)
 /* A new entry over all heads of a path. */
 static int succeed(struct engine *e, struct versions *vs, struct entry *ent, int64_t path, uint64_t wall_ms)
 {
-    AUTOFREE const struct version **heads = xcalloc(vs->n + 1, sizeof *heads);
-    AUTOFREE struct vers **of = xcalloc(vs->n + 1, sizeof *of);
-    size_t n = versions_heads(vs, heads, of);
+    AUTO(heads_release) struct heads h = versions_heads(vs);
     int64_t id;
-    merge_context_all(&ent->v.ctx, &ent->v.except, heads, n, have_seen, e);
+    merge_context_all(&ent->v.ctx, &ent->v.except, h.v, h.n, have_seen, e);
     int r = author(e, ent, path, wall_ms, &id);
     return r == 0 ? state_update(e, path) : r;
 }

@@ -1,3 +1,4 @@
+/* Heads, winner and wants of a path, and the figures of all paths. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,83 +8,6 @@
 #include "proto/path.h"
 
 #define KEY_RULES "rules"
-
-/* ---- the versions of a path ---- */
-
-/* What a stream with two histories has beyond their last common header is in the index, but does not count. */
-static bool counts(const struct engine *e, const struct stream *s, const struct ix_entry *row)
-{
-    return row->stream == e->own || row->seq <= s->row.known;
-}
-
-static int take_row(void *arg, const struct ix_entry *row)
-{
-    struct versions *vs = arg;
-    const struct stream *s = engine_stream(vs->e, row->stream);
-    assert(s);
-    if (!counts(vs->e, s, row)) {
-        vs->others = true;
-        if (!vs->all)
-            return 0;
-    }
-    if (vs->n == vs->cap) {
-        vs->cap = vs->cap ? 2 * vs->cap : 4;
-        vs->v = xrealloc(vs->v, vs->cap, sizeof *vs->v);
-    }
-    struct vers *v = &vs->v[vs->n];
-    memset(v, 0, sizeof *v);
-    v->row = *row;
-    v->raw = xrealloc(NULL, row->raw.len, 1);
-    memcpy(v->raw, row->raw.p, row->raw.len);
-    v->row.raw.p = v->raw;
-    vs->n++;
-    int r = entry_decode(v->raw, row->raw.len, &v->ent);
-    if (r < 0)
-        return err_prefix(ERR_CORRUPT, "index: entry %lld", (long long)row->id);
-    v->ent.v.dot = (struct dot){.sid = s->row.sid, .seq = row->seq};
-    v->ent.v.required = group_requires(vs->e->c.group, &v->ent.v.dot);
-    return 0;
-}
-
-int versions_load(struct engine *e, int64_t path, struct versions *out)
-{
-    *out = (struct versions){.e = e};
-    return index_entry_each_of_path(e->c.index, path, take_row, out);
-}
-
-int versions_load_all(struct engine *e, int64_t path, struct versions *out)
-{
-    *out = (struct versions){.e = e, .all = true};
-    return index_entry_each_of_path(e->c.index, path, take_row, out);
-}
-
-void versions_release(struct versions *vs)
-{
-    for (size_t i = 0; i < vs->n; i++) {
-        entry_release(&vs->v[i].ent);
-        free(vs->v[i].raw);
-    }
-    free(vs->v);
-    *vs = (struct versions){0};
-}
-
-struct vers *versions_find(struct versions *vs, int64_t entry)
-{
-    for (size_t i = 0; i < vs->n; i++)
-        if (vs->v[i].row.id == entry)
-            return &vs->v[i];
-    return NULL;
-}
-
-size_t versions_heads(struct versions *vs, const struct version **heads, struct vers **of)
-{
-    for (size_t i = 0; i < vs->n; i++)
-        heads[i] = &vs->v[i].ent.v;
-    size_t n = merge_heads(heads, vs->n);
-    for (size_t i = 0; i < n; i++)
-        of[i] = vers_of(heads[i]);
-    return n;
-}
 
 /* ---- figures ---- */
 
@@ -272,29 +196,33 @@ static int update_live(struct engine *e, struct versions *vs, struct vers **head
     return 0;
 }
 
-static int update_path(struct engine *e, int64_t path, struct versions *vs, const struct version **heads, struct vers **of)
+/* Entries that supersede each other in a circle cannot come from an honest author: the latest is shown, nothing is lost. Whether it is
+ * required does not matter: only paths with several live entries are looked at again when that changes. */
+static void break_circle(struct versions *vs, struct heads *h)
 {
-    size_t n = versions_heads(vs, heads, of);
-    /* Entries that supersede each other in a circle cannot come from an honest author: the latest is shown, nothing is lost. Whether it is
-     * required does not matter: only paths with several live entries are looked at again when that changes. */
-    if (n == 0) {
-        for (size_t i = 0; i < vs->n; i++)
-            vs->v[i].ent.v.required = false;
-        heads[0] = &vs->v[0].ent.v;
-        for (size_t i = 1; i < vs->n; i++)
-            if (merge_winner((const struct version *[]){heads[0], &vs->v[i].ent.v}, 2) == 1)
-                heads[0] = &vs->v[i].ent.v;
-        of[0] = vers_of(heads[0]);
-        n = 1;
-    }
-    struct vers *w = of[merge_winner(heads, n)];
+    for (size_t i = 0; i < vs->n; i++)
+        vs->v[i].ent.v.required = false;
+    h->v[0] = &vs->v[0].ent.v;
+    for (size_t i = 1; i < vs->n; i++)
+        if (merge_winner((const struct version *[]){h->v[0], &vs->v[i].ent.v}, 2) == 1)
+            h->v[0] = &vs->v[i].ent.v;
+    h->of[0] = vers_of(h->v[0]);
+    h->n = 1;
+}
+
+static int update_path(struct engine *e, int64_t path, struct versions *vs)
+{
+    AUTO(heads_release) struct heads h = versions_heads(vs);
+    if (h.n == 0)
+        break_circle(vs, &h);
+    struct vers *w = h.of[merge_winner(h.v, h.n)];
     int64_t old;
     bool unsure = false;
     int r = index_path_get(e->c.index, path, NULL, &old);
     if (r == 0)
-        r = update_live(e, vs, of, n);
+        r = update_live(e, vs, h.of, h.n);
     if (r == 0)
-        r = database_heads(e, path, of, n);
+        r = database_heads(e, path, h.of, h.n);
     if (r == 0 && old != w->row.id) {
         const struct vers *before = old ? versions_find(vs, old) : NULL;
         if (before)
@@ -304,7 +232,7 @@ static int update_path(struct engine *e, int64_t path, struct versions *vs, cons
     }
     if (r == 0 && (old || vs->others))
         r = drop_wants(e, path, &unsure);
-    return r < 0 ? r : update_wants(e, vs, of, n, w, unsure);
+    return r < 0 ? r : update_wants(e, vs, h.of, h.n, w, unsure);
 }
 
 /* Of what was here no version counts any more: what lies on this disk of it goes to kept/, and nothing takes its place. */
@@ -343,9 +271,7 @@ int state_update(struct engine *e, int64_t path)
         return r;
     if (vs.n == 0)
         return nothing_left(e, path);
-    AUTOFREE const struct version **heads = xcalloc(vs.n, sizeof *heads);
-    AUTOFREE struct vers **of = xcalloc(vs.n, sizeof *of);
-    return update_path(e, path, &vs, heads, of);
+    return update_path(e, path, &vs);
 }
 
 int state_withdraw(struct engine *e, int64_t entry)
@@ -427,7 +353,7 @@ int engine_installed(struct engine *e, int64_t entry, const struct stamp *st, bo
     if (r == 0)
         r = index_want_del(e->c.index, entry);
     const struct stream *s = r == 0 ? engine_stream(e, row.stream) : NULL;
-    if (r == 0 && (st->kind == STAMP_ABSENT || !counts(e, s, &row)))
+    if (r == 0 && (st->kind == STAMP_ABSENT || !versions_counts(e, s, &row)))
         r = index_local_del(e->c.index, row.path);
     else if (r == 0)
         r = index_local_put(e->c.index, &(struct ix_local){.path = row.path, .entry = entry, .stamp = *st, .settled = settled});

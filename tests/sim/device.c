@@ -211,10 +211,10 @@ void device_time_out(struct world *w, int i)
 
 /* ---- conflicts ---- */
 
-struct heads { int64_t entry[16]; size_t n; };
+struct some_heads { int64_t entry[16]; size_t n; };
 static int live_one(void *arg, const struct ix_entry *row)
 {
-    struct heads *h = arg;
+    struct some_heads *h = arg;
     if (row->live && row->kind != KIND_TOMBSTONE && h->n < 16)
         h->entry[h->n++] = row->id;
     return 0;
@@ -224,7 +224,7 @@ void device_resolve(struct world *w, int i)
 {
     int path = (int)pick(w, PATHS);
     int64_t id;
-    struct heads h = {.n = 0};
+    struct some_heads h = {.n = 0};
     if (!may_write(w->d[i].engine))
         return;
     if (index_path_id(w->d[i].index, path_name[path], strlen(path_name[path]), false, &id) == 0)
