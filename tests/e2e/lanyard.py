@@ -198,6 +198,11 @@ class Node:
         self.cli("init", "--no-recovery", "--name", self.name, *options, self.folder)
         return self
 
+    def config(self, key, value):
+        """For a node that is down: it holds from the next start on."""
+        self.cli("config", "set", key, value)
+        return self
+
     def invite(self, role=None, ttl=None):
         """The code of a new invite."""
         options = [*(["--role", role] if role else []), *(["--ttl", ttl] if ttl else [])]

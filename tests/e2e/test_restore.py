@@ -119,7 +119,7 @@ def a_deleted_directory_comes_back_with_what_was_in_it():
 
 @test
 def a_state_whose_contents_are_gone_is_brought_back_as_far_as_wanted():
-    a = node("a").init().up()
+    a = node("a").init().config("history_alone", "false").up()
     for name in ("gone/1", "gone/2", "stays"):
         write(a.folder, name, name.encode() * 1000)
     write(a.folder, "small", b"s")
