@@ -140,7 +140,8 @@ struct change {
  * still in tmp/, unless was_kept says that it is in kept/ (or the user has removed it in that moment). */
 int folder_apply(const struct folder *f, struct change *c, size_t n) MUST_CHECK;
 /* Sets nothing but the mode of a file that is as `is` (else ERR_CHANGED), and reads it back: *now differs in mode and ctime alone. Not
- * flushed: folder_flush does that, for all of them. */
+ * flushed: folder_flush does that, for all of them. It does so through a descriptor of its own: the kernel says to each only once that
+ * something could not be written, and a batch must hear of that, whoever flushed before. */
 int folder_set_mode(const struct folder *f, const char *path, size_t len, const struct stamp *is, uint32_t mode, struct stamp *now) MUST_CHECK;
 int folder_flush(const struct folder *f) MUST_CHECK;
 

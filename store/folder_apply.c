@@ -404,7 +404,8 @@ int folder_apply(const struct folder *f, struct change *c, size_t n)
 
 int folder_flush(const struct folder *f)
 {
-    return sys->syncfs(f->root) == 0 ? 0 : err_set(ERR_IO, "%s: syncfs: %m", f->path);
+    AUTOCLOSE int fd = folder_beneath(f->root, ".", O_RDONLY | O_DIRECTORY, 0);
+    return fd >= 0 && sys->syncfs(fd) == 0 ? 0 : err_set(ERR_IO, "%s: syncfs: %m", f->path);
 }
 
 int folder_set_mode(const struct folder *f, const char *path, size_t len, const struct stamp *is, uint32_t mode, struct stamp *now)

@@ -402,6 +402,28 @@ static void test_mode_alone(void)
     OK(folder_flush(folder));
 }
 
+/* The kernel says once to each open file that something could not be written. What is to be said to a batch goes to nobody else. */
+static int told_last;
+static int tell_syncfs(int fd)
+{
+    told_last = fd;
+    return 0;
+}
+static void test_flush_takes_no_word_from_a_batch(void)
+{
+    begin();
+    temp("t", "new");
+    hook();
+    table.syncfs = tell_syncfs;
+    struct change c = change(CHANGE_FILE, "f", "t", NULL);
+    OK(outcome(&c));
+    int to_batches = told_last;
+    OK(folder_flush(folder));
+    CHECK(told_last != to_batches);
+    OK(folder_apply(folder, &c, 1));
+    EQ_I(told_last, to_batches);
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -421,6 +443,7 @@ int main(void)
     RUN(test_kept_files);
     RUN(test_kept_links);
     RUN(test_mode_alone);
+    RUN(test_flush_takes_no_word_from_a_batch);
     finish_all();
     return t_done();
 }
