@@ -52,8 +52,7 @@ def version_of(n, path, size):
 OLD, NEW, SMALL = random_bytes(1, 5 * MIB), random_bytes(2, 6 * MIB), random_bytes(3, 3000)
 
 
-@fixture
-def pair():
+def new_pair():
     """`large` has an old version on b only; `small` and `large` are on both."""
     a, b = group("a", "b")
     write(a.folder, "small", SMALL)
@@ -65,9 +64,12 @@ def pair():
     return a, b
 
 
-def third():
+pair = fixture(new_pair)
+
+
+def third(made=pair):
     """The old version of `large` is on a too."""
-    a, b = pair()
+    a, b = made()
     assert a.cli("cat", "large", "--version", version_of(a, "large", len(OLD))).raw == OLD
     a.settle()
     return a, b
@@ -123,7 +125,7 @@ def a_rotten_file_is_named_not_served_and_fetched_again():
 
 @test
 def damage_that_nobody_can_repair_is_named():
-    a, b = pair()
+    a, b = new_pair()                                # of another one it may have been packed by now
     kept = next(e.path for e in os.scandir(own(b, "kept")) if e.stat().st_size == len(OLD))
     flip(kept, MIB)
     a.down()
@@ -137,7 +139,7 @@ def damage_that_nobody_can_repair_is_named():
 
 @test
 def a_damaged_kept_file_is_fetched_again():
-    a, b = third()
+    a, b = third(new_pair)
     for n in a, b:
         n.settle()
     kept = next(e.path for e in os.scandir(own(b, "kept")) if e.stat().st_size == len(OLD))
