@@ -219,7 +219,7 @@ def a_revoked_device_is_out_at_once_and_knows_why():
     wait_until(lambda: b.status()["state"] == "error", 30, "b to hear of it")
     assert "this device was revoked by a" in b.status()["error"], b.status()["error"]
     known([c], "b", "revoked", True)
-    wait_until(lambda: not any(p["online"] for n in (a, b, c) for p in n.status()["peers"] if "b" in (p["name"], n.name)), 4,
+    wait_until(lambda: not any(p["online"] for n in (a, b, c) for p in n.status()["peers"] if "b" in (p["name"], n.name)), 9,
                "all links of b to end at once, and not for want of answers")
     wait_until(lambda: all([p["online"] for p in n.status()["peers"]] == [True] for n in (a, c)), 30, "a and c to be together again")
 
