@@ -44,7 +44,11 @@ static struct root_key root_key(const struct item *it) { return (struct root_key
 void item_state(struct pull *p, struct item *it, enum item_state s)
 {
     p->ready -= it->state == ITEM_READY;
+    p->listing -= it->state == ITEM_LIST;
     it->state = s;
+    p->listing += s == ITEM_LIST;
+    if (s == ITEM_BLOCKS)
+        p->asked_to = NULL;
     if (it->late && s != ITEM_LIST && s != ITEM_BLOCKS)
         sources_forget(p, it);
     p->ready += s == ITEM_READY;
@@ -102,6 +106,8 @@ static void destroy(struct pull *p, struct item *it)
     share_news(p, it, -1);
     item_unclaim(p, it->want.entry);
     reset(p, it);
+    if (p->asked_to == it)
+        p->asked_to = it->prev_item;
     items_del(&p->all, it);
     entry_release(&it->ent);
     buf_release(&it->raw);
@@ -140,6 +146,7 @@ void item_fail(struct pull *p, struct item *it, uint64_t in_ms)
 {
     it->failures++;
     it->due = loop_now() + in_ms;
+    p->due = it->due < p->due ? it->due : p->due;
     item_state(p, it, ITEM_DELAYED);
     pull_wake(p, in_ms);
 }
@@ -349,20 +356,28 @@ static void seek(struct pull *p)
     }
 }
 
-static void restart_due(struct pull *p)
+/* What jobs or requests still point to is begun when they have ended. */
+static void begin_due(struct pull *p, uint64_t now)
 {
-    uint64_t now = loop_now(), next = UINT64_MAX;
+    p->due = UINT64_MAX;
     for (struct item *it = p->all.head, *n; it; it = n) {
         n = it->next_item;
         if (it->state != ITEM_DELAYED || it->cancelled)
             continue;
-        if (it->due > now)
-            next = it->due < next ? it->due : next;
-        else if (it->refs == 0)
+        if (it->due <= now && it->refs == 0)
             begin(p, it);
+        else
+            p->due = it->due < p->due ? it->due : p->due;
     }
-    if (next != UINT64_MAX)
-        pull_wake(p, next - now);
+}
+
+static void restart_due(struct pull *p)
+{
+    uint64_t now = loop_now();
+    if (p->due <= now)
+        begin_due(p, now);
+    if (p->due != UINT64_MAX && p->due > now)
+        pull_wake(p, p->due - now);
 }
 
 /* The trouble ends when the last item that was in it has been placed, or is not wanted any more. */
@@ -372,16 +387,6 @@ static void end_trouble(struct pull *p)
         if (it->troubled && !it->cancelled)
             return;
     pull_set_failed(p, NULL);
-}
-
-/* Downloads that nobody goes on with: their content came another way, or was outdated after a crash. Nothing is wanted now. */
-static void tidy(struct pull *p)
-{
-    uint64_t n, bytes;
-    if (!p->untidy || p->all.n || p->more || index_want_totals(p->c.index, &n, &bytes) < 0 || n)
-        return;
-    downloads_remove(p);
-    p->untidy = false;
 }
 
 static void pump(void *arg)
@@ -396,7 +401,7 @@ static void pump(void *arg)
     place_pump(p);
     kept_pump(p);
     found_pump(p);
-    tidy(p);
+    downloads_tidy(p);
 }
 
 void pull_wake(struct pull *p, uint64_t in_ms)
@@ -456,6 +461,7 @@ int pull_new(const struct pull_config *c, struct pull **out)
     struct pull *p = xcalloc(1, sizeof *p);
     p->c = *c;
     p->lists_max = PULL_LISTS_BYTES;
+    p->due = UINT64_MAX;
     p->down = (struct rate){.plan = c->down, .at = loop_now()};
     int r = place_clean_up(p);
     if (r < 0) {

@@ -107,12 +107,21 @@ static bool whose_blocks(struct pull *p, struct item *it, size_t i, const struct
     return it->share.owner ? owner || share_has(it, i) : may_ask(p, it, &q->r.dev);
 }
 
+/* The first item of which somebody can be asked for something. Those before it are not looked at again until that may have changed. */
+static struct item *first_open(struct pull *p)
+{
+    struct item *it = p->asked_to ? p->asked_to->next_item : p->all.head;
+    for (struct piece v; it && !next_block(it, SHARE_ANY, &v); it = it->next_item)
+        p->asked_to = it;
+    return it;
+}
+
 /* Fills one request for a source from the items that wait, oldest first. NULL when there is nothing to ask it for. */
 static struct block_request *gather(struct pull *p, size_t i)
 {
     struct block_request *q = fetch_new(p, &p->source[i].dev);
     bool full = false;
-    for (struct item *it = p->all.head; it && !full; it = it->next_item) {
+    for (struct item *it = first_open(p); it && !full; it = it->next_item) {
         struct piece v;
         int whose;
         if (!whose_blocks(p, it, i, q, &whose))

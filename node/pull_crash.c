@@ -20,6 +20,16 @@ void downloads_remove(struct pull *p)
         log_warn("%s", err_text());
 }
 
+/* Downloads that nobody goes on with: their content came another way, or was outdated after a crash. Nothing is wanted now. */
+void downloads_tidy(struct pull *p)
+{
+    uint64_t n, bytes;
+    if (!p->untidy || p->all.n || p->more || index_want_totals(p->c.index, &n, &bytes) < 0 || n)
+        return;
+    downloads_remove(p);
+    p->untidy = false;
+}
+
 /* In tmp/ there is nothing of the user's. "f-" is a download of one block, begun anew in no time; "d-" goes on where it was. */
 static int clean_tmp(void *arg, const char *name)
 {

@@ -21,10 +21,11 @@ static struct block_request *of_job(struct job *j) { return (struct block_reques
 static bool alive(const struct piece *v) { return v->it && !v->it->cancelled && v->it->state == ITEM_BLOCKS; }
 
 /* Somebody is to be asked for it, unless it has come. */
-static void give_back(struct piece *v)
+static void give_back(struct pull *p, struct piece *v)
 {
     if (bit(v->it->have, v->idx))
         return;
+    p->asked_to = NULL;
     bit_clear(v->it->asked, v->idx);
     v->it->next = v->idx < v->it->next ? v->idx : v->it->next;
 }
@@ -51,7 +52,7 @@ static void piece_turn(struct request *r, struct piece *v, bool late)
         bit_set(v->it->asked, v->idx);
         return;
     }
-    give_back(v);
+    give_back(r->p, v);
     if (r->overtaken)
         deny(v->it, &r->dev);
 }
@@ -101,10 +102,11 @@ static void verify(struct block_request *q)
             of[i]->code = ERR_CORRUPT;
 }
 
-static void write_one(const struct pull *p, const struct block_request *q, struct piece *v)
+/* room: whether there is any for what is new. */
+static void write_one(const struct pull *p, const struct block_request *q, struct piece *v, int room)
 {
     int fd = v->it->fd;
-    v->code = fd < 0 ? folder_room(p->c.folder, v->len) : 0;
+    v->code = fd < 0 ? room : 0;
     if (v->code == 0 && fd < 0)
         v->code = folder_tmp_create(p->c.folder, v->it->tmp, v->len, &fd);
     if (v->code == 0 && sys->pwrite(fd, bytes_of(q, v), v->len, (off_t)v->at) != (ssize_t)v->len)
@@ -134,9 +136,10 @@ static void write_run(struct job *job)
 {
     struct block_request *q = of_job(job);
     verify(q);
+    int room = folder_room(q->r.p->c.folder, q->bytes);
     for (uint32_t i = 0; i < q->n; i++)
         if (q->v[i].code > 0)
-            write_one(q->r.p, q, &q->v[i]);
+            write_one(q->r.p, q, &q->v[i], room);
     push_out(q);
 }
 
@@ -159,7 +162,7 @@ static void written(struct pull *p, struct block_request *q, struct piece *v)
         return;
     }
     bit_clear(it->have, v->idx);
-    give_back(v);
+    give_back(p, v);
     if (v->code == ERR_CORRUPT) {
         it->futile++;
         strike(p, &q->r.dev, "a block is not what its id says");
@@ -233,7 +236,7 @@ static void owner_missing(struct block_request *q, bool late)
         if (v->code > 0)
             continue;
         if (alive(v) && !late)
-            give_back(v);
+            give_back(q->r.p, v);
         v->code = ERR_CLOSED;
     }
     if (some)
@@ -250,7 +253,7 @@ static void missing(struct block_request *q, const struct msg *m, bool late)
         if (v->code > 0)
             continue;
         if (alive(v) && !late)
-            give_back(v);
+            give_back(q->r.p, v);
         if (alive(v) && v->code == ERR_NOTFOUND)
             deny(v->it, &q->r.dev);
         if (alive(v) && v->code == ERR_AGAIN && m && m->type == MSG_BLK)

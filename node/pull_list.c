@@ -231,7 +231,7 @@ static bool look(struct pull *p, struct item *it)
 void list_pump(struct pull *p)
 {
     bool full[2] = {false, false};       /* by class; whoever comes later waits behind */
-    for (struct item *it = p->all.head; it; it = it->next_item) {
+    for (struct item *it = p->listing ? p->all.head : NULL; it; it = it->next_item) {
         bool *f = &full[cost(it) > p->lists_max];
         struct id dev;
         if (it->state != ITEM_LIST || it->refs != it->late || it->cancelled || (!it->room && *f))

@@ -104,6 +104,9 @@ struct source {
 struct pull {
     struct pull_config c;
     struct items all;                    /* every item */
+    struct item *asked_to;               /* nobody can be asked for anything of the items up to this one; NULL: not known */
+    size_t listing;                      /* items that need their list */
+    uint64_t due;                        /* nothing that is delayed is to be begun before; UINT64_MAX: nothing is */
     struct pathset entries;              /* keys: entry ids of items (8 bytes) */
     struct pathset roots;                /* keys: contents that are being fetched (pull.c) */
     int64_t cursor; bool more, again;    /* where to go on in the wants; and then from the beginning */
@@ -199,6 +202,7 @@ void place_pump(struct pull *p);
 /* pull_crash.c */
 int  place_clean_up(struct pull *p) MUST_CHECK;
 void downloads_remove(struct pull *p);                                   /* all that are in tmp/, also those that items go on with */
+void downloads_tidy(struct pull *p);                                     /* when nothing is wanted any more */
 /* pull_kept.c */
 void kept_pump(struct pull *p);
 /* A kept file has that content: what was to be kept is kept, what was to be fetched can be copied. In a transaction. */
