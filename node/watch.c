@@ -22,8 +22,29 @@ struct watch {
     struct watch_ops ops;
     char *root;
     int fd;
+    struct loop_timer pause;
     char **path; size_t n, bound;
 };
+
+/* A batch of files that are put in place is an event each, and would wake the loop for each. So what comes within that time after a look is
+ * looked at together. */
+#define PAUSE_MS 3
+
+static void on_events(void *arg);
+
+static void on_pause_over(void *arg)
+{
+    struct watch *w = arg;
+    loop_add_fd(w->loop, w->fd, POLLIN, on_events, w);
+}
+
+static void on_events(void *arg)
+{
+    struct watch *w = arg;
+    watch_drain(w);
+    loop_del_fd(w->loop, w->fd);
+    loop_timer_set(w->loop, &w->pause, PAUSE_MS, on_pause_over, w);
+}
 
 int watch_new(struct loop *l, const char *root, const struct watch_ops *ops, struct watch **out)
 {
@@ -35,7 +56,7 @@ int watch_new(struct loop *l, const char *root, const struct watch_ops *ops, str
     w->ops = *ops;
     w->root = xstrdup(root);
     w->fd = fd;
-    loop_add_fd(l, fd, POLLIN, (loop_fn)watch_drain, w);
+    loop_add_fd(l, fd, POLLIN, on_events, w);
     *out = w;
     return 0;
 }
@@ -45,6 +66,7 @@ void watch_free(struct watch **pw)
     struct watch *w = *pw;
     if (!w)
         return;
+    loop_timer_clear(w->loop, &w->pause);
     loop_del_fd(w->loop, w->fd);
     close(w->fd);
     for (size_t i = 0; i < w->n; i++)
