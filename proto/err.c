@@ -23,13 +23,14 @@ static void defuse(char *s)
 int err_set(enum err code, const char *fmt, ...)
 {
     assert(code < 0);
-    char fresh[TEXT_MAX] = ""; /* not into `text` at once: the arguments may contain err_text() */
+    char fresh[TEXT_MAX]; /* not into `text` at once: the arguments may contain err_text() */
     va_list ap;
+    fresh[0] = '\0';
     va_start(ap, fmt);
     vsnprintf(fresh, sizeof fresh, fmt, ap);
     va_end(ap);
     defuse(fresh);
-    memcpy(text, fresh, sizeof text);
+    memcpy(text, fresh, strlen(fresh) + 1);
     return code;
 }
 
