@@ -114,19 +114,6 @@ static void disconnect(struct index *ix)
     ix->db = NULL;
 }
 
-/* What SQLite keeps beside a database, and would apply to a new one of the same name. */
-static void remove_beside(const char *path)
-{
-    static const char *const suffix[] = { "-wal", "-shm", "-journal" };
-    AUTO(buf_release) struct buf name = BUF_INIT(LIMIT_PATH + 16);
-    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++) {
-        buf_clear(&name);
-        buf_addf(&name, "%s%s%c", path, suffix[i], '\0');
-        if (buf_ok(&name))
-            (void)unlink((const char *)name.data);
-    }
-}
-
 /* Built under another name, without a journal: if we die half-way there is only a leftover that the next attempt removes. */
 static int create_file(const char *path, const struct id *group)
 {
@@ -136,7 +123,7 @@ static int create_file(const char *path, const struct id *group)
         return err_set(ERR_BAD, "index: the name is too long");
     const char *tmp = (const char *)name.data;
     struct index fresh = { .path = (char *)(uintptr_t)path };
-    remove_beside(path);
+    beside_remove(path);
     (void)unlink(tmp);
     int fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);   /* names of files are nobody else's business */
     if (fd < 0)
@@ -270,37 +257,6 @@ static int start(struct index *ix, const struct id *group, bool quick_check)
     return rc;
 }
 
-static int copy_all(int from, int to)
-{
-    uint8_t chunk[16384];
-    ssize_t n;
-    for (off_t at = 0; (n = sys->pread(from, chunk, sizeof chunk, at)) > 0; at += n)
-        if (sys->pwrite(to, chunk, (size_t)n, at) != n)
-            return -1;
-    return n == 0 ? sys->fsync(to) : -1;
-}
-
-/* After a flush that failed the kernel takes what it could not write for written: it can be read, and goes with the next power cut. So
- * what an unclean end has left of the WAL is written anew before anything is built upon it. Without room for that it is as it is. */
-static void renew_wal(const char *path)
-{
-    AUTO(buf_release) struct buf wal = BUF_INIT(LIMIT_PATH + 16), new = BUF_INIT(LIMIT_PATH + 16);
-    buf_addf(&wal, "%s-wal%c", path, '\0');
-    buf_addf(&new, "%s-wal.new%c", path, '\0');
-    if (!buf_ok(&wal) || !buf_ok(&new))
-        return;
-    const char *old_name = (const char *)wal.data, *new_name = (const char *)new.data;
-    int from = sys->openat2(AT_FDCWD, old_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0, 0);
-    if (from < 0)
-        return;
-    int to = sys->openat2(AT_FDCWD, new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600, 0);
-    if (to >= 0 && (copy_all(from, to) < 0 || sys->renameat2(AT_FDCWD, new_name, AT_FDCWD, old_name, 0) < 0 || publish_name(old_name) < 0))
-        (void)sys->unlinkat(AT_FDCWD, new_name, 0);
-    if (to >= 0)
-        (void)sys->close(to);
-    (void)sys->close(from);
-}
-
 int index_open(const char *path, const struct id *group, bool quick_check, struct index **out)
 {
     bool memory = strcmp(path, ":memory:") == 0;
@@ -310,8 +266,8 @@ int index_open(const char *path, const struct id *group, bool quick_check, struc
         rc = create_file(path, group);
     if (rc != 0)
         return rc;
-    if (!memory)
-        renew_wal(path);
+    if (!memory && (rc = beside_prepare(path)) < 0)
+        return rc;
     struct index *ix = xcalloc(1, sizeof *ix);
     ix->path = xstrdup(path);
     rc = connect_to(ix, path);

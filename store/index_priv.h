@@ -87,6 +87,10 @@ int index_missing(const struct index *ix, const char *what) MUST_CHECK;   /* ERR
 
 int index_prepare(struct index *ix) MUST_CHECK;            /* all statements, once */
 
+/* index_beside.c. Before the index at path is opened: ERR_FULL. What would be applied to a new index of that name is removed. */
+int  beside_prepare(const char *path) MUST_CHECK;
+void beside_remove(const char *path);
+
 /* The names strictly beneath dir ("" = all) lie between two ends (index_state.c). The query borrows them. */
 struct range { uint8_t low[LIMIT_PATH + 1], high[LIMIT_PATH + 1]; size_t lowlen, highlen; };
 void range_beneath(struct range *r, const char *dir, size_t len);
