@@ -1,6 +1,8 @@
 /* Content that is already on this disk. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +13,7 @@
 #include "node/serve.h"
 #include "store/sys.h"
 
-enum { COPY_TRIES = 2, COPY_AGAIN_MS = 100, BATCH = 16, BATCH_BYTES = 16 << 20 };
+enum { COPY_TRIES = 2, COPY_AGAIN_MS = 100, BATCH = 16, BATCH_BYTES = 16 << 20, THREAD_FROM = 32 << 20 };
 
 /* ---- a rename ---- */
 
@@ -234,41 +236,66 @@ static void old_release(struct old *o)
 /* Some blocks that are read and verified together. */
 struct batch { struct block_read v[BATCH]; uint32_t idx[BATCH]; size_t n, used; uint8_t *data; };
 
+/* The disk begins with what was written at once, so that the flush before the rename finds little to wait for. */
 static void copy_batch(const struct local_job *j, struct batch *g)
 {
     struct item *it = j->it;
     content_blocks(g->v, g->n);
     for (size_t k = 0; k < g->n; k++) {
         const struct block_read *b = &g->v[k];
-        if (b->code == 0 && pwrite(j->fd, b->buf, b->len, (off_t)it->offset[g->idx[k]]) == (ssize_t)b->len)
-            bit_set(it->have, g->idx[k]);
+        off_t at = (off_t)it->offset[g->idx[k]];
+        if (b->code != 0 || pwrite(j->fd, b->buf, b->len, at) != (ssize_t)b->len)
+            continue;
+        bit_set(it->have, g->idx[k]);
+        (void)!sync_file_range(j->fd, at, b->len, SYNC_FILE_RANGE_WRITE);
     }
     g->n = g->used = 0;
 }
 
-/* Copies every block that the old version has too, wherever it lies there. */
-static void reuse_blocks(const struct local_job *j, int from)
+/* Blocks of the new version, and where the old one lies. */
+struct reuse { const struct local_job *j; const struct old *old; int from; uint32_t first, end; };
+
+/* Copies every one of these blocks that the old version has too, wherever it lies there. */
+static void *reuse_range(void *arg)
 {
+    const struct reuse *u = arg;
+    const struct local_job *j = u->j;
+    const struct old *old = u->old;
     struct item *it = j->it;
-    AUTO(old_release) struct old old;
     AUTOFREE uint8_t *data = xrealloc(NULL, BATCH_BYTES, 1);
     struct batch g = {.data = data};
-    old_sort(j, &old);
-    for (uint32_t i = 0; i < it->ent.content.nblocks && !*pool_stopping(j->p->c.pool); i++) {
+    for (uint32_t i = u->first; i < u->end && !*pool_stopping(j->p->c.pool); i++) {
         struct block_ref ref;
         const uint8_t *key = it->list.data + (size_t)i * BLOCK_REF;
         block_ref_get(key, &ref);
-        const uint8_t **hit = bit(it->have, i) ? NULL : bsearch(&key, old.sorted, j->old_n, sizeof *old.sorted, by_id);
+        const uint8_t **hit = bit(it->have, i) ? NULL : bsearch(&key, old->sorted, j->old_n, sizeof *old->sorted, by_id);
         if (!hit)
             continue;
         if (g.n == BATCH || ref.len > BATCH_BYTES - g.used)
             copy_batch(j, &g);
         g.idx[g.n] = i;
-        g.v[g.n++] = (struct block_read){.fd = from, .off = old.at[(size_t)(*hit - j->old_list) / BLOCK_REF], .len = ref.len, .id = ref.id,
-                                         .buf = g.data + g.used};
+        g.v[g.n++] = (struct block_read){.fd = u->from, .off = old->at[(size_t)(*hit - j->old_list) / BLOCK_REF], .len = ref.len,
+                                         .id = ref.id, .buf = g.data + g.used};
         g.used += ref.len;
     }
     copy_batch(j, &g);
+    return NULL;
+}
+
+/* The second half of a large file by a thread of its own. Each has whole bytes of the bitmap. */
+static void reuse_blocks(const struct local_job *j, int from)
+{
+    uint32_t n = j->it->ent.content.nblocks, half = j->it->ent.size < THREAD_FROM ? 0 : n / 16 * 8;
+    AUTO(old_release) struct old old;
+    old_sort(j, &old);
+    struct reuse all = {j, &old, from, 0, n}, second = {j, &old, from, half, n};
+    pthread_t thread;
+    bool two = half && pthread_create(&thread, NULL, reuse_range, &second) == 0;
+    if (two)
+        all.end = half;
+    reuse_range(&all);
+    if (two)
+        pthread_join(thread, NULL);
 }
 
 /* Long runs of zeros are cut into blocks of the largest length that are all alike. They stay holes of the new file: nobody is asked for
