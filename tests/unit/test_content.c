@@ -165,12 +165,9 @@ static void test_one_block(void)
     close(fd);
 }
 
-/* Against the chunker on the whole file in memory. */
-static void check_list(size_t size, int previous, int class)
+/* Against the chunker on the whole file in memory. Frees p. */
+static void check_bytes(uint8_t *p, size_t size, int previous, int class)
 {
-    uint8_t *p = malloc(size);
-    random_bytes(p, size, size);
-    memset(p + size / 3, 0, size / 4);
     int fd = file_with(p, size);
     struct content_list c;
     OK(content_read(fd, size, &gear, previous, NULL, &c));
@@ -189,6 +186,31 @@ static void check_list(size_t size, int previous, int class)
     content_list_release(&c);
     close(fd);
     free(p);
+}
+
+static void check_list(size_t size, int previous, int class)
+{
+    uint8_t *p = malloc(size);
+    random_bytes(p, size, size);
+    memset(p + size / 3, 0, size / 4);
+    check_bytes(p, size, previous, class);
+}
+
+/* From its middle on by another thread: cuts that meet at once, after a while, only at the end. */
+static void check_halves(size_t from, size_t len, int byte)
+{
+    const size_t size = 33 * MIB + 77;
+    uint8_t *p = malloc(size);
+    random_bytes(p, size, 11);
+    memset(p + from, byte, len);
+    check_bytes(p, size, -1, 1);
+}
+
+static void test_halves(void)
+{
+    check_halves(9 * MIB + 5, 15 * MIB, 0);
+    check_halves(9 * MIB + 5, 24 * MIB + 72, 'x');
+    check_halves(0, 33 * MIB + 77, 'x');
 }
 
 static void test_lists(void)
@@ -425,6 +447,7 @@ int main(void)
     RUN(test_inline);
     RUN(test_one_block);
     RUN(test_lists);
+    RUN(test_halves);
     RUN(test_short_reads);
     RUN(test_size_changed);
     RUN(test_stop_and_errors);
