@@ -20,7 +20,7 @@
 #define RESTING_CACHE (1 << 20)     /* bytes of pages that are held while nothing happens */
 
 /* Names are blobs: paths need not be UTF-8, and blobs compare as bytes, which is the order that path ranges rely on.
- * entry_root and want_root hold the first 8 bytes of a root only: enough to find the few rows, at a third of the space. */
+ * entry_root and kept_content hold the first 8 bytes of a root only: enough to find the few rows, at a third of the space. */
 static const char *const schema[] = {
     "CREATE TABLE meta (group_id BLOB NOT NULL) STRICT",
     "CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
@@ -43,14 +43,12 @@ static const char *const schema[] = {
     "CREATE TABLE want (entry INTEGER PRIMARY KEY, path INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " size INTEGER NOT NULL, role INTEGER NOT NULL, kind INTEGER NOT NULL, root BLOB) STRICT",
     "CREATE INDEX want_seq ON want (stream, seq)",
-    "CREATE INDEX want_path ON want (path)",
-    "CREATE INDEX want_root ON want (substr(root, 1, 8)) WHERE root IS NOT NULL",
     "CREATE TABLE conflict (path INTEGER PRIMARY KEY) STRICT",
     "CREATE TABLE tree (id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, refs BLOB NOT NULL) STRICT",
     "CREATE TABLE block (h8 INTEGER, tree INTEGER, idx INTEGER, PRIMARY KEY (h8, tree, idx)) STRICT, WITHOUT ROWID",
     "CREATE TABLE kept (id INTEGER PRIMARY KEY, path INTEGER NOT NULL, entry INTEGER NOT NULL, size INTEGER NOT NULL,"
     " kept_ms INTEGER NOT NULL, root BLOB, name TEXT NOT NULL) STRICT",
-    "CREATE INDEX kept_root ON kept (root) WHERE root IS NOT NULL",
+    "CREATE INDEX kept_content ON kept (substr(root, 1, 8)) WHERE root IS NOT NULL",
     "CREATE INDEX kept_age ON kept (kept_ms)",
 };
 
@@ -61,6 +59,8 @@ static const char later_schema[] =
     " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT;"
     "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
     "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> '';"
+    "CREATE INDEX IF NOT EXISTS kept_content ON kept (substr(root, 1, 8)) WHERE root IS NOT NULL;"
+    "DROP INDEX IF EXISTS kept_root; DROP INDEX IF EXISTS want_path; DROP INDEX IF EXISTS want_root;"
     "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS receipt (req BLOB NOT NULL, dev BLOB NOT NULL, vec BLOB NOT NULL, UNIQUE (req, dev)) STRICT;"
     "CREATE INDEX IF NOT EXISTS kept_path ON kept (path);"

@@ -89,7 +89,7 @@ int index_path_each(struct index *ix, const char *dir, size_t len, bool live_onl
 int index_path_each_after(struct index *ix, const char *dir, size_t len, const char *after, size_t afterlen,
                           int (*row)(void *, int64_t path, const char *name, size_t namelen, int64_t winner), void *arg) MUST_CHECK;
 int index_path_max(struct index *ix, int64_t *max) MUST_CHECK;                          /* greatest path id, for bitmaps */
-/* Unless something refers to it: an entry, what is on disk, kept or wanted. The greatest id always stays, so that none is used twice. */
+/* Unless something refers to it: an entry (also a wanted one), what is on disk or kept. The greatest id always stays, so that none is used twice. */
 int index_path_del(struct index *ix, int64_t id) MUST_CHECK;
 
 /* ---- entries; live = head (nothing supersedes it) ---- */
@@ -139,7 +139,7 @@ int index_local_beneath(struct index *ix, const char *dir, size_t len, int (*row
 /* Where the content lies as a file: none that are apart. */
 int index_local_by_root(struct index *ix, const struct id *root, int (*row)(void *, const struct ix_local *), void *arg) MUST_CHECK;
 
-/* ---- want: entries whose content or effect is not on this disk yet ----
+/* ---- want: entries that are there, whose content or effect is not on this disk yet ----
  * WANT_INSTALL: the path's winner, to be put in place. WANT_KEEP: a loser that is live: its content goes to kept/. WANT_HIDE: the winner is
  * on disk, and is to make room there for what has the same name in the eyes of the file system; or what is there no longer counts, and
  * nothing takes its place (node/engine_withdraw.c). It goes to kept/, and is not deleted. */

@@ -159,8 +159,8 @@ int index_kept_renew(struct index *ix, const struct id *root, uint64_t kept_ms)
 {
     const struct id key = *root;
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_RENEW);
-    q_put_seq(&q, kept_ms);
     q_put_id(&q, &key);
+    q_put_seq(&q, kept_ms);
     return q_run(&q);
 }
 

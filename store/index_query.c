@@ -6,7 +6,9 @@
 #define ENTRY "id, stream, path, seq, live, kind, hlc, size, root, raw FROM entry "
 #define LOCAL_REST "l.entry, l.kind, l.mode, l.dev, l.ino, l.size, l.mtime, l.ctime, l.settled"
 #define LOCAL "l.path, " LOCAL_REST
-#define WANT "entry, path, stream, seq, size, role, kind, root FROM want "
+#define WANT "w.entry, w.path, w.stream, w.seq, w.size, w.role, w.kind, w.root FROM want w "
+/* A want is of the path and the content of its entry, which have their indexes; most wants are short-lived, and would pay for others. */
+#define WANT_OF_ENTRY "w.entry, w.path, w.stream, w.seq, w.size, w.role, w.kind, w.root FROM entry CROSS JOIN want w ON w.entry = entry.id "
 #define KEPT "id, path, entry, size, kept_ms, root, name FROM kept "
 #define BENEATH "SELECT id, winner FROM path WHERE name = ? UNION ALL SELECT id, winner FROM path WHERE name > ? AND name < ?"
 /* What users see: neither snapshots nor what has removed them. */
@@ -43,7 +45,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_ENTRY_OF_STREAM] = "SELECT " ENTRY "WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
     [Q_ENTRY_UNKEPT] = "SELECT " ENTRY "WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 AND kind = 1 AND size > 0 AND root IS NOT NULL"
                        " AND EXISTS (SELECT 1 FROM local l WHERE l.path = entry.path AND l.entry = entry.id AND l.settled < 2)"
-                       " AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.root = entry.root)"
+                       " AND NOT EXISTS (SELECT 1 FROM kept WHERE substr(kept.root, 1, 8) = substr(entry.root, 1, 8) AND kept.root = entry.root)"
                        " AND (?4 = 0 OR EXISTS (SELECT 1 FROM entry o WHERE o.path = entry.path AND o.id < entry.id)) ORDER BY seq DESC",
     [Q_ENTRY_RECENT] = "SELECT " ENTRY "WHERE " OF_FOLDER "ORDER BY id DESC LIMIT ?",
     [Q_ENTRY_BENEATH] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.path = p.id"
@@ -64,7 +66,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_PATH_MAX] = "SELECT coalesce(max(id), 0) FROM path",
     [Q_PATH_DEL] = "DELETE FROM path WHERE id = ?1 AND id < (SELECT max(id) FROM path)"
                    " AND NOT EXISTS (SELECT 1 FROM entry WHERE path = ?1) AND NOT EXISTS (SELECT 1 FROM local WHERE path = ?1)"
-                   " AND NOT EXISTS (SELECT 1 FROM kept WHERE path = ?1) AND NOT EXISTS (SELECT 1 FROM want WHERE path = ?1)"
+                   " AND NOT EXISTS (SELECT 1 FROM kept WHERE path = ?1)"
                    " AND NOT EXISTS (SELECT 1 FROM conflict WHERE path = ?1)"
                    " AND NOT EXISTS (SELECT 1 FROM clash WHERE path = ?1 OR other = ?1)",
     [Q_PATH_TOTALS] = "SELECT e.size FROM path p CROSS JOIN entry e ON e.id = p.winner WHERE e.kind = 1",
@@ -83,8 +85,8 @@ static const char *const sql[Q_COUNT] = {
     [Q_WANT_SIZE] = "SELECT size, kind FROM want WHERE entry = ?",
     [Q_WANT_DEL] = "DELETE FROM want WHERE entry = ?",
     [Q_WANT_EACH] = "SELECT " WANT "WHERE entry > ? ORDER BY entry",
-    [Q_WANT_BY_ROOT] = "SELECT " WANT "WHERE " ROOT_IS,
-    [Q_WANT_OF_PATH] = "SELECT " WANT "WHERE path = ?",
+    [Q_WANT_BY_ROOT] = "SELECT " WANT_OF_ENTRY "WHERE substr(entry.root, 1, 8) = substr(?1, 1, 8) AND entry.root = ?1",
+    [Q_WANT_OF_PATH] = "SELECT " WANT_OF_ENTRY "WHERE entry.path = ?",
     [Q_WANT_MIN] = "SELECT seq FROM want WHERE stream = ? ORDER BY seq LIMIT 1",
     [Q_WANT_SIZES] = "SELECT size, kind FROM want",
     [Q_CONFLICT_ADD] = "INSERT OR IGNORE INTO conflict VALUES (?)",
@@ -103,7 +105,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_BLOCK_FIND] = "SELECT t.root, b.idx FROM block b CROSS JOIN tree t ON t.id = b.tree WHERE b.h8 = ?",
     [Q_KEPT_PUT] = "INSERT INTO kept VALUES (NULL, ?, ?, ?, ?, ?, ?)",
     [Q_KEPT_DEL] = "DELETE FROM kept WHERE id = ?",
-    [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE root = ?",
+    [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE " ROOT_IS,
     [Q_KEPT_OF_PATH] = "SELECT " KEPT "WHERE path = ? ORDER BY id",
     [Q_KEPT_NAMELESS] = "SELECT " KEPT "WHERE id > ? AND root IS NULL ORDER BY id",
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
@@ -111,7 +113,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_PACKED] = "UPDATE kept SET name = '' WHERE id = ?",
     [Q_KEPT_ALIVE] = "SELECT " KEPT "WHERE kept_ms = ? AND id < ? ORDER BY id DESC",
     [Q_KEPT_SINCE] = "UPDATE kept SET kept_ms = ? WHERE id = ?",
-    [Q_KEPT_RENEW] = "UPDATE kept SET kept_ms = ?1 WHERE root = ?2 AND kept_ms < ?1",
+    [Q_KEPT_RENEW] = "UPDATE kept SET kept_ms = ?2 WHERE " ROOT_IS "AND kept_ms < ?2",
     [Q_KEPT_FILES] = "SELECT " KEPT "INDEXED BY kept_file WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_STRAYS] = "SELECT " KEPT "WHERE entry = 0 AND path <> 0 AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_IN_PACKS] = "SELECT " KEPT "WHERE id > ? AND name = '' ORDER BY id",

@@ -128,6 +128,27 @@ static void test_schema(void)
     FAILS(open_of(path, &group, false), ERR_CORRUPT, "role");
 }
 
+static int count_kept(void *arg, const struct ix_kept *k) { (void)k; ++*(int *)arg; return 0; }
+
+/* The indexes over its tables have changed since it was made: it is brought up to date, and everything is found. */
+static void test_older_indexes(void)
+{
+    static const char older[] = "CREATE INDEX kept_root ON kept (root) WHERE root IS NOT NULL; CREATE INDEX want_path ON want (path);"
+                                "CREATE INDEX want_root ON want (substr(root, 1, 8)) WHERE root IS NOT NULL";
+    struct id root = t_root(7);
+    const char *path = t_file("older");
+    int n = 0;
+    make_sample(path);
+    sql(path, older);
+    sql(path, "DROP INDEX kept_content");
+    struct index *ix = t_index(path);
+    OK(index_kept_by_root(ix, &root, count_kept, &n));
+    EQ_I(n, 1);
+    index_close(&ix);
+    sql(path, older);                            /* they are gone */
+    sql(path, "DROP INDEX kept_content");        /* and this one is there again */
+}
+
 /* A refused file whose WAL a crash has left: neither is changed. */
 static void test_refused_with_wal(void)
 {
@@ -409,6 +430,7 @@ int main(void)
     RUN(test_foreign);
     RUN(test_other_group);
     RUN(test_schema);
+    RUN(test_older_indexes);
     RUN(test_refused_with_wal);
     RUN(test_leftovers);
     RUN(test_truncated);

@@ -115,7 +115,9 @@ static void test_paths(void)
     }
     (void)t_entry(ix, 1, 1, p[0], KIND_FILE, 1);
     OK(index_local_put(ix, &(struct ix_local){ .path = p[1], .entry = 1 }));
-    OK(index_want_put(ix, &(struct ix_want){ .entry = 9, .path = p[2], .stream = 1, .seq = 9, .role = WANT_INSTALL, .kind = KIND_FILE }));
+    struct ix_entry wanted = t_entry(ix, 1, 9, p[2], KIND_FILE, 9);
+    struct ix_want w = t_want(&wanted, WANT_INSTALL);
+    OK(index_want_put(ix, &w));
     OK(index_conflict_set(ix, p[3], true));
     struct ix_kept k = { .path = p[4], .size = 1, .name = "x" };
     OK(index_kept_put(ix, &k));

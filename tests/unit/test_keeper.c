@@ -341,10 +341,12 @@ static void test_compaction(void)
     fresh(30, 90);
     struct id old = keep("k-1", BIG, 1, 0), stays = keep("k-2", BIG / 4, 2, 0);
     struct keeper_figures before = run_pass();
-    /* it is wanted: in flight */
-    t_must(index_begin(w.ix));
-    t_must(index_want_put(w.ix, &(struct ix_want){.entry = 77, .path = 1, .stream = 1, .seq = 1, .size = BIG / 4, .role = WANT_KEEP,
-                                                  .kind = KIND_FILE, .root = stays}));
+    t_must(index_begin(w.ix));           /* it is wanted: in flight */
+    struct ix_entry won = {.stream = 1, .seq = 77, .live = true, .kind = KIND_FILE, .size = BIG / 4, .root = stays, .raw = {(const uint8_t *)"x", 1}};
+    t_must(index_path_id(w.ix, "wanted", 6, true, &won.path));
+    t_must(index_entry_put(w.ix, &won));
+    t_must(index_path_set_winner(w.ix, won.path, won.id));
+    t_must(index_want_put(w.ix, &(struct ix_want){.entry = won.id, .path = won.path, .role = WANT_INSTALL, .kind = KIND_FILE, .root = stays}));
     t_must(index_commit(w.ix));
     keeper_end();
     keeper_start(0, 90);
