@@ -93,6 +93,35 @@ static void test_by_the_loop(void)
     EQ_S(told[0].path, "a");
 }
 
+static int tries;
+
+static void until_told(void *timer)
+{
+    if (++tries == 5000 || (ntold && strcmp(told[ntold - 1].path, "b") == 0))
+        loop_stop(loop);
+    else
+        loop_timer_set(loop, timer, 1, until_told, timer);
+}
+
+static void edit_another(void *timer)
+{
+    edit("b", "x");
+    until_told(timer);
+}
+
+/* What happens soon after a look is looked at, too, though not at once. */
+static void test_by_the_loop_again(void)
+{
+    start();
+    edit("a", "x");
+    struct loop_timer t = { 0 };
+    tries = 0;
+    loop_timer_set(loop, &t, 1, edit_another, &t);
+    OK(loop_run(loop));
+    EQ_S(told[0].path, "a");
+    EQ_S(told[ntold - 1].path, "b");
+}
+
 static void test_directories(void)
 {
     start();
@@ -229,6 +258,7 @@ int main(void)
     t_node_init();
     RUN(test_files);
     RUN(test_by_the_loop);
+    RUN(test_by_the_loop_again);
     RUN(test_directories);
     RUN(test_moved_directory_reports_under_its_new_name);
     RUN(test_moved_out);
