@@ -347,8 +347,10 @@ def who_is_killed_while_it_comes_goes_on_with_it():
     a.down()
     a.cli("config", "set", "rate.up", "6MB")         # so that it takes long enough to be killed in the middle
     a.up(peers=[b])
+    b.cli("pause")                                   # or it may have come before the requirement
     write(a.folder, "image", big)
     a.cli("require")
+    b.cli("resume")
     locked(b)
     fetched(b, 6 << 20)
     b.kill9()
