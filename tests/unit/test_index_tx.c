@@ -309,6 +309,16 @@ static void commit_megabytes(struct index *ix, unsigned n)
     }
 }
 
+/* What was reserved is still there when SQLite has opened it; the file itself is as long as it makes it. */
+static void test_room_for_the_map(void)
+{
+    struct stat st;
+    struct index *ix = t_index(t_file("map"));
+    commit_megabytes(ix, 1);
+    CHECK(stat(t_file("map-shm"), &st) == 0 && st.st_size == 32768 && st.st_blocks >= (256 << 10) / 512);
+    index_close(&ix);
+}
+
 static void test_checkpoint(void)
 {
     const char *path = t_file("checkpoint"), *wal = t_file("checkpoint-wal");
@@ -480,6 +490,7 @@ int main(void)
     RUN(test_io);
     RUN(test_bugs);
     RUN(test_read_span);
+    RUN(test_room_for_the_map);
     RUN(test_checkpoint);
     RUN(test_shrink);
     RUN(test_rest);
