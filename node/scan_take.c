@@ -11,7 +11,7 @@
 #include "proto/policy.h"
 
 enum { JOBS_MAX = 32, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 2000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
-       AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20, MANY_LOST = 100 };
+       AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20, MANY_LOST = 100, AGE_BYTES = 64 << 20, AGE_MAX_MS = 100 };
 
 struct hash_job {
     struct job job;
@@ -59,12 +59,27 @@ bool take_settled(const struct scan *s, const struct stamp *st, int64_t began)
     return take_young(st, began, folder_granularity(s->c.folder)) == 0;
 }
 
+/* What was written a moment ago is read once more later, when its times prove something. A large file takes longer to be read than its times
+ * take to be old enough: that is waited for, and it is read once. `began`: before it was looked at. */
+static int look_aged(const struct scan *s, struct folder_near *near, struct hashed *h, int64_t *began)
+{
+    const struct folder *f = s->c.folder;
+    *began = take_now();
+    int r = folder_stat_near(f, near, h->w.path, h->w.len, &h->st);
+    uint64_t ms = r < 0 || h->st.size < AGE_BYTES ? 0 : take_young(&h->st, *began, folder_granularity(f));
+    if (ms == 0 || ms > AGE_MAX_MS)
+        return r;
+    nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
+    *began = take_now();
+    return folder_stat_near(f, near, h->w.path, h->w.len, &h->st);
+}
+
 static int hash_one(const struct scan *s, struct folder_near *near, struct hashed *h)
 {
     const struct folder *f = s->c.folder;
-    int64_t began = take_now();
+    int64_t began;
     int fd;
-    int r = folder_stat_near(f, near, h->w.path, h->w.len, &h->st);
+    int r = look_aged(s, near, h, &began);
     if (r == 0 && h->st.kind != STAMP_FILE)
         return err_set(ERR_CHANGED, "no longer a file");
     if (r < 0 || (r = folder_open_file(f, h->w.path, h->w.len, &fd)) < 0)

@@ -61,11 +61,38 @@ static void test_times_of_two_seconds(void)
     EQ_U(authored(), 4);
 }
 
+/* How often a large file is read from its beginning. */
+enum { LARGE = 64 << 20 };
+static _Atomic unsigned readings;
+static ssize_t count_readings(int fd, void *p, size_t n, off_t off)
+{
+    struct stat st;
+    readings += off == 0 && n > 4096 && fstat(fd, &st) == 0 && st.st_size == LARGE;
+    return sys_kernel.pread(fd, p, n, off);
+}
+
+static void test_large_file_is_read_once(void)
+{
+    world_begin();
+    first_scan();
+    readings = 0;
+    hook();
+    table.pread = count_readings;
+    int fd = open(full("a"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    EQ_I(write(fd, "x", 1), 1);
+    OK(ftruncate(fd, LARGE));
+    close(fd);
+    wait_settled("a", NULL);
+    EQ_U(version("a").size, LARGE);
+    EQ_U(readings, 1);
+}
+
 int main(void)
 {
     t_node_init();
     RUN(test_times_to_come);
     RUN(test_times_of_two_seconds);
+    RUN(test_large_file_is_read_once);
     world_end();
     return t_done();
 }
