@@ -11,81 +11,12 @@
 #include "store/publish.h"
 #include "store/sys.h"
 
-/* At their places in the header of every SQLite file: what `file FILE` and we recognise an index by. */
-#define APPLICATION_ID 0x4c4e5944   /* "LNYD" */
-#define SCHEMA_VERSION 1
 #define PAGE_SIZE 8192
 #define WAL_PAGES_MAX (32 * 1024 * 1024 / PAGE_SIZE)
 #define SHRINK_PAGES 1024           /* 8 MiB: what is given back at once */
 #define RESTING_CACHE (1 << 20)     /* bytes of pages that are held while nothing happens */
 
-/* Names are blobs: paths need not be UTF-8, and blobs compare as bytes, which is the order that path ranges rely on.
- * entry_root and kept_content hold the first 8 bytes of a root only: enough to find the few rows, at a third of the space. */
-static const char *const schema[] = {
-    "CREATE TABLE meta (group_id BLOB NOT NULL) STRICT",
-    "CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
-    "CREATE TABLE stream (id INTEGER PRIMARY KEY, sid BLOB NOT NULL UNIQUE, dev BLOB NOT NULL, inc BLOB NOT NULL,"
-    " known INTEGER NOT NULL, tip BLOB) STRICT",
-    "CREATE TABLE header (stream INTEGER, first INTEGER, count INTEGER NOT NULL, rec BLOB NOT NULL, sig BLOB NOT NULL,"
-    " PRIMARY KEY (stream, first)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE pruned (stream INTEGER, first INTEGER, count INTEGER NOT NULL, hash BLOB NOT NULL,"
-    " own INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (stream, first)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE path (id INTEGER PRIMARY KEY, winner INTEGER NOT NULL, name BLOB NOT NULL UNIQUE) STRICT",
-    "CREATE TABLE entry (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, path INTEGER NOT NULL, seq INTEGER NOT NULL,"
-    " live INTEGER NOT NULL, kind INTEGER NOT NULL, hlc INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB,"
-    " raw BLOB NOT NULL) STRICT",
-    "CREATE UNIQUE INDEX entry_seq ON entry (stream, seq)",
-    "CREATE INDEX entry_path ON entry (path)",
-    "CREATE INDEX entry_root ON entry (substr(root, 1, 8)) WHERE root IS NOT NULL",
-    "CREATE TABLE local (path INTEGER PRIMARY KEY, entry INTEGER NOT NULL, kind INTEGER NOT NULL, mode INTEGER NOT NULL,"
-    " dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL,"
-    " settled INTEGER NOT NULL) STRICT",
-    "CREATE TABLE want (entry INTEGER PRIMARY KEY, path INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL,"
-    " size INTEGER NOT NULL, role INTEGER NOT NULL, kind INTEGER NOT NULL, root BLOB) STRICT",
-    "CREATE INDEX want_seq ON want (stream, seq)",
-    "CREATE TABLE conflict (path INTEGER PRIMARY KEY) STRICT",
-    "CREATE TABLE tree (id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, refs BLOB NOT NULL) STRICT",
-    "CREATE TABLE block (h8 INTEGER, tree INTEGER, idx INTEGER, PRIMARY KEY (h8, tree, idx)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE kept (id INTEGER PRIMARY KEY, path INTEGER NOT NULL, entry INTEGER NOT NULL, size INTEGER NOT NULL,"
-    " kept_ms INTEGER NOT NULL, root BLOB, name TEXT NOT NULL) STRICT",
-    "CREATE INDEX kept_content ON kept (substr(root, 1, 8)) WHERE root IS NOT NULL",
-    "CREATE INDEX kept_age ON kept (kept_ms)",
-};
-
-/* Came later, and an older program does no harm to them: made where they are missing. */
-static const char later_schema[] =
-    "CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS piece (n INTEGER PRIMARY KEY, id BLOB NOT NULL, kind INTEGER NOT NULL, pack INTEGER NOT NULL,"
-    " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT;"
-    "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
-    "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> '';"
-    "CREATE INDEX IF NOT EXISTS kept_content ON kept (substr(root, 1, 8)) WHERE root IS NOT NULL;"
-    "DROP INDEX IF EXISTS kept_root; DROP INDEX IF EXISTS want_path; DROP INDEX IF EXISTS want_root;"
-    "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS receipt (req BLOB NOT NULL, dev BLOB NOT NULL, vec BLOB NOT NULL, UNIQUE (req, dev)) STRICT;"
-    "CREATE INDEX IF NOT EXISTS kept_path ON kept (path);"
-    "CREATE INDEX IF NOT EXISTS kept_file ON kept (id) WHERE name <> '';"
-    "CREATE INDEX IF NOT EXISTS entry_dead ON entry (path, hlc) WHERE (live = 0 OR kind = 4)";
-
-static int exec(struct index *ix, const char *text)
-{
-    return sqlite3_exec(ix->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : index_fail(ix);
-}
-
 /* ---- creating ---- */
-
-static int create_schema(struct index *ix, const struct id *group)
-{
-    int rc = exec(ix, "BEGIN");
-    for (size_t i = 0; rc == 0 && i < sizeof schema / sizeof *schema; i++)
-        rc = exec(ix, schema[i]);
-    if (rc != 0)
-        return rc;
-    char hex[ID_HEX], text[256];
-    snprintf(text, sizeof text, "INSERT INTO meta VALUES (x'%s'); PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-             id_hex(group, hex), APPLICATION_ID, SCHEMA_VERSION);
-    return exec(ix, text);
-}
 
 static int connect_to(struct index *ix, const char *file)
 {
@@ -131,9 +62,9 @@ static int create_file(const char *path, const struct id *group)
     (void)close(fd);
     int rc = connect_to(&fresh, tmp);
     if (rc == 0)
-        rc = exec(&fresh, "PRAGMA journal_mode = OFF; PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL");
+        rc = index_exec(&fresh, "PRAGMA journal_mode = OFF; PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL");
     if (rc == 0)
-        rc = create_schema(&fresh, group);
+        rc = schema_create(&fresh, group);
     disconnect(&fresh);
     if (rc == 0)
         return publish(tmp, path);
@@ -143,7 +74,7 @@ static int create_file(const char *path, const struct id *group)
 
 /* ---- opening ---- */
 
-static int foreign(const char *path, const char *why)
+int index_foreign(const char *path, const char *why)
 {
     return err_set(ERR_CORRUPT, "index %s: %s: " INDEX_REMEDY, path, why);
 }
@@ -162,25 +93,11 @@ static int check_header(const char *path)
     if (rc != 0)
         return rc;
     if (n < (ssize_t)sizeof h || memcmp(h, "SQLite format 3", 16) != 0)
-        return foreign(path, "not a database");
+        return index_foreign(path, "not a database");
     uint32_t app = (uint32_t)h[68] << 24 | (uint32_t)h[69] << 16 | (uint32_t)h[70] << 8 | h[71];
     if (app != APPLICATION_ID)
-        return foreign(path, "another program's database");
-    return h[18] <= 2 && h[19] <= 2 ? 0 : foreign(path, "damaged");   /* format versions: above 2 SQLite would not write */
-}
-
-/* The first column of the only row. */
-static int ask(struct index *ix, const char *text, int64_t *v)
-{
-    sqlite3_stmt *st = NULL;
-    int r = sqlite3_prepare_v2(ix->db, text, -1, &st, NULL);
-    if (r == SQLITE_OK)
-        r = sqlite3_step(st);
-    if (r == SQLITE_ROW)
-        *v = sqlite3_column_int64(st, 0);
-    int rc = r == SQLITE_ROW ? 0 : r == SQLITE_DONE ? foreign(ix->path, "damaged") : index_fail(ix);
-    sqlite3_finalize(st);
-    return rc;
+        return index_foreign(path, "another program's database");
+    return h[18] <= 2 && h[19] <= 2 ? 0 : index_foreign(path, "damaged");   /* format versions: above 2 SQLite would not write */
 }
 
 /* Whether it is an index, of this schema, of this group, and sound. Nothing is written before that. */
@@ -188,29 +105,20 @@ static int check_content(struct index *ix, const struct id *group, bool quick_ch
 {
     char hex[ID_HEX], text[128];
     int64_t version, ours, faults = 0;
-    int rc = ask(ix, "PRAGMA user_version", &version);
+    int rc = index_ask(ix, "PRAGMA user_version", &version);
     if (rc != 0)
         return rc;
-    if (version != SCHEMA_VERSION)
+    if (version < 1 || version > SCHEMA_VERSION)
         return err_set(ERR_CORRUPT, "index %s: of schema %lld, this program knows %d: use the newer version of Lanyard, or %s",
                        ix->path, (long long)version, SCHEMA_VERSION, INDEX_REMEDY);
     snprintf(text, sizeof text, "SELECT count(*) FROM meta WHERE group_id = x'%s'", id_hex(group, hex));
-    if ((rc = ask(ix, text, &ours)) != 0)
+    if ((rc = index_ask(ix, text, &ours)) != 0)
         return rc;
     if (ours != 1)
-        return foreign(ix->path, "belongs to another group");
+        return index_foreign(ix->path, "belongs to another group");
     if (quick_check)
-        rc = ask(ix, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check <> 'ok'", &faults);
-    return rc == 0 && faults ? foreign(ix->path, "failed its integrity check") : rc;
-}
-
-/* An index from before anything was forgotten: its runs are what others said, and its fingerprint counts tombstones: it is made anew. */
-static int add_own(struct index *ix)
-{
-    int64_t there;
-    int rc = ask(ix, "SELECT count(*) FROM pragma_table_info('pruned') WHERE name = 'own'", &there);
-    return rc != 0 || there ? rc : exec(ix, "BEGIN; ALTER TABLE pruned ADD COLUMN own INTEGER NOT NULL DEFAULT 0;"
-                                            "DELETE FROM kv WHERE key = 'fp'; COMMIT");
+        rc = index_ask(ix, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check <> 'ok'", &faults);
+    return rc == 0 && faults ? index_foreign(ix->path, "failed its integrity check") : rc;
 }
 
 static int load_wanted(struct index *ix)
@@ -236,16 +144,14 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 static int start(struct index *ix, const struct id *group, bool quick_check)
 {
     (void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);   /* a refused file stays as it is */
-    int rc = exec(ix, "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
+    int rc = index_exec(ix, "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
                       "PRAGMA secure_delete = OFF; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
     if (rc == 0)
         rc = check_content(ix, group, quick_check);
     if (rc == 0)
-        rc = exec(ix, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
+        rc = index_exec(ix, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
     if (rc == 0)
-        rc = exec(ix, later_schema);
-    if (rc == 0)
-        rc = add_own(ix);
+        rc = schema_upgrade(ix);
     if (rc == 0)
         rc = index_prepare(ix);
     if (rc == 0)
@@ -272,7 +178,7 @@ int index_open(const char *path, const struct id *group, bool quick_check, struc
     ix->path = xstrdup(path);
     rc = connect_to(ix, path);
     if (rc == 0 && memory)
-        rc = create_schema(ix, group);
+        rc = schema_create(ix, group);
     if (rc == 0)
         rc = start(ix, group, quick_check);
     if (rc == 0)
@@ -298,7 +204,7 @@ void index_close(struct index **ix)
 int index_begin(struct index *ix)
 {
     assert(ix->state == IX_IDLE);
-    int rc = exec(ix, "BEGIN IMMEDIATE");
+    int rc = index_exec(ix, "BEGIN IMMEDIATE");
     if (rc != 0)
         return rc;
     ix->state = IX_TX;
@@ -311,7 +217,7 @@ int index_commit(struct index *ix)
     assert(index_in_tx(ix));
     if (ix->state == IX_FAILED)
         return err_set(ix->failed, "index %s: a write of this transaction failed: roll it back", ix->path);
-    int rc = exec(ix, "COMMIT");
+    int rc = index_exec(ix, "COMMIT");
     if (rc == 0)
         ix->state = IX_IDLE;
     return rc;
@@ -336,7 +242,7 @@ bool index_in_tx(const struct index *ix)
 int index_read_begin(struct index *ix)
 {
     assert(ix->state == IX_IDLE);
-    int rc = exec(ix, "BEGIN");
+    int rc = index_exec(ix, "BEGIN");
     if (rc == 0)
         ix->state = IX_READ;
     return rc;
@@ -352,15 +258,15 @@ void index_read_end(struct index *ix)
 static int shrink(struct index *ix, bool *more)
 {
     int64_t unused, pages;
-    int rc = ask(ix, "PRAGMA freelist_count", &unused);
+    int rc = index_ask(ix, "PRAGMA freelist_count", &unused);
     if (rc == 0)
-        rc = ask(ix, "PRAGMA page_count", &pages);
+        rc = index_ask(ix, "PRAGMA page_count", &pages);
     if (rc != 0 || unused <= pages / 20)
         return rc;
     char text[64];
     snprintf(text, sizeof text, "PRAGMA incremental_vacuum(%d)", SHRINK_PAGES);
     *more = unused > SHRINK_PAGES;
-    return exec(ix, text);
+    return index_exec(ix, text);
 }
 
 int index_checkpoint(struct index *ix, bool idle)

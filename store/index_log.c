@@ -2,6 +2,7 @@
 #include "store/index_priv.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- streams ---- */
 
@@ -145,6 +146,23 @@ int index_pruned_each(struct index *ix, int64_t stream, uint64_t from, uint64_t 
 
 /* ---- entries ---- */
 
+/* Where raw has the root, counted from 1 (index_schema.c); 0: nowhere. */
+static int64_t root_at(const struct ix_entry *e)
+{
+    const uint8_t *found = e->raw.len ? memmem(e->raw.p, e->raw.len, e->root.b, ID_LEN) : NULL;
+    return found ? found - e->raw.p + 1 : 0;
+}
+
+static void put_root(struct query *q, const struct ix_entry *e)
+{
+    int64_t at = id_is_none(&e->root) ? 0 : root_at(e);
+    if (at)
+        q_put_int(q, at);
+    else
+        q->param++;   /* NULL */
+    q_put_id(q, at ? &ID_NONE : &e->root);
+}
+
 int index_entry_put(struct index *ix, struct ix_entry *e)
 {
     assert(e->raw.len <= LIMIT_ENTRY);
@@ -156,7 +174,7 @@ int index_entry_put(struct index *ix, struct ix_entry *e)
     q_put_int(&q, e->kind);
     q_put_u64(&q, e->hlc);
     q_put_u64(&q, e->size);
-    q_put_id(&q, &e->root);
+    put_root(&q, e);
     q_put_bytes(&q, e->raw.p, e->raw.len);
     int rc = q_run(&q);
     if (rc == 0)

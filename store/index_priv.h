@@ -87,6 +87,17 @@ int index_missing(const struct index *ix, const char *what) MUST_CHECK;   /* ERR
 
 int index_prepare(struct index *ix) MUST_CHECK;            /* all statements, once */
 
+int index_exec(struct index *ix, const char *text) MUST_CHECK;          /* statements without rows */
+int index_ask(struct index *ix, const char *text, int64_t *v) MUST_CHECK;   /* the first column of the only row */
+int index_foreign(const char *path, const char *why) MUST_CHECK;        /* ERR_CORRUPT, with the remedy */
+
+/* index_schema.c. Its number is in the header of the file; an index of a lower one is brought up to date in one transaction when it is
+ * opened, so that it is of one or of the other schema whenever the program ends. An older program refuses an index of a higher one. */
+#define APPLICATION_ID 0x4c4e5944                          /* "LNYD", in the header, too: what `file FILE` and we recognise an index by */
+#define SCHEMA_VERSION 2
+int schema_create(struct index *ix, const struct id *group) MUST_CHECK;
+int schema_upgrade(struct index *ix) MUST_CHECK;
+
 /* index_beside.c. Before the index at path is opened: ERR_FULL. What would be applied to a new index of that name is removed. */
 int  beside_prepare(const char *path) MUST_CHECK;
 void beside_remove(const char *path);

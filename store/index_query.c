@@ -37,7 +37,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_PRUNED_PUT] = "INSERT INTO pruned VALUES (?, ?, ?, ?, ?)",
     [Q_PRUNED_EACH] = "SELECT first, count, hash, own FROM pruned"
                       " WHERE stream = ? AND first > ? AND first + count > ? AND first <= ? ORDER BY first",
-    [Q_ENTRY_PUT] = "INSERT INTO entry VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [Q_ENTRY_PUT] = "INSERT INTO entry VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_ENTRY_GET] = "SELECT " ENTRY "WHERE id = ?",
     [Q_ENTRY_AT] = "SELECT " ENTRY "WHERE stream = ? AND seq = ?",
     [Q_ENTRY_SET_LIVE] = "UPDATE entry SET live = ? WHERE id = ?",
@@ -171,6 +171,26 @@ int index_fail(struct index *ix)
 int index_missing(const struct index *ix, const char *what)
 {
     return err_set(ERR_NOTFOUND, "index %s: no such %s", ix->path, what);
+}
+
+/* ---- without parameters ---- */
+
+int index_exec(struct index *ix, const char *text)
+{
+    return sqlite3_exec(ix->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : index_fail(ix);
+}
+
+int index_ask(struct index *ix, const char *text, int64_t *v)
+{
+    sqlite3_stmt *st = NULL;
+    int r = sqlite3_prepare_v2(ix->db, text, -1, &st, NULL);
+    if (r == SQLITE_OK)
+        r = sqlite3_step(st);
+    if (r == SQLITE_ROW)
+        *v = sqlite3_column_int64(st, 0);
+    int rc = r == SQLITE_ROW ? 0 : r == SQLITE_DONE ? index_foreign(ix->path, "damaged") : index_fail(ix);
+    sqlite3_finalize(st);
+    return rc;
 }
 
 /* ---- queries ---- */

@@ -74,7 +74,7 @@ CHANGES = (
     ("UPDATE entry SET hlc = hlc + 1 WHERE seq = 3", "-3: the index says something else of it"),
     ("DELETE FROM entry WHERE seq = 4", "-4: is missing"),
     ("UPDATE header SET sig = zeroblob(64) WHERE first = 6", "signature"),
-    ("INSERT INTO entry SELECT 0, stream, path, 100, live, kind, hlc, size, root, raw FROM entry WHERE kind = 6", "-100: no change set has it"),
+    ("INSERT INTO entry SELECT 0, stream, path, 100, live, kind, hlc, size, root_at, hash, raw FROM entry WHERE kind = 6", "-100: no change set has it"),
     ("UPDATE path SET winner = 0 WHERE CAST(name AS TEXT) LIKE '%notes/%'", ""),
     ("UPDATE entry SET raw = other(raw) WHERE kind = 6 AND seq < 100", "the entries are not those that were signed"),
     ("UPDATE entry SET live = 0 WHERE kind = 6 AND seq < 100", "the index hides a note"),

@@ -118,11 +118,11 @@ static void test_schema(void)
     struct id group = t_root(0);
     const char *path = t_file("schema");
     make_sample(path);
-    sql(path, "PRAGMA user_version = 2");
+    sql(path, "PRAGMA user_version = 99");
     refused(path, &group, "newer version");
     sql(path, "PRAGMA user_version = 0");
     refused(path, &group, "of schema 0");
-    sql(path, "PRAGMA user_version = 1");
+    sql(path, "PRAGMA user_version = 2");
     OK(open_of(path, &group, true));
     sql(path, "ALTER TABLE want RENAME COLUMN role TO part");
     FAILS(open_of(path, &group, false), ERR_CORRUPT, "role");
@@ -362,7 +362,8 @@ static int read_block(struct index *ix, uint64_t *sum)
 static void test_bad_rows(void)
 {
     static const struct { const char *sql; int (*read)(struct index *, uint64_t *); } cases[] = {
-        { "UPDATE entry SET root = x'0102'", read_entry }, { "UPDATE entry SET kind = 7", read_entry },
+        { "UPDATE entry SET hash = x'0102'", read_entry }, { "UPDATE entry SET hash = NULL, root_at = length(raw)", read_entry },
+        { "UPDATE entry SET kind = 7", read_entry },
         { "UPDATE entry SET kind = -1", read_entry }, { "UPDATE entry SET kind = 4294967297", read_entry },
         { "UPDATE local SET kind = 9", read_local },
         { "UPDATE want SET role = 4", read_want }, { "UPDATE want SET kind = 0", read_want },
