@@ -7,6 +7,7 @@
  * Rules that keep work from being lost:
  * - A file is taken only while nobody has it open for writing and it looks the same before and after it was read; otherwise it is
  *   looked at again later (1 s, doubling to 30 s). No torn version is ever announced.
+ * - What a version names is on this disk before the version is signed.
  * - A file whose times are too young to prove anything (the clock of the file system has ticks) is taken, and looked at again.
  * - Absence is believed only of a path that was on disk, is not ignored, is not beneath a directory that could not be read, is missing
  *   at a second look, and under a healthy root. If more than a quarter of the files (and over 100) vanish at once, nothing is

@@ -159,6 +159,9 @@ static void look_run(struct job *j)
     struct look *l = (struct look *)j;
     const struct folder *f = l->scan->c.folder;
     l->code = folder_healthy(f);
+    /* What was saved, or put in place, before this start is not flushed file by file, unless this fails. */
+    if (l->code == 0 && l->full && atomic_load(&l->scan->flushed) == 0)
+        (void)!take_flush_all(l->scan);
     if (l->code == 0 && l->full) {
         int wd = watch_dir(l, "", 0);
         if (wd >= 0)

@@ -8,6 +8,8 @@
 #ifndef NODE_SCAN_PRIV_H
 #define NODE_SCAN_PRIV_H
 
+#include <stdatomic.h>
+
 #include "node/pathset.h"
 #include "node/scan.h"
 #include "store/database.h"
@@ -52,7 +54,7 @@ struct hash_job;                 /* some files that are to be hashed by one work
 /* A file that waits: there may be millions. The path is that of in_hash. */
 struct waiting { const char *path; uint32_t len; int class; };
 /* And what became of it. With database, ERR_AGAIN: it is in use, and is to be taken as a snapshot. */
-struct hashed { struct waiting w; struct content_list content; struct stamp st; bool settled, database; int code; char text[160]; };
+struct hashed { struct waiting w; struct content_list content; struct stamp st; bool settled, database, flushed; int code; char text[160]; };
 struct missing { char *path; size_t len; struct ix_local local; bool matched; };
 
 #define RULES_FILE ".lanyardignore"
@@ -78,6 +80,7 @@ struct scan {
     /* hashing */
     struct hash_job *queue, *queue_last;                             /* not started */
     size_t hashing;
+    _Atomic int64_t flushed;                                         /* what was written before that time is on the disk: see on_disk */
     struct pathset in_hash;                                          /* queued or hashed now; value: 1 = look again afterwards */
     struct pathset backoff;                                          /* value: milliseconds */
     struct fact *fact; size_t nfact, fact_cap;
@@ -100,6 +103,7 @@ int64_t take_now(void);                                               /* ns, the
 /* In how many milliseconds a look at a file with these times will prove something, if it is not written meanwhile: 0 = one that begins now
  * does. At least a second when they are in the future (the clock was set back), and at most an hour: all is looked at then anyway. */
 uint64_t take_young(const struct stamp *st, int64_t now_ns, int64_t grain_ns);
+int  take_flush_all(struct scan *s) MUST_CHECK;                       /* in a worker; raises s->flushed */
 bool take_settled(const struct scan *s, const struct stamp *st, int64_t began);
 /* scan_rules.c */
 void rules_begin(struct scan *s);

@@ -1,4 +1,5 @@
 /* Hashing what has changed, and giving the results to the engine in transactions. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include "proto/policy.h"
 
 enum { JOBS_MAX = 32, JOB_FILES = 64, JOB_BYTES = 8 << 20, FACTS_MAX = 2000, FLUSH_MS = 100, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
-       AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20, MANY_LOST = 100, AGE_BYTES = 64 << 20, AGE_MAX_MS = 100 };
+       AHEAD_MIN_MS = 1000, AHEAD_MAX_MS = 3600 * 1000, SETTLE_MS = 20, MANY_LOST = 100, FEW_FILES = 4, LARGE_BYTES = 1 << 20, AGE_BYTES = 64 << 20, AGE_MAX_MS = 100 };
 
 struct hash_job {
     struct job job;
@@ -74,7 +75,35 @@ static int look_aged(const struct scan *s, struct folder_near *near, struct hash
     return folder_stat_near(f, near, h->w.path, h->w.len, &h->st);
 }
 
-static int hash_one(const struct scan *s, struct folder_near *near, struct hashed *h)
+/* A power cut takes back what a user has saved within half a minute, and what it leaves, an empty file as a rule, is an edit to the next scan,
+ * and goes to all. So what a version names is on this disk before the version is signed. A flush of the file system was begun at `flushed`,
+ * and has ended: what is older than that is on the disk, unless the clock was set back meanwhile. */
+static bool on_disk(const struct scan *s, const struct stamp *st)
+{
+    int64_t flushed = atomic_load(&s->flushed);
+    return st->ctime_ns < flushed && flushed <= take_now();
+}
+
+int take_flush_all(struct scan *s)
+{
+    int64_t began = take_now() - folder_granularity(s->c.folder);
+    int r = folder_flush(s->c.folder);
+    if (r == 0)
+        atomic_store(&s->flushed, began);
+    return r;
+}
+
+/* The disk begins at once, so that there is less to wait for when it has been read. */
+static int read_flushed(const struct scan *s, struct hashed *h, int fd)
+{
+    if (h->st.size >= LARGE_BYTES)
+        (void)!sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    int r = read_quiet(s, h, fd);
+    return r == 0 ? folder_flush_file(fd) : r;
+}
+
+/* few: each file is flushed by itself, so that nobody waits for what other programs write. */
+static int hash_one(const struct scan *s, struct folder_near *near, struct hashed *h, bool few)
 {
     const struct folder *f = s->c.folder;
     int64_t began;
@@ -88,7 +117,8 @@ static int hash_one(const struct scan *s, struct folder_near *near, struct hashe
         close(fd);
         return db_hash(s, h);
     }
-    r = read_quiet(s, h, fd);
+    h->flushed = few || on_disk(s, &h->st);
+    r = few && !on_disk(s, &h->st) ? read_flushed(s, h, fd) : read_quiet(s, h, fd);
     struct stamp after;
     if (r == 0)
         r = folder_stat_near(f, near, h->w.path, h->w.len, &after);
@@ -102,6 +132,25 @@ static int hash_one(const struct scan *s, struct folder_near *near, struct hashe
     return r;
 }
 
+static void hash_failed(struct hashed *h, int code)
+{
+    h->code = code;
+    strncpy(h->text, err_text(), sizeof h->text - 1);
+    content_list_release(&h->content);
+}
+
+/* One flush for all that have not been flushed by themselves. */
+static void flush_rest(struct hash_job *h)
+{
+    size_t rest = 0;
+    for (size_t i = 0; i < h->n; i++)
+        rest += h->v[i].code == 0 && !h->v[i].flushed;
+    int r = rest ? take_flush_all(h->scan) : 0;
+    for (size_t i = 0; r < 0 && i < h->n; i++)
+        if (h->v[i].code == 0 && !h->v[i].flushed)
+            hash_failed(&h->v[i], r);
+}
+
 static void hash_run(struct job *j)
 {
     struct hash_job *h = (struct hash_job *)j;
@@ -109,12 +158,11 @@ static void hash_run(struct job *j)
     for (size_t i = 0; i < h->n; i++) {
         if (h->job.slow)
             folder_near_release(&near);
-        h->v[i].code = hash_one(h->scan, &near, &h->v[i]);
-        if (h->v[i].code < 0) {
-            strncpy(h->v[i].text, err_text(), sizeof h->v[i].text - 1);
-            content_list_release(&h->v[i].content);
-        }
+        int r = h->v[i].code = hash_one(h->scan, &near, &h->v[i], h->n <= FEW_FILES);
+        if (r < 0)
+            hash_failed(&h->v[i], r);
     }
+    flush_rest(h);
 }
 
 /* ---- back in the loop ---- */

@@ -385,3 +385,10 @@ int folder_quiet(int fd)
         return err_set(ERR_AGAIN, "somebody has the file open for writing");
     return err_set(ERR_NOTFOUND, "leases: %m");
 }
+
+int folder_flush_file(int fd)
+{
+    if (sys->fsync(fd) == 0 || errno == EINVAL || errno == EROFS)
+        return 0;
+    return err_set(ERR_IO, "it cannot be made durable (fsync: %m), and is not announced before it is: check the disk");
+}

@@ -63,6 +63,9 @@ int folder_readlink(const struct folder *f, const char *path, size_t len, struct
  * ERR_NOTFOUND the file system or our rights cannot tell. fd is read only. The process must ignore or block SIGIO, which the
  * kernel sends when somebody opens the file in the moment between taking the lease and giving it back. */
 int folder_quiet(int fd) MUST_CHECK;
+/* Makes what is in the file durable, as folder_flush does for all that is in the folder. ERR_IO: it is not. Where files cannot be flushed one
+ * by one it is 0. */
+int folder_flush_file(int fd) MUST_CHECK;
 /* File systems with coarse timestamps: how old (ns) a timestamp must be before an equal one proves "unchanged". */
 int64_t folder_granularity(const struct folder *f);
 
