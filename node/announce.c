@@ -79,7 +79,7 @@ static void announce(void *arg)
         net_publish(n->net, blob.data, blob.len);
         a->ctr = engine_own_ctr(n->engine);
     }
-    loop_timer_set(n->loop, &a->timer, announce_repeat_pause(&a->pause, news, peers_online(n->peers)), announce, n);
+    loop_timer_set(n->loop, &a->timer, announce_repeat_pause(&a->pause, news, node_online_count(n)), announce, n);
 }
 
 void announce_hold(struct node *n) { n->announced.held_until = loop_now() + HOLD_MS; }

@@ -204,7 +204,7 @@ int work_begin(struct work *w)
     w->holders = hist_new(w->n->peers, control_group(w->n->home->control));
     hist_add(w->holders, &w->ent.content.root, w->ent.content.nblocks);
     hist_ask(w->holders, NULL, 0, on_news, w->s->api);
-    session_wait(w->s, check_holders, HIST_MS, late_holders);
+    session_wait(w->s, check_holders, inquiry_ms(w->n), late_holders);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/api_priv.h"
+#include "node/far.h"
 #include "proto/hlc.h"
 #include "proto/merge.h"
 #include "proto/path.h"
@@ -22,6 +23,8 @@ const char *version_id(struct node *n, const struct ix_entry *row, char out[stat
         return kept_id(&row->root, out);
     return dot_id(&(struct dot){*engine_stream_sid(n->engine, row->stream), row->seq}, out);
 }
+
+uint64_t inquiry_ms(const struct node *n) { return far_is_large(n) ? HIST_ALL_MS : HIST_MS; }
 
 const char *member_name(struct node *n, const struct id *dev)
 {

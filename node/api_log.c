@@ -3,7 +3,7 @@
  *   lines of the index -> the devices that are online are asked who holds the contents (hist.h) -> reply
  *
  * The versions of one path cost each device one question. Of a list that has many paths only those contents are asked for that are not
- * here. Whoever has not answered within HIST_MS counts as not having it. */
+ * here. Whoever has not answered in time (inquiry_ms) counts as not having it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,7 +176,7 @@ static void listing_send(struct session *s, const struct bytes *path)
     if (hist_over(l->asked))
         reply(s);
     else
-        session_wait(s, check_asked, HIST_MS, reply);
+        session_wait(s, check_asked, inquiry_ms(l->n), reply);
 }
 
 /* ---- log ---- */

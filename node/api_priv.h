@@ -119,6 +119,7 @@ struct history {
     struct past *kept; size_t nkept;               /* what is of no version, newest first (api_kept.c); row.id is 0 */
 };
 /* ERR_NOTFOUND: there never was such a path. Then, and on any failure, *h needs no release. */
+uint64_t inquiry_ms(const struct node *n);          /* how long hist_ask is worth waiting for */
 int  history_load(struct node *n, const struct bytes *path, struct history *h) MUST_CHECK;
 int  history_load_id(struct node *n, int64_t path, struct history *h) MUST_CHECK;       /* the same, by the id of the path */
 /* The same, and what is kept and of no version: there may be no version at all then. */

@@ -59,7 +59,7 @@ static void put_device_state(struct buf *b, struct node *n, const struct require
     mp_put_map(b, 9);
     put_text(b, "name", m->card.name);
     put_id(b, "id", &m->card.dev);
-    put_bool(b, "online", self || peers_link(n->peers, &m->card.dev));
+    put_bool(b, "online", self || node_online(n, &m->card.dev));
     put_text(b, "state", state_name(known, l.state));
     put_time(b, "since", l.since_ms);
     put_bool(b, "waits", l.state == LOCK_WAITS);

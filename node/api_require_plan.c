@@ -27,7 +27,7 @@ static void put_lacks(struct buf *b, struct node *n, const struct lacks *l)
     mp_put_map(b, 6);
     put_text(b, "name", member_name(n, &l->dev));
     put_id(b, "id", &l->dev);
-    put_bool(b, "online", self || p.online);
+    put_bool(b, "online", self || node_online(n, &l->dev));
     put_text(b, "state", !l->known ? "unknown" : l->behind ? "behind" : "reached");
     mp_put_str(b, "missing");
     if (l->known) {
@@ -37,7 +37,7 @@ static void put_lacks(struct buf *b, struct node *n, const struct lacks *l)
     } else {
         mp_put_nil(b);
     }
-    put_time(b, "last_seen", p.last_seen_ms);
+    put_time(b, "last_seen", node_online(n, &l->dev) ? loop_wall() : p.last_seen_ms);
 }
 
 int require_plan(struct session *s, const struct bytes *to, const struct bytes *cuts)

@@ -66,15 +66,15 @@ static void put_peer(struct buf *b, struct node *n, const struct member *m)
     struct peer_info p = {0};
     const struct id *dev = &m->card.dev;
     peers_info(n->peers, dev, &p);
-    bool in_sync = node_in_sync_with(n, dev);
+    bool online = node_online(n, dev), in_sync = node_in_sync_with(n, dev);
     mp_put_map(b, 9);
     put_id(b, "id", dev);
     put_text(b, "name", m->card.name);
     put_text(b, "role", role_name(m->role));
-    put_bool(b, "online", p.online);
-    put_text(b, "via", !p.online ? NULL : p.source & ADDR_MDNS || (n->discovery && !(p.source & ADDR_STATIC)) ? "lan" : "static");
+    put_bool(b, "online", online);
+    put_text(b, "via", !online ? NULL : p.source & ADDR_MDNS || (n->discovery && !(p.source & ADDR_STATIC)) ? "lan" : "static");
     put_text(b, "address", p.address && *p.address ? p.address : NULL);
-    put_time(b, "last_seen", p.last_seen_ms);
+    put_time(b, "last_seen", online ? loop_wall() : p.last_seen_ms);
     put_bool(b, "in_sync", in_sync);
     put_missing(b, n, dev, in_sync);
 }
@@ -223,11 +223,11 @@ static void late_wait(struct session *s)
 {
     struct node *n = s->n;
     const struct group *g = group_of(n);
-    uint64_t files = 0, bytes, behind = 0, online = peers_online(n->peers);
+    uint64_t files = 0, bytes, behind = 0, online = node_online_count(n);
     if (index_want_totals(n->index, &files, &bytes) < 0)
         files = 0;
     for (size_t i = 0; i < g->nmember; i++)
-        behind += peers_link(n->peers, &g->member[i].card.dev) && !node_in_sync_with(n, &g->member[i].card.dev);
+        behind += node_online(n, &g->member[i].card.dev) && !node_in_sync_with(n, &g->member[i].card.dev);
     AUTO(buf_release) struct buf text = BUF_INIT(LIMIT_TEXT);
     uint64_t none = files ? nowhere(n) : 0;
     buf_addf(&text, "still syncing: %llu files to get, %llu devices behind", (unsigned long long)files, (unsigned long long)behind);

@@ -308,7 +308,7 @@ static void ask(struct session *s)
             hist_add(t->holders, &t->v[i].root, t->v[i].nblocks);
     }
     hist_ask(t->holders, NULL, 0, on_news, s->api);
-    session_wait(s, check_asked, HIST_MS, late_asked);
+    session_wait(s, check_asked, inquiry_ms(t->n), late_asked);
 }
 
 /* ---- PLAN ---- */

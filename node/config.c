@@ -29,6 +29,7 @@ const struct config_key config_keys[] = {
     {"rate.up", AT(rate_up), "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
     {"rate.up_each", AT(rate_up_each), "rate", "0", "the same to each single device"},
     {"rate.down", AT(rate_down), "rate", "0", "how much may be received of them, in the same form"},
+    {"mesh", AT(mesh), "devices", "4096", "up to so many devices each is connected to every other; of more, to some (0 to 4096)"},
     {"hook_seconds", AT(hook_seconds), "seconds", "60", "how long a hook may run before it is killed, in seconds (1 to 86400)"},
     {"notify", AT(notify), "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
     {0},
@@ -112,10 +113,12 @@ static const char *percent_fault(const char *v) { return number_fault(v, 90); }
 
 static const char *seconds_fault(const char *v) { return strcmp(v, "0") == 0 ? "not a number in its range" : number_fault(v, 86400); }
 
+static const char *devices_fault(const char *v) { return number_fault(v, LIMIT_MEMBERS); }
+
 static const struct type { const char *name; const char *(*fault)(const char *v); } types[] = {
     {"path", path_fault}, {"address", listen_fault}, {"bool", bool_fault}, {"addresses", addresses_fault}, {"level", level_fault},
     {"days", days_fault}, {"percent", percent_fault}, {"seconds", seconds_fault},
-    {"schedule", schedule_fault}, {"rate", rate_fault},
+    {"devices", devices_fault},     {"schedule", schedule_fault}, {"rate", rate_fault},
 };
 
 static const char *value_fault(const struct config_key *k, const char *v)

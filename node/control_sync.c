@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/chain.h"
+#include "node/far.h"
 #include "node/lock.h"
 #include "node/log.h"
 #include "node/lost.h"
@@ -160,6 +161,7 @@ static void follow(struct node *n, struct before *b)
             net_shake_off(n->net);
         }
         control_look_at_self(n);
+        far_members(n);
         control_cuts(n);
         lock_now(n);
         struct id policies = group_policies_id(g);

@@ -97,7 +97,16 @@ int engine_cuts(struct engine *e, uint64_t wall_ms) MUST_CHECK;
 /* A signed vector. 1 = news, 0 = known or older. Refused when its device is no member or its signature is wrong; and, with `dev`, when it
  * is not that device's in the start `inst` (8 bytes) of it, so that nobody can bring up an old one again. */
 int  engine_vector(struct engine *e, const void *blob, size_t len, const struct id *dev, const uint8_t *inst) MUST_CHECK;
+/* The same, of `dev`, told by somebody else: who is online speaks for himself, of two starts of a device the later one counts, and none is
+ * taken that is dated more than 10 minutes ahead: it would outlive all that come. */
+int  engine_vector_told(struct engine *e, const void *blob, size_t len, const struct id *dev, uint64_t wall_ms) MUST_CHECK;
 void engine_online(struct engine *e, const struct id *dev, bool online);
+/* A device that is not online here is in touch with others (node/far.h): it can help, though nothing is asked of it from here. */
+void engine_present(struct engine *e, const struct id *dev, bool present);
+/* What that device has and this one has not, entries and with `contents` contents, whether others have it who are online or not. Of contents
+ * those do not count who may have left them out. */
+enum far_lack { LACK_NOTHING, LACK_SOME, LACK_ALL };     /* all: nobody online has some of it */
+enum far_lack engine_lacks_far(struct engine *e, const struct id *dev, bool contents);
 /* The body of a CS message, asked of `from` through engine_next_fetch. Returns the number of entries taken. A change set that is wrong, or
  * cannot be taken now (its author or an earlier one is not known, its clock is ahead), is refused by itself, and its stream is not asked
  * of `from` again until engine_forgive; if nothing else was taken the result says why: ERR_BAD, ERR_DENIED, ERR_AGAIN.

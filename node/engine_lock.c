@@ -41,7 +41,7 @@ static enum help help_for(const struct engine *e, const struct cut *c, bool whol
     enum help best = HELP_NONE;
     for (size_t i = 0; i < e->npeer && best < HELP_SURE; i++) {
         const struct peer_vec *p = &e->peer[i];
-        bool has = p->online && p->have && (whole ? vec_shows(&p->vec, c) : vec_content(&p->vec, &c->sid) >= c->seq);
+        bool has = (p->online || p->present) && p->have && (whole ? vec_shows(&p->vec, c) : vec_content(&p->vec, &c->sid) >= c->seq);
         if (has)
             best = p->vec.flags & VEC_PARTIAL ? HELP_PERHAPS : HELP_SURE;
     }

@@ -39,6 +39,7 @@ struct peer_vec {
     struct id dev;
     struct vec vec;
     bool have, online;               /* have: it has shown vec since we have been running */
+    bool present;                    /* not online, and others are in touch with it */
     bool patient;                    /* it has been here since before the last engine_forgive */
     struct vec_req req[LIMIT_REQUIRED]; size_t nreq;     /* where it is with what is required of it */
     bool shown;                      /* it has shown vec, perhaps before: what everybody knows must survive our restarts */
@@ -173,6 +174,9 @@ static inline uint64_t clock_at_least_aged(const struct engine *e, uint64_t wall
 
 /* engine_sync.c; valid until the next one is added */
 struct peer_vec *engine_peer_find(struct engine *e, const struct id *dev);
+/* A verified vector, told by somebody else or by its device; what it says is taken if it is of a member and newer, and is v's no more then. 1 = news. */
+int  engine_put_vector(struct engine *e, struct vec *v, const void *blob, size_t len, bool told) MUST_CHECK;
+bool far_vec_newer(const struct vec *v, const struct vec *than);        /* engine_far.c */
 struct peer_vec *engine_peer(struct engine *e, const struct id *dev);
 
 /* engine_forget.c */

@@ -42,33 +42,35 @@ void engine_online(struct engine *e, const struct id *dev, bool online)
     }
 }
 
+int engine_put_vector(struct engine *e, struct vec *v, const void *blob, size_t len, bool told)
+{
+    const struct member *m = group_find(e->c.group, &v->dev);
+    if (!id_eq(&v->group, &e->c.group->id) || !m || m->revoked || id_eq(&v->dev, &e->c.keys->dev))
+        return err_set(m ? ERR_DENIED : ERR_AGAIN, "vector: its device is not (yet) a member of this group");
+    struct peer_vec *p = engine_peer(e, &v->dev);
+    bool same_start = memcmp(p->vec.inst, v->inst, sizeof v->inst) == 0;
+    if (p->have && (told ? p->online || !far_vec_newer(v, &p->vec) : same_start && v->ctr <= p->vec.ctr))
+        return 0;
+    forget_note_vector(p, v, blob, len);
+    vec_release(&p->vec);
+    p->vec = *v;
+    *v = (struct vec){0};
+    p->have = true;
+    engine_notice_rollback(e, &p->vec);
+    if (!told)
+        probe_suspect(e, &p->vec);
+    return 1;
+}
+
 int engine_vector(struct engine *e, const void *blob, size_t len, const struct id *dev, const uint8_t *inst)
 {
-    struct vec v = {0};
+    AUTO(vec_release) struct vec v = {0};
     int r = vec_decode(blob, len, &v);
     if (r < 0)
         return r;
-    if (dev && (!id_eq(&v.dev, dev) || memcmp(v.inst, inst, sizeof v.inst) != 0)) {
-        vec_release(&v);
+    if (dev && (!id_eq(&v.dev, dev) || memcmp(v.inst, inst, sizeof v.inst) != 0))
         return err_set(ERR_DENIED, "vector: not of the device, or not of the start of it, that sent it");
-    }
-    const struct member *m = group_find(e->c.group, &v.dev);
-    if (!id_eq(&v.group, &e->c.group->id) || !m || m->revoked || id_eq(&v.dev, &e->c.keys->dev)) {
-        vec_release(&v);
-        return err_set(m ? ERR_DENIED : ERR_AGAIN, "vector: its device is not (yet) a member of this group");
-    }
-    struct peer_vec *p = engine_peer(e, &v.dev);
-    if (p->have && memcmp(p->vec.inst, v.inst, sizeof v.inst) == 0 && v.ctr <= p->vec.ctr) {
-        vec_release(&v);
-        return 0;
-    }
-    forget_note_vector(p, &v, blob, len);
-    vec_release(&p->vec);
-    p->vec = v;
-    p->have = true;
-    engine_notice_rollback(e, &v);
-    probe_suspect(e, &v);
-    return 1;
+    return engine_put_vector(e, &v, blob, len, false);
 }
 
 const struct vec *engine_vector_of(struct engine *e, const struct id *dev)

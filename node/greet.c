@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/api.h"
+#include "node/far.h"
 #include "node/hist.h"
 #include "node/lock.h"
 #include "node/log.h"
@@ -154,6 +155,7 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
         control_heard(n, l, v->ctl_n, &v->ctl_hash);
     if (r <= 0)
         return;
+    far_vector(n, link_device(l), blob, len);
     lock_vector(n, link_device(l), blob, len);
     fetch_change_sets(n);
     self_tell_forks(n);
@@ -295,6 +297,9 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
     case MSG_FORK:
         self_serve_fork(n, from, m, body);
         break;
+    case MSG_GET_VECS:
+        far_serve(n, from, m, body);
+        break;
     case MSG_PEX:
         greet_pex_serve(n, from, m, body);
         break;
@@ -339,6 +344,7 @@ static void on_up(void *arg, const struct id *dev, struct link *l, const struct 
     log_info("peer online name=%s address=%s", m->card.name, link_address(l));
     node_event(n, "peer-online", "name", m->card.name, "address", link_address(l), NULL);
     engine_online(n->engine, dev, true);
+    far_up(n, dev);
     greet_remember(n, "address", dev, link_address(l), strlen(link_address(l)));
     ask_vector(n, l);
     control_heard(n, l, h->ctl_n, &h->ctl_hash);
@@ -352,14 +358,18 @@ static void on_down(void *arg, const struct id *dev)
 {
     struct node *n = arg;
     const struct member *m = group_find(group_of(n), dev);
-    log_info("peer offline name=%s", m ? m->card.name : "?");
-    node_event(n, "peer-offline", "name", m ? m->card.name : "?", NULL);
     engine_online(n->engine, dev, false);
+    if (!far_down(n, dev)) {
+        log_info("peer offline name=%s", m ? m->card.name : "?");
+        node_event(n, "peer-offline", "name", m ? m->card.name : "?", NULL);
+    }
     fetch_change_sets(n);
     if (n->api)
         api_poll(n->api);
 }
 
+static enum peer_wish on_wish(void *arg, const struct id *dev) { return far_wish(arg, dev); }
+static bool on_gather(void *arg, loop_fn fn, void *fn_arg) { return far_gather(arg, fn, fn_arg); }
 static void on_stranger(void *arg, struct link *l) { control_ask(arg, l, true); }
 static void on_revoked(void *arg, struct link *l, bool self) { control_revoked(arg, l, self); }
 
@@ -410,6 +420,7 @@ static int start_inviter(struct node *n)
 void greet_free(struct node *n)
 {
     greet_pex_free(n);
+    far_free(n);
     audit_free(n);
 }
 
@@ -422,9 +433,10 @@ int greet_start(struct node *n, const char *listen)
         return r;
     struct peers_config pc = {.loop = n->loop, .net = n->net, .keys = n->home->keys, .group = group_of(n),
         .ops = {.hello = fill_hello, .self = self_greeted, .up = on_up, .down = on_down, .stranger = on_stranger, .revoked = on_revoked,
-                .vector = on_vector, .published = on_published, .arg = n}};
+                .vector = on_vector, .published = on_published, .wish = on_wish, .gather = on_gather, .arg = n}};
     if ((r = peers_new(&pc, &n->peers)) < 0)
         return r;
+    far_start(n);
     add_remembered(n);
     greet_pex_start(n);
     control_start(n);

@@ -19,7 +19,8 @@ struct hist {
     struct content_of *v; size_t n, cap;             /* sorted once it is asked */
     struct witness *w; size_t nw;
     size_t waiting;                                  /* for answers */
-    bool asked, closed;
+    char *path; size_t len;                          /* NULL: of whatever path */
+    bool asked, closed, all;                         /* all: those that were not linked have been asked, too */
     void (*news)(void *arg); void *arg;
 };
 struct question { struct hist *h; size_t witness, content; };
@@ -37,6 +38,7 @@ static void destroy(struct hist *h)
         free(h->w[i].has);
     free(h->w);
     free(h->v);
+    free(h->path);
     free(h);
 }
 
@@ -131,12 +133,57 @@ static void take_have(struct hist *h, const struct question *q, const struct msg
         hold(h, q->witness, q->content);
 }
 
+static void ask_linked(struct hist *h);
+
+static bool all_held(const struct hist *h)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        bool held = false;
+        for (size_t w = 0; w < h->nw && !held; w++)
+            held = h->w[w].has[i / 8] >> (i % 8) & 1;
+        if (!held)
+            return false;
+    }
+    return true;
+}
+
+static void on_gathered(void *arg);
+
+/* True: others will be asked as soon as they are linked. */
+static bool go_on(struct hist *h)
+{
+    if (h->closed || h->all || !h->group->nmember || all_held(h))
+        return false;
+    h->all = true;
+    if (!peers_gather(h->peers, on_gathered, h))
+        return false;
+    h->waiting++;
+    return true;
+}
+
+static void end_wait(struct hist *h)
+{
+    if (--h->waiting || go_on(h))
+        return;
+    if (h->closed)
+        destroy(h);
+    else
+        h->news(h->arg);
+}
+
+static void on_gathered(void *arg)
+{
+    struct hist *h = arg;
+    if (!h->closed)
+        ask_linked(h);
+    end_wait(h);
+}
+
 /* Whoever does not answer one question is not asked another. */
 static void on_answer(void *arg, const struct msg *m, zmq_msg_t *body)
 {
     struct question *q = arg;
     struct hist *h = q->h;
-    h->waiting--;
     if (!h->closed && m && m->type == MSG_HIST)
         take_hist(h, q->witness, body);
     else if (!h->closed && m && m->type == MSG_HAVE_OK)
@@ -147,22 +194,38 @@ static void on_answer(void *arg, const struct msg *m, zmq_msg_t *body)
     if (!h->closed && w->next < h->n && peers_link(h->peers, &w->dev))
         ask_next(h, q->witness);
     free(q);
-    if (h->waiting)
-        return;
-    if (h->closed)
-        destroy(h);
-    else
-        h->news(h->arg);
+    end_wait(h);
+}
+
+static bool is_witness(const struct hist *h, const struct id *dev)
+{
+    for (size_t w = 0; w < h->nw; w++)
+        if (id_eq(&h->w[w].dev, dev))
+            return true;
+    return false;
 }
 
 static void find_witnesses(struct hist *h)
 {
     for (size_t i = 0; i < h->group->nmember; i++) {
         const struct id *dev = &h->group->member[i].card.dev;
-        if (!peers_link(h->peers, dev))
+        if (!peers_link(h->peers, dev) || is_witness(h, dev))
             continue;
         h->w = xrealloc(h->w, h->nw + 1, sizeof *h->w);
         h->w[h->nw++] = (struct witness){.dev = *dev, .has = xcalloc(h->n / 8 + 1, 1)};
+    }
+}
+
+/* Those that have not been asked yet. */
+static void ask_linked(struct hist *h)
+{
+    size_t first = h->nw;
+    find_witnesses(h);
+    for (size_t w = first; w < h->nw; w++) {
+        if (h->path)
+            ask_path(h, w, h->path, h->len);
+        for (size_t k = 0; k < UNDER_WAY && h->w[w].next < h->n; k++)
+            ask_next(h, w);
     }
 }
 
@@ -172,15 +235,15 @@ void hist_ask(struct hist *h, const char *path, size_t len, void (*news)(void *a
     h->asked = true;
     h->news = news;
     h->arg = arg;
+    h->path = path ? xcalloc(len + 1, 1) : NULL;
+    h->len = len;
+    if (path)
+        memcpy(h->path, path, len);
     sort_contents(h);
     if (h->n)
-        find_witnesses(h);
-    for (size_t w = 0; w < h->nw; w++) {
-        if (path)
-            ask_path(h, w, path, len);
-        for (size_t k = 0; k < UNDER_WAY && h->w[w].next < h->n; k++)
-            ask_next(h, w);
-    }
+        ask_linked(h);
+    if (h->n && !h->waiting)
+        go_on(h);
 }
 
 bool hist_over(const struct hist *h) { return h->asked && !h->waiting; }

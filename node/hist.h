@@ -1,8 +1,9 @@
 /* hist: which devices hold which contents, also superseded ones. History is a property of the group: a device that edits a file in
  * place has not got its old content any more, but every device that took the new version has put the old one away.
  *
- * An inquiry is made of the contents that somebody wants to know of, asks every device that is online at once, and knows more with
- * every answer. About the versions of one path each device is asked one question (GET_HIST); about contents of many paths one for each
+ * An inquiry is made of the contents that somebody wants to know of, asks every device that is linked at once, and knows more with
+ * every answer. In a large group, where not all who are online are linked (far.h), the others are linked and asked when nobody has said to
+ * hold one of the contents. About the versions of one path each device is asked one question (GET_HIST); about contents of many paths one for each
  * content (HAVE), a few under way at a time. What is not answered within HIST_MS, or at all, counts as not held. A device is believed: its
  * content proves itself when it comes.
  *
@@ -16,6 +17,7 @@
 #include "node/peers.h"
 
 #define HIST_MS 2000
+#define HIST_ALL_MS (2 * HIST_MS + PEERS_GATHER_MS)      /* with those who are to be linked first */
 #define HIST_LOOKED 1000             /* versions of a path that an answer is about: the newest */
 
 struct hist;

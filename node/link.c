@@ -135,6 +135,14 @@ void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t t
     link_request_body(l, lane, m, NULL, timeout_ms, fn, arg);
 }
 
+bool link_busy(const struct link *l)
+{
+    for (const struct pending *p = l->pending; p; p = p->next)
+        if (p->lane == LANE_BULK)
+            return true;
+    return false;
+}
+
 static struct pending *take_pending(struct link *l, uint64_t req)
 {
     for (struct pending **p = &l->pending; *p; p = &(*p)->next)

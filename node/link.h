@@ -57,6 +57,7 @@ enum link_lane { LANE_CONTROL, LANE_BULK };
 void link_request(struct link *l, enum link_lane lane, struct msg *m, uint64_t timeout_ms, link_reply_fn fn, void *arg);
 void link_request_body(struct link *l, enum link_lane lane, struct msg *m, const struct buf *body, uint64_t timeout_ms, link_reply_fn fn,
                        void *arg);
+bool link_busy(const struct link *l);                       /* something that was asked for on LANE_BULK is under way */
 /* Drops the link as if the peer had gone (a wrong answer, a new start of it that was heard of elsewhere). */
 void link_kill(struct link *l, const char *why);
 

@@ -1,3 +1,4 @@
+#include "node/far.h"
 #include "node/node.h"
 
 #include <malloc.h>
@@ -19,6 +20,7 @@
 
 #define TICK_MS 1000
 #define RETRY_TICKS 15
+#define TRIM_TICKS 30
 
 /* ---- what is new ---- */
 
@@ -82,17 +84,28 @@ bool node_in_sync_with(struct node *n, const struct id *dev)
     return engine_have_all_of(n->engine, dev) && engine_has_all_of_us(n->engine, dev);
 }
 
+bool node_online(const struct node *n, const struct id *dev) { return peers_link(n->peers, dev) || far_present(n, dev); }
+
+size_t node_online_count(const struct node *n)
+{
+    const struct group *g = control_group(n->home->control);
+    size_t count = 0;
+    for (size_t i = 0; i < g->nmember; i++)
+        count += node_online(n, &g->member[i].card.dev);
+    return count;
+}
+
 bool node_settled(struct node *n, size_t peers)
 {
     uint64_t files = 0, bytes;
-    if (error_of(n) || !n->scan || !scan_first_done(n->scan) || !scan_idle(n->scan) || !pull_idle(n->pull) || peers_online(n->peers) < peers)
+    if (error_of(n) || !n->scan || !scan_first_done(n->scan) || !scan_idle(n->scan) || !pull_idle(n->pull) || node_online_count(n) < peers)
         return false;
     if (index_want_totals(n->index, &files, &bytes) < 0 || files)
         return false;
     const struct group *g = control_group(n->home->control);
     for (size_t i = 0; i < g->nmember; i++) {
         const struct id *dev = &g->member[i].card.dev;
-        if (peers_link(n->peers, dev) && !node_in_sync_with(n, dev))
+        if (node_online(n, dev) && !node_in_sync_with(n, dev))
             return false;
     }
     return true;
@@ -270,8 +283,9 @@ static void on_tick(void *arg)
     bool idle = is_still(n);
     if (index_checkpoint(n->index, idle) < 0)
         log_seldom(LOG_WARN, "index: %s", err_text());
-    /* What a large scan or transfer took from the system is given back when it is over; so is what the history took, second by second. */
-    bool rest = idle && (index_rest(n->index) || n->was_busy);
+    /* What a large scan or transfer took from the system is given back when it is over; so is what the history took, second by second, and what
+     * links and dials took, now and then. */
+    bool rest = idle && (index_rest(n->index) || n->was_busy || n->ticks % TRIM_TICKS == 0);
     if (rest)
         malloc_trim(0);
     n->was_busy = !idle;
@@ -456,6 +470,7 @@ void node_free(struct node **pn)
     api_free(&n->api);
     inviter_free(&n->inviter);
     pool_free(&n->pool);                 /* jobs end here, and tell the parts that are still there */
+    far_end_gathering(n);
     peers_free(&n->peers);               /* requests end here */
     scan_free(&n->scan);
     pull_free(&n->pull);

@@ -70,6 +70,7 @@ struct node {
         uint64_t written, ctl_n, pause; /* so much of the own stream and of the control log; pause: before it is repeated */
     } announced;
     struct greet_pex *pex;
+    struct far *far; struct gathering *gathering;
     struct audit *audit;
     struct ctl_request *ctl_requests;   /* control records that have been asked for and have not come yet */
     enum lock_state lock_state;         /* as lock.c saw it last */
@@ -88,6 +89,9 @@ enum node_state { NODE_STARTING, NODE_SCANNING, NODE_SYNCING, NODE_IDLE, NODE_PA
 enum node_state node_state(struct node *n, const char **error);
 /* This device has all that its online peers have, they have all of it, and at least `peers` of them are online. */
 bool node_settled(struct node *n, size_t peers);
+/* Linked, or in touch with others (far.h); how many are. */
+bool node_online(const struct node *n, const struct id *dev);
+size_t node_online_count(const struct node *n);
 bool node_in_sync_with(struct node *n, const struct id *dev);
 void node_pause(struct node *n, bool paused);
 void node_stop(struct node *n);

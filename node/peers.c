@@ -1,4 +1,4 @@
-#include "node/peers.h"
+#include "node/peers_priv.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -14,43 +14,9 @@
 #define PAUSE_TWIN_MS 5000
 #define ADDRESSES_MAX 2048      /* a flood of announcements must not become a flood of dials */
 #define DIALS_MAX 64
-
-struct address {
-    char text[80];
-    unsigned sources;
-    struct id dev;              /* who answered there last; none = nobody yet */
-    bool self;                  /* that is this node */
-    bool twin;                  /* that was another one with our keys */
-    bool revoked;               /* that was a device that is revoked, and has been told */
-    uint64_t due, pause;
-    struct link *link;
-};
-struct device {
-    struct id dev;
-    struct link *link;
-    uint64_t last_seen_ms;
-    char address[80]; unsigned sources;
-    char heard[80];             /* from where its last greeting came; "" = none that could be dialled */
-    uint32_t nhint; char hint[LIMIT_ADDRS][64];   /* from its card */
-};
-
-struct peers {
-    struct peers_config c;
-    struct link_config link_config;
-    struct address **addr; size_t naddr;
-    struct device *dev; size_t ndev;
-    size_t dialling;
-    struct loop_timer tick;
-    bool paused;
-};
-
-static struct address *by_link(struct peers *p, const struct link *l)
-{
-    for (size_t i = 0; i < p->naddr; i++)
-        if (p->addr[i]->link == l)
-            return p->addr[i];
-    return NULL;
-}
+#define ROOM_DIALS 4            /* so many at once of those that are not urgent (WISH_ROOM) */
+#define ROOM_MS 250             /* and then a pause: whom the first ones lead to makes most others needless */
+#define ROOM_MAX 16             /* of them under way: each takes memory, and most may be of devices that are off */
 
 static struct address *by_text(struct peers *p, const char *text)
 {
@@ -60,17 +26,9 @@ static struct address *by_text(struct peers *p, const char *text)
     return NULL;
 }
 
-static struct device *device_find(const struct peers *p, const struct id *dev)
-{
-    for (size_t i = 0; i < p->ndev; i++)
-        if (id_eq(&p->dev[i].dev, dev))
-            return &p->dev[i];
-    return NULL;
-}
-
 static struct device *device_get(struct peers *p, const struct id *dev)
 {
-    struct device *d = device_find(p, dev);
+    struct device *d = peers_device(p, dev);
     if (d)
         return d;
     p->dev = xrealloc(p->dev, p->ndev + 1, sizeof *p->dev);
@@ -80,7 +38,7 @@ static struct device *device_get(struct peers *p, const struct id *dev)
 
 struct link *peers_link(const struct peers *p, const struct id *dev)
 {
-    const struct device *d = device_find(p, dev);
+    const struct device *d = peers_device(p, dev);
     return d ? d->link : NULL;
 }
 
@@ -95,12 +53,12 @@ size_t peers_online(const struct peers *p)
 void peers_info(const struct peers *p, const struct id *dev, struct peer_info *out)
 {
     *out = (struct peer_info){0};
-    const struct device *d = device_find(p, dev);
+    const struct device *d = peers_device(p, dev);
     if (!d)
         return;
     out->online = d->link != NULL;
     out->address = d->address[0] ? d->address : NULL;
-    const struct address *a = d->link ? by_link((struct peers *)p, d->link) : NULL;
+    const struct address *a = d->link ? peers_by_link(p, d->link) : NULL;
     out->source = a ? a->sources : d->sources;
     out->last_seen_ms = d->link ? loop_wall() : d->last_seen_ms;
 }
@@ -115,8 +73,7 @@ static void on_hello(void *arg, struct msg_hello *h)
     p->c.ops.hello(p->c.ops.arg, h);
 }
 
-/* Something has changed: there may be somebody to dial. */
-static void wake(struct peers *p)
+void peers_wake(struct peers *p)
 {
     if (!p->tick.set || p->tick.due > loop_now() + TICK_MS)
         loop_timer_set(p->c.loop, &p->tick, TICK_MS, on_tick, p);
@@ -124,16 +81,19 @@ static void wake(struct peers *p)
 
 static void settle(struct peers *p, struct address *a)
 {
-    wake(p);
+    peers_wake(p);
     a->pause = PAUSE_MIN_MS;
+    a->failed = false;
     assert(p->dialling > 0);
     p->dialling--;
+    p->rooms -= a->room;
+    a->room = false;
 }
 
 static bool on_up(void *arg, struct link *l, const struct msg_hello *h)
 {
     struct peers *p = arg;
-    struct address *a = by_link(p, l);
+    struct address *a = peers_by_link(p, l);
     settle(p, a);
     a->dev = h->dev;
     a->twin = a->revoked = false;
@@ -146,6 +106,7 @@ static bool on_up(void *arg, struct link *l, const struct msg_hello *h)
     if (d->link)
         return false;
     d->link = l;
+    d->up = loop_now();
     d->sources = a->sources;
     snprintf(d->address, sizeof d->address, "%s", a->text);
     p->c.ops.up(p->c.ops.arg, &h->dev, l, h);
@@ -169,7 +130,7 @@ static void device_down(struct peers *p, struct link *l)
             struct id dev = p->dev[i].dev;
             p->dev[i].link = NULL;
             p->dev[i].last_seen_ms = loop_wall();
-            wake(p);
+            peers_wake(p);
             p->c.ops.down(p->c.ops.arg, &dev);
             return;
         }
@@ -178,17 +139,18 @@ static void device_down(struct peers *p, struct link *l)
 static void on_down(void *arg, struct link *l, const char *why)
 {
     struct peers *p = arg;
-    struct address *a = by_link(p, l);
+    struct address *a = peers_by_link(p, l);
     bool was_up = !id_is_none(link_device(l));
     log_debug("link down address=%s why=\"%s\"", a->text, why);
     if (!was_up)
         settle(p, a);
+    a->failed = !was_up;
     /* Whoever was there a moment ago may be back at once; whoever never answered is asked less and less often. */
     uint64_t longest = a->sources == ADDR_CARD ? PAUSE_CARD_MS : PAUSE_MAX_MS;
     a->pause = a->revoked ? PAUSE_CARD_MS : a->twin ? PAUSE_TWIN_MS : was_up || !a->pause ? PAUSE_MIN_MS : a->pause * 2 > longest ? longest : a->pause * 2;
     a->due = loop_now() + a->pause;
     a->link = NULL;
-    wake(p);
+    peers_wake(p);
     device_down(p, l);
     link_free(&l);
     if (!a->sources)
@@ -204,7 +166,7 @@ static void on_stranger(void *arg, struct link *l)
 static void on_revoked(void *arg, struct link *l, bool self)
 {
     struct peers *p = arg;
-    by_link(p, l)->revoked = !self;
+    peers_by_link(p, l)->revoked = !self;
     if (p->c.ops.revoked)
         p->c.ops.revoked(p->c.ops.arg, l, self);
     else
@@ -219,7 +181,7 @@ void peers_expel(struct peers *p, bool (*last_word)(void *arg, struct link *l), 
         if (!l || (m && !m->revoked))
             continue;
         device_down(p, l);
-        by_link(p, l)->revoked = true;
+        peers_by_link(p, l)->revoked = true;
         if (!last_word(arg, l))
             link_kill(l, "no member any more");
     }
@@ -239,19 +201,11 @@ static void on_published(void *arg, struct link *l, uint64_t ctr)
 
 /* ---- dialling ---- */
 
-static bool has_hint(const struct device *d, const char *text)
-{
-    for (uint32_t i = 0; i < d->nhint; i++)
-        if (strcmp(d->hint[i], text) == 0)
-            return true;
-    return false;
-}
-
 /* The address stands on a card; with `missed` on that of a device that is not linked. */
 static bool hinted(const struct peers *p, const char *text, bool missed)
 {
     for (size_t i = 0; i < p->ndev; i++)
-        if (!(missed && p->dev[i].link) && has_hint(&p->dev[i], text))
+        if (!(missed && p->dev[i].link) && peers_hinted(&p->dev[i], text))
             return true;
     return false;
 }
@@ -277,16 +231,45 @@ static void dial(struct peers *p, struct address *a)
     a->due = loop_now() + PAUSE_MAX_MS;
 }
 
+/* Whether one more may be dialled now of those that are not urgent. */
+static bool has_room(struct peers *p)
+{
+    if (p->room_due <= loop_now()) {
+        p->room_due = loop_now() + ROOM_MS;
+        p->room = 0;
+    }
+    return p->rooms < ROOM_MAX && p->room < ROOM_DIALS;
+}
+
+/* When to look again; what is not wished for waits for peers_review. */
+static uint64_t dial_wished(struct peers *p, struct address *a)
+{
+    enum peer_wish w = peers_wish_at(p, a);
+    if (w == WISH_NONE)
+        return UINT64_MAX;
+    if (w == WISH_ROOM && !has_room(p))
+        return p->room_due;
+    dial(p, a);
+    a->room = w == WISH_ROOM && a->link;
+    p->room += w == WISH_ROOM;
+    p->rooms += a->room;
+    return a->link ? UINT64_MAX : a->due;
+}
+
+/* Not always from the first on: there may not be room for all that are due. */
 static void on_tick(void *arg)
 {
     struct peers *p = arg;
     uint64_t now = loop_now(), next = UINT64_MAX;
+    size_t first = p->first;
     for (size_t i = 0; i < p->naddr && p->dialling < DIALS_MAX && !p->paused; i++) {
-        struct address *a = p->addr[i];
-        if (a->due <= now && worth_dialling(p, a))
-            dial(p, a);
-        if (a->due < next && worth_dialling(p, a))
-            next = a->due;
+        size_t at = (first + i) % p->naddr;
+        struct address *a = p->addr[at];
+        bool was = a->room;
+        uint64_t again = worth_dialling(p, a) ? a->due <= now ? dial_wished(p, a) : a->due : UINT64_MAX;
+        next = again < next ? again : next;
+        if (a->room && !was)
+            p->first = at + 1;
     }
     if (next != UINT64_MAX)
         loop_timer_set(p->c.loop, &p->tick, next > now + TICK_MS ? next - now : TICK_MS, on_tick, p);
@@ -309,7 +292,7 @@ void peers_add(struct peers *p, const char *address, enum addr_source source)
         a->self = false;
     }
     a->sources |= (unsigned)source;
-    wake(p);
+    peers_wake(p);
 }
 
 void peers_remove(struct peers *p, const char *address, enum addr_source source)
@@ -361,7 +344,7 @@ void peers_heard(struct peers *p, const struct id *dev, const uint8_t inst[stati
         link_kill(a->link, "to be dialled again");
     a->pause = 0;
     a->due = 0;
-    wake(p);
+    peers_wake(p);
 }
 
 void peers_hint(struct peers *p, const struct id *dev, uint32_t n, char (*addr)[64])
@@ -385,7 +368,7 @@ void peers_hint(struct peers *p, const struct id *dev, uint32_t n, char (*addr)[
 void peers_pause(struct peers *p, bool paused)
 {
     p->paused = paused;
-    wake(p);
+    peers_wake(p);
     for (size_t i = 0; i < p->naddr; i++) {
         p->addr[i]->due = 0;
         if (paused && p->addr[i]->link)

@@ -145,7 +145,7 @@ static bool heard_all(struct node *n)
     for (size_t i = 0; i < g->nmember; i++) {
         const struct id *dev = &g->member[i].card.dev;
         others |= !g->member[i].revoked && !id_eq(dev, &n->home->keys->dev);
-        if (!peers_link(n->peers, dev))
+        if (!node_online(n, dev))
             continue;
         somebody = true;
         if (!engine_have_all_of(n->engine, dev))

@@ -66,6 +66,53 @@ int hist_next(struct mp *m, const struct hist_item *before, struct hist_item *ou
     return element_done(&f, m);
 }
 
+/* ---- GET_VECS, VECS ---- */
+
+void held_put(struct buf *b, const struct vec_held *h)
+{
+    mp_put_array(b, 5);
+    mp_put_bin(b, h->dev.b, ID_LEN);
+    mp_put_bin(b, h->inst, sizeof h->inst);
+    mp_put_u64(b, h->ctr);
+    mp_put_u64(b, h->wall_ms);
+    mp_put_bin(b, h->meaning, sizeof h->meaning);
+}
+
+int held_next(struct mp *m, struct vec_held *out)
+{
+    struct field f = { .m = *m, .rec = "GET_VECS item" };
+    field_tuple(&f, "fields", 5);
+    field_id(&f, "dev", &out->dev);
+    field_fixed(&f, "inst", out->inst, sizeof out->inst);
+    out->ctr = field_u64(&f, "ctr", 0, LIMIT_SEQ);
+    out->wall_ms = field_u64(&f, "wall_ms", 0, RECORD_MS_MAX);
+    field_fixed(&f, "meaning", out->meaning, sizeof out->meaning);
+    return element_done(&f, m);
+}
+
+void told_put(struct buf *b, const struct vec_told *t)
+{
+    mp_put_array(b, 3);
+    mp_put_bin(b, t->dev.b, ID_LEN);
+    mp_put_u64(b, t->age_ms);
+    mp_put_bin(b, t->vec.p, t->vec.len);
+}
+
+int told_next(struct mp *m, struct vec_told *out)
+{
+    struct field f = { .m = *m, .rec = "VECS item" };
+    field_tuple(&f, "fields", 3);
+    field_id(&f, "dev", &out->dev);
+    out->age_ms = field_u64(&f, "age_ms", 0, MSG_AGE_MAX_MS);
+    out->vec = field_bin(&f, "vec", 0, LIMIT_BODY);
+    return element_done(&f, m);
+}
+
+bool vec_newer(const struct vec *a, const struct vec_held *than)
+{
+    return memcmp(a->inst, than->inst, sizeof a->inst) == 0 ? a->ctr > than->ctr : a->wall_ms > than->wall_ms;
+}
+
 /* ---- FORK ---- */
 
 void fork_put(struct buf *b, const struct signed_header *x, const struct signed_header *y)

@@ -191,6 +191,8 @@ struct vec {
 };
 int  vec_encode(struct buf *out, const struct vec *v, const struct device_keys *k) MUST_CHECK;   /* a signed blob */
 int  vec_decode(const void *blob, size_t len, struct vec *out) MUST_CHECK;   /* verified by v->dev; stream is allocated */
+/* What a vector says, whenever it says so: hash of all behind wall_ms. Of a blob that vec_decode took. */
+struct id vec_meaning(const void *blob, size_t len);
 void vec_release(struct vec *v);
 struct mp vec_reqs(const struct vec *v);                                     /* positioned at the first; nreqs of them */
 void vec_req_next(struct mp *m, struct vec_req *r);

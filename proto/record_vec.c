@@ -136,6 +136,19 @@ int vec_decode(const void *blob, size_t len, struct vec *out)
     return code;
 }
 
+struct id vec_meaning(const void *blob, size_t len)
+{
+    struct bytes rec;
+    const uint8_t *sig;
+    int r = record_split("vector", blob, len, &rec, &sig);
+    assert(r == 0);
+    struct mp m = mp_reader(rec.p, rec.len);
+    (void)mp_array(&m, UINT32_MAX);
+    for (int i = 0; i < 6; i++)          /* format, group, dev, inst, ctr, wall_ms */
+        mp_skip(&m);
+    return id_hash(m.p, (size_t)(m.end - m.p));
+}
+
 void vec_release(struct vec *v)
 {
     free(v->stream);

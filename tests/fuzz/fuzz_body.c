@@ -1,5 +1,5 @@
 /* Bodies of messages. The first byte selects: 0 change sets, 1 live items, 2 block list, 3 history, 4 proof of a fork, 5 list of
- * signed blobs, 6 the items of one change set (behind two bytes, its number of leaves), for which a header is signed here: a fuzzer
+ * signed blobs, 7 vectors that are held, 8 vectors that are told, 6 the items of one change set (behind two bytes, its number of leaves), for which a header is signed here: a fuzzer
  * cannot guess a root and a signature. */
 #include <assert.h>
 #include <stdlib.h>
@@ -93,6 +93,33 @@ static void try_hist(const uint8_t *p, size_t n)
     }
 }
 
+static void try_held(const uint8_t *p, size_t n)
+{
+    struct mp m;
+    struct vec_held it;
+    uint32_t count;
+    int code = body_open(p, n, &m, &count);
+    for (uint32_t i = 0; i < count && code == 0; i++)
+        code = held_next(&m, &it);
+}
+
+static void try_told(const uint8_t *p, size_t n)
+{
+    struct mp m;
+    struct vec_told it;
+    struct vec v;
+    uint32_t count;
+    int code = body_open(p, n, &m, &count);
+    for (uint32_t i = 0; i < count && code == 0; i++) {
+        code = told_next(&m, &it);
+        assert(code != 0 || it.age_ms <= MSG_AGE_MAX_MS);
+        if (code == 0 && vec_decode(it.vec.p, it.vec.len, &v) == 0) {
+            (void)vec_meaning(it.vec.p, it.vec.len);
+            vec_release(&v);
+        }
+    }
+}
+
 static void try_fork(const uint8_t *p, size_t n)
 {
     struct header h[2];
@@ -162,7 +189,8 @@ static void try_items(const uint8_t *p, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const kinds[])(const uint8_t *p, size_t n) = { try_cs, try_live, try_tree, try_hist, try_fork, try_blobs, try_items };
+    static void (*const kinds[])(const uint8_t *p, size_t n) = { try_cs, try_live, try_tree, try_hist, try_fork, try_blobs, try_items,
+                                                                   try_held, try_told };
     if (size > 0 && size <= LIMIT_BODY && data[0] < sizeof kinds / sizeof *kinds) {
         (void)alice();
         kinds[data[0]](data + 1, size - 1);

@@ -371,6 +371,62 @@ static void test_hist(void)
     FAILS(hist_bytes(c.data, c.len), ERR_BAD, "HIST item: seq");
 }
 
+/* ---- GET_VECS, VECS ---- */
+
+static int held_bytes(const void *body, size_t len)
+{
+    struct mp m;
+    uint32_t n;
+    struct vec_held h;
+    int code = body_open(body, len, &m, &n);
+    for (uint32_t i = 0; i < n && code == 0; i++)
+        code = held_next(&m, &h);
+    return code < 0 ? code : mp_done(&m, "body");
+}
+static int told_bytes(const void *body, size_t len)
+{
+    struct mp m;
+    uint32_t n;
+    struct vec_told t;
+    int code = body_open(body, len, &m, &n);
+    for (uint32_t i = 0; i < n && code == 0; i++)
+        code = told_next(&m, &t);
+    return code < 0 ? code : mp_done(&m, "body");
+}
+
+static void test_vectors_of_others(void)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(1000), c = BUF_INIT(1000);
+    struct vec_held h = { .dev = t_id(1), .inst = { 2 }, .ctr = 3, .wall_ms = 4, .meaning = { 5 } }, back;
+    struct vec_told t = { .dev = t_id(1), .age_ms = MSG_AGE_MAX_MS, .vec = t_str("vec") };
+    struct mp m;
+    uint32_t n;
+    mp_put_array(&b, 1);
+    held_put(&b, &h);
+    OK(body_open(b.data, b.len, &m, &n));
+    OK(held_next(&m, &back));
+    CHECK(memcmp(&h, &back, sizeof h) == 0);
+    t_truncations(held_bytes, &b);
+    mp_put_array(&c, 1);
+    told_put(&c, &t);
+    OK(told_bytes(c.data, c.len));
+    t_truncations(told_bytes, &c);
+    buf_clear(&c);
+    mp_put_array(&c, 1);
+    t.age_ms++;
+    told_put(&c, &t);
+    FAILS(told_bytes(c.data, c.len), ERR_BAD, "VECS item: age_ms");
+}
+
+static void test_newer(void)
+{
+    struct vec v = { .inst = { 1 }, .ctr = 5, .wall_ms = 100 };
+    CHECK(vec_newer(&v, &(struct vec_held){ .inst = { 1 }, .ctr = 4, .wall_ms = 200 }));
+    CHECK(!vec_newer(&v, &(struct vec_held){ .inst = { 1 }, .ctr = 5, .wall_ms = 1 }));
+    CHECK(vec_newer(&v, &(struct vec_held){ .inst = { 2 }, .ctr = 9, .wall_ms = 99 }));
+    CHECK(!vec_newer(&v, &(struct vec_held){ .inst = { 2 }, .ctr = 1, .wall_ms = 100 }));
+}
+
 int main(void)
 {
     if (keys_init() < 0)
@@ -387,6 +443,8 @@ int main(void)
     RUN(test_live_lies);
     RUN(test_fork);
     RUN(test_hist);
+    RUN(test_vectors_of_others);
+    RUN(test_newer);
     device_keys_free(&dev);
     return t_done();
 }

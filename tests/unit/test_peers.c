@@ -24,6 +24,9 @@ static void ops_revoked(void *arg, struct link *l, bool self) { (void)arg, (void
 static void ops_vector(void *arg, struct link *l, const void *blob, size_t len) { (void)arg, (void)l, (void)blob, (void)len; }
 static void ops_published(void *arg, struct link *l, uint64_t ctr) { (void)arg, (void)l, (void)ctr; }
 
+static enum peer_wish wish = WISH_LINK;
+static enum peer_wish ops_wish(void *arg, const struct id *dev) { (void)arg, (void)dev; return wish; }
+
 static void end(void)
 {
     for (size_t i = 0; i < 3; i++)
@@ -31,13 +34,14 @@ static void end(void)
     memset(ups, 0, sizeof ups);
     memset(downs, 0, sizeof downs);
     wrong = 0;
+    wish = WISH_LINK;
     sides_end();
 }
 static void peers_start(size_t i)
 {
     static size_t index[3] = { 0, 1, 2 };
-    struct peers_config c = { .loop = loop, .net = side[i].net, .keys = g.dev[i], .group = &g.group,
-                              .ops = { ops_hello, ops_self, ops_up, ops_down, ops_stranger, ops_revoked, ops_vector, ops_published, &index[i] } };
+    struct peers_config c = { .stay_ms = 100, .loop = loop, .net = side[i].net, .keys = g.dev[i], .group = &g.group,
+                              .ops = { ops_hello, ops_self, ops_up, ops_down, ops_stranger, ops_revoked, ops_vector, ops_published, ops_wish, NULL, &index[i] } };
     t_must(peers_new(&c, &peers[i]));
 }
 static void begin(size_t n)
@@ -337,6 +341,43 @@ static void test_many_cards_of_one_device(void)
     until_sees(1, 1);
 }
 
+static bool is_down(void *arg) { (void)arg; return downs[1] == 1; }
+
+/* Who is not wished for is dialled once, to see who is there; then the link ends, and stays away until it is wished for. */
+static void test_not_wished_for(void)
+{
+    begin(2);
+    wish = WISH_NONE;
+    peers_add(peers[1], side[0].address, ADDR_MDNS);
+    until_sees(1, 1);
+    peers_review(peers[1]);
+    EQ_U(peers_online(peers[1]), 1);
+    go_on();
+    peers_review(peers[1]);
+    UNTIL(loop, is_down, NULL);
+    CHECK(peers_reachable(peers[1], &g.dev[0]->dev) && !peers_reachable(peers[1], &g.dev[2]->dev));
+    go_on();
+    peers_review(peers[1]);
+    go_on();
+    EQ_U(ups[1], 1);
+    wish = WISH_LINK;
+    peers_review(peers[1]);
+    until_sees(1, 1);
+}
+
+/* Whoever the user has named stays. */
+static void test_named_by_the_user(void)
+{
+    begin(2);
+    wish = WISH_NONE;
+    peers_add(peers[1], side[0].address, ADDR_STATIC);
+    until_sees(1, 1);
+    go_on();
+    peers_review(peers[1]);
+    go_on();
+    EQ_U(downs[1], 0);
+}
+
 static void test_freed_while_dialling(void)
 {
     begin(2);
@@ -364,6 +405,8 @@ int main(void)
     RUN(test_only_who_is_missed_is_looked_for);
     RUN(test_a_card_replaces_the_one_before);
     RUN(test_many_cards_of_one_device);
+    RUN(test_not_wished_for);
+    RUN(test_named_by_the_user);
     RUN(test_freed_while_dialling);
     end();
     return t_done();

@@ -305,6 +305,9 @@ def vector(f, group, sid, hdr_hash):
     f.put("vec.flags", 12)
     rec = pack([1, group, ALICE.dev, b"instance", 300, MS + 3, 1, fill(0x55), 7447, streams, fill(0xf0), reqs, 12])
     record(f, "vec", "lanyard-vec-1", ALICE, rec)
+    said = b"".join(pack(x) for x in [1, fill(0x55), 7447, streams, fill(0xf0), reqs, 12])
+    f.note("meaning: hash of the record from ctl_n on")
+    f.put("vec.meaning", blake(said))
 
 def records_file():
     f = File("Records: the record's bytes, alice's signature (bob's on his card), the signed blob, and the fields.")
@@ -343,7 +346,7 @@ def heads(f, group):
         "CS": (15, []), "GET_LIVE": (16, [b"a", b"docs/x", 17]), "LIVE": (17, [18]), "GET_TREE": (18, [root, 5000, 4096, 904]),
         "TREE": (19, [root, 4096, 904]), "HAVE": (20, [root, 5000, 10, 20]), "HAVE_OK": (21, [root, 10, 20]),
         "GET_BLK": (22, [[[root, 0, one], [root, 70000, fill(0x33)]]]), "BLK": (23, [[[0, 0, 4096], [1, 2, 0]]]), "PEX": (24, []),
-        "FORK": (25, []), "GET_HIST": (28, [b"docs/note.txt"]), "HIST": (29, []), "JOIN1": (30, [1, 1, "A7", fill(0x41)]),
+        "FORK": (25, []), "GET_VECS": (26, [1]), "VECS": (27, []), "GET_HIST": (28, [b"docs/note.txt"]), "HIST": (29, []), "JOIN1": (30, [1, 1, "A7", fill(0x41)]),
         "JOIN2": (31, [fill(0x42), fill(0x43, 64)]), "JOIN3": (32, [fill(0x44, 64)]), "JOIN4": (33, []),
     }
     f.note("one head of each type; req_id = 1000 + type")
@@ -363,6 +366,9 @@ def messages_file(rec, ents):
     f.put("live", pack([one + [i, ents[i], audit_path(leaves, i)] for i in (2, 6)]))
     f.note("FORK: header.first and header.forked contradict each other")
     f.put("fork", pack([one, [v["header.forked.record"], v["header.forked.sig"]]]))
+    f.note("GET_VECS: one vector that is held; VECS: of two devices, the vector of the first")
+    f.put("held", pack([[ALICE.dev, b"instance", 9, MS, v["vec.meaning"][:8]]]))
+    f.put("told", pack([[ALICE.dev, 0, v["vec.blob"]], [BOB.dev, 1500, b""]]))
     f.note("CTL, PEX, HIST")
     f.put("ctl", pack([Raw(v["ctl.blob"])]))
     f.put("pex", pack([Raw(v["addr.blob"])]))
@@ -401,7 +407,7 @@ def corpus(folder, rec, msg, ents):
             samples[f"record/{name.replace('.', '-')}"] = bytes([selector[kind]]) + data
         if end == "blob" and kind != "header":
             samples[f"record/{name.replace('.', '-')}"] = bytes([selector[kind] + 8]) + data
-    bodies = {"cs.whole": 0, "cs.pruned": 0, "live": 1, "hist": 3, "fork": 4, "ctl": 5, "pex": 5}
+    bodies = {"cs.whole": 0, "cs.pruned": 0, "live": 1, "hist": 3, "fork": 4, "ctl": 5, "pex": 5, "held": 7, "told": 8}
     for name, select in bodies.items():
         samples[f"body/{name.replace('.', '-')}"] = bytes([select]) + msg.value[name]
         samples[f"mp/{name.replace('.', '-')}"] = msg.value[name]

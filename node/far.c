@@ -1,0 +1,268 @@
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "node/far_priv.h"
+#include "node/log.h"
+#include "node/ring.h"
+
+#define TICK_MS 2000            /* one neighbour is asked then, each in turn */
+#define SMALL_MS 10000          /* the group may have grown */
+#define NEWS_MS 50              /* a neighbour has news, so perhaps of others, too */
+#define MORE_MS 100             /* others have some, too */
+#define CHOOSE_MS 5000
+#define CHOSEN_MS 90000         /* since it said so last: the round of all neighbours takes less */
+#define DRAW_MS 120000
+#define WANTED_MS 60000
+#define LACKS_MS 4000           /* for so long nothing of it came from a neighbour */
+#define STUCK_MS 20000          /* the same of what neighbours show to have */
+#define WANTED_MAX 2            /* so many are dialled at a time: what is lacking may be the same everywhere */
+
+static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
+
+bool far_is_large(const struct node *n) { return n->far && n->far->large; }
+
+static size_t most_linked(const struct node *n) { return (size_t)strtoull(n->config.mesh, NULL, 10); }
+
+static bool look_how_large(const struct node *n)
+{
+    const struct group *g = group_of(n);
+    size_t count = 0;
+    for (size_t i = 0; i < g->nmember; i++)
+        count += !g->member[i].revoked;
+    return count > most_linked(n);
+}
+
+struct far_device *far_find(const struct node *n, const struct id *dev)
+{
+    for (size_t i = 0; n->far && i < n->far->n; i++)
+        if (id_eq(&n->far->d[i].dev, dev))
+            return &n->far->d[i];
+    return NULL;
+}
+
+struct far_device *far_get(struct node *n, const struct id *dev)
+{
+    struct far *f = n->far;
+    struct far_device *d = far_find(n, dev);
+    if (d)
+        return d;
+    f->d = xrealloc(f->d, f->n + 1, sizeof *f->d);
+    f->d[f->n] = (struct far_device){.dev = *dev};
+    return &f->d[f->n++];
+}
+
+bool far_is_member(const struct node *n, const struct id *dev)
+{
+    const struct member *m = group_find(group_of(n), dev);
+    return m && !m->revoked && !id_eq(dev, &n->home->keys->dev);
+}
+
+/* ---- who is online ---- */
+
+bool far_heard_lately(const struct far_device *d) { return d->heard && loop_now() < d->heard + FAR_PRESENT_MS; }
+
+bool far_present(const struct node *n, const struct id *dev)
+{
+    const struct far_device *d = far_is_large(n) && !n->paused ? far_find(n, dev) : NULL;
+    return d && far_heard_lately(d) && !peers_link(n->peers, dev) && far_is_member(n, dev);
+}
+
+static void tell(struct node *n, struct far_device *d, bool online)
+{
+    const struct member *m = group_find(group_of(n), &d->dev);
+    const char *name = m ? m->card.name : "?";
+    d->told = online;
+    log_info(online ? "peer online name=%s address=far" : "peer offline name=%s", name);
+    node_event(n, online ? "peer-online" : "peer-offline", "name", name, NULL);
+}
+
+void far_look_who_is_online(struct node *n)
+{
+    for (size_t i = 0; i < n->far->n; i++) {
+        struct far_device *d = &n->far->d[i];
+        bool linked = peers_link(n->peers, &d->dev) != NULL, present = far_present(n, &d->dev);
+        if (linked)
+            d->heard = loop_now();
+        engine_present(n->engine, &d->dev, present);
+        if ((linked || present) != d->told)
+            tell(n, d, linked || present);
+    }
+}
+
+/* ---- who is chosen ---- */
+
+enum peer_wish far_wish(struct node *n, const struct id *dev)
+{
+    const struct far_device *d = far_find(n, dev);
+    uint64_t now = loop_now();
+    if (!far_is_large(n))
+        return WISH_LINK;
+    if (!d || !far_heard_lately(d))
+        return WISH_ROOM;
+    return d->chosen || now < d->wanted || now < n->far->gather || (d->chose_us && now < d->chose_us + CHOSEN_MS) ? WISH_LINK : WISH_NONE;
+}
+
+struct candidates { struct id *dev; bool *chosen; size_t n; };
+static void candidates_release(struct candidates *c)
+{
+    free(c->dev);
+    free(c->chosen);
+}
+
+static void find_candidates(struct node *n, struct candidates *c)
+{
+    struct far *f = n->far;
+    *c = (struct candidates){xcalloc(f->n + 1, sizeof *c->dev), xcalloc(f->n + 1, sizeof *c->chosen), 0};
+    for (size_t i = 0; i < f->n; i++)
+        if (far_heard_lately(&f->d[i]) && far_is_member(n, &f->d[i].dev) && peers_reachable(n->peers, &f->d[i].dev))
+            c->dev[c->n++] = f->d[i].dev;
+}
+
+static uint64_t draw(struct far *f)
+{
+    if (loop_now() >= f->draw_until) {
+        f->draw = UINT64_C(1) + randombytes_random();
+        f->draw_until = loop_now() + DRAW_MS;
+    }
+    return f->draw;
+}
+
+static void choose(struct node *n)
+{
+    struct far *f = n->far;
+    AUTO(candidates_release) struct candidates c;
+    bool all;
+    find_candidates(n, &c);
+    all = c.n <= most_linked(n);
+    if (!all)
+        ring_choose(&n->home->keys->dev, c.dev, c.n, draw(f), c.chosen);
+    for (size_t i = 0; i < f->n; i++)
+        f->d[i].chosen = false;
+    for (size_t i = 0; i < c.n; i++)
+        far_find(n, &c.dev[i])->chosen = all || c.chosen[i];
+    f->choose_due = loop_now() + CHOOSE_MS;
+}
+
+/* ---- what does not come from neighbours ---- */
+
+/* Nobody is dialled at once because of it: mostly it is under way. */
+static enum far_lack lack_of(struct node *n, const struct far_device *d, bool wants)
+{
+    const struct vec *v = far_present(n, &d->dev) ? engine_vector_of(n->engine, &d->dev) : NULL;
+    if (!v)
+        return LACK_NOTHING;
+    return v->ctl_n > group_of(n)->ctl_n ? LACK_ALL : engine_lacks_far(n->engine, &d->dev, wants);
+}
+
+static void look_what_lacks(struct node *n)
+{
+    struct far *f = n->far;
+    uint64_t files = 0, bytes = 0, now = loop_now();
+    bool wants = index_want_totals(n->index, &files, &bytes) == 0 && files;
+    size_t wanted = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        struct far_device *d = &f->d[i];
+        enum far_lack lack = lack_of(n, d, wants);
+        d->lacks = lack == LACK_NOTHING ? 0 : d->lacks ? d->lacks : now;
+        bool nobody = lack == LACK_ALL && now >= d->lacks + LACKS_MS;
+        bool stuck = lack != LACK_NOTHING && now >= d->lacks + STUCK_MS && now >= f->stuck_due;
+        if ((!nobody && !stuck) || now < d->wanted || wanted == WANTED_MAX)
+            continue;
+        d->wanted = now + WANTED_MS;
+        f->stuck_due = stuck ? now + STUCK_MS : f->stuck_due;
+        wanted++;
+    }
+}
+
+bool far_wish_all(struct node *n)
+{
+    if (!far_is_large(n))
+        return false;
+    n->far->gather = loop_now() + WANTED_MS;
+    peers_review(n->peers);
+    return true;
+}
+
+/* ---- in time ---- */
+
+static void on_tick(void *arg);
+
+void far_wake(struct node *n, uint64_t in_ms)
+{
+    struct loop_timer *t = &n->far->tick;
+    if (!t->set || t->due > loop_now() + in_ms)
+        loop_timer_set(n->loop, t, in_ms, on_tick, n);
+}
+
+static void on_tick(void *arg)
+{
+    struct node *n = arg;
+    struct far *f = n->far;
+    bool was = f->large;
+    f->large = look_how_large(n);
+    bool due = f->large && loop_now() >= f->choose_due && loop_now() >= f->choose_from;
+    if (f->large || was)
+        far_look_who_is_online(n);
+    if (due) {
+        choose(n);
+        look_what_lacks(n);
+    }
+    if (due || f->large != was)
+        peers_review(n->peers);
+    if (!f->large) {
+        far_wake(n, SMALL_MS);
+        return;
+    }
+    far_ask_next(n);
+    far_wake(n, far_news_waits(f) ? MORE_MS : TICK_MS + randombytes_uniform(TICK_MS / 4));
+}
+
+void far_members(struct node *n)
+{
+    if (n->far && look_how_large(n) != n->far->large)
+        far_wake(n, 0);
+}
+
+/* ---- what links tell ---- */
+
+void far_up(struct node *n, const struct id *dev)
+{
+    struct far_device *d = far_get(n, dev);
+    d->heard = loop_now();
+    d->told = d->hot = true;
+    engine_present(n->engine, dev, false);
+    if (far_is_large(n))
+        far_wake(n, NEWS_MS);
+}
+
+bool far_down(struct node *n, const struct id *dev)
+{
+    struct far_device *d = far_get(n, dev);
+    n->far->choose_due = 0;
+    d->told = far_present(n, dev);
+    engine_present(n->engine, dev, d->told);
+    return d->told;
+}
+
+/* ---- life cycle ---- */
+
+void far_start(struct node *n)
+{
+    n->far = xcalloc(1, sizeof *n->far);
+    n->far->large = look_how_large(n);
+    n->far->choose_from = loop_now() + CHOOSE_MS;
+    far_wake(n, TICK_MS);
+}
+
+void far_free(struct node *n)
+{
+    struct far *f = n->far;
+    if (!f)
+        return;
+    loop_timer_clear(n->loop, &f->tick);
+    for (size_t i = 0; i < f->n; i++)
+        free(f->d[i].vec);
+    free(f->d);
+    free(f);
+    n->far = NULL;
+}
