@@ -16,7 +16,7 @@
 #define DIALS_MAX 64
 #define ROOM_DIALS 4            /* so many at once of those that are not urgent (WISH_ROOM) */
 #define ROOM_MS 250             /* and then a pause: whom the first ones lead to makes most others needless */
-#define ROOM_MAX 16             /* of them under way: each takes memory, and most may be of devices that are off */
+#define ROOM_MAX 16             /* of them under way, or up and not wished for: each takes memory */
 
 static struct address *by_text(struct peers *p, const char *text)
 {
@@ -237,8 +237,9 @@ static bool has_room(struct peers *p)
     if (p->room_due <= loop_now()) {
         p->room_due = loop_now() + ROOM_MS;
         p->room = 0;
+        p->unwished = peers_unwished(p);
     }
-    return p->rooms < ROOM_MAX && p->room < ROOM_DIALS;
+    return p->rooms + p->unwished < ROOM_MAX && p->room < ROOM_DIALS;
 }
 
 /* When to look again; what is not wished for waits for peers_review. */

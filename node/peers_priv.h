@@ -34,7 +34,8 @@ struct peers {
     size_t dialling;
     size_t room;                /* dials of WISH_ROOM until room_due */
     uint64_t room_due;
-    size_t rooms, first;        /* rooms: of them under way; first: of addr, to be looked at next */
+    size_t rooms, unwished;     /* of them under way; links that such ones became and that go again, when that was counted last */
+    size_t first;               /* of addr, to be looked at next */
     struct loop_timer tick;
     bool paused;
 };
@@ -43,6 +44,7 @@ struct address *peers_by_link(const struct peers *p, const struct link *l);
 struct device *peers_device(const struct peers *p, const struct id *dev);       /* NULL: nothing is known of it */
 bool peers_hinted(const struct device *d, const char *text);                    /* that address stands on its card */
 void peers_wake(struct peers *p);                   /* something has changed: there may be somebody to dial */
+size_t peers_unwished(const struct peers *p);       /* links that stay for a moment only */
 enum peer_wish peers_wish_at(const struct peers *p, const struct address *a);
 
 #endif

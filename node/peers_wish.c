@@ -51,6 +51,14 @@ enum peer_wish peers_wish_at(const struct peers *p, const struct address *a)
     return most;
 }
 
+size_t peers_unwished(const struct peers *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->ndev; i++)
+        n += p->dev[i].link && wish_for(p, &p->dev[i].dev) == WISH_NONE;
+    return n;
+}
+
 static bool has_stayed(const struct peers *p, const struct device *d)
 {
     return loop_now() >= d->up + (p->c.stay_ms ? p->c.stay_ms : STAY_MS) && !link_busy(d->link);
