@@ -93,7 +93,7 @@ void far_look_who_is_online(struct node *n)
 
 enum peer_wish far_wish(struct node *n, const struct id *dev)
 {
-    const struct far_device *d = far_find(n, dev);
+    const struct far_device *d = dev ? far_find(n, dev) : NULL;
     uint64_t now = loop_now();
     if (!far_is_large(n))
         return WISH_LINK;

@@ -22,7 +22,8 @@ struct peers_ops {
     void (*revoked)(void *arg, struct link *l, bool self);      /* as in link.h; may be NULL */
     void (*vector)(void *arg, struct link *l, const void *blob, size_t len);
     void (*published)(void *arg, struct link *l, uint64_t ctr);                 /* as in link.h */
-    /* Whether there is to be a link to that device, when nobody but us asks for it; NULL: to every one. */
+    /* Whether there is to be a link to that device, when nobody but us asks for it; NULL: to every one. A device NULL: of which nothing is
+     * known; WISH_LINK for it means to every one, too. */
     enum peer_wish (*wish)(void *arg, const struct id *dev);
     bool (*gather)(void *arg, loop_fn fn, void *fn_arg);                        /* peers_gather; NULL: who can be linked is */
     void *arg;

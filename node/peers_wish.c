@@ -42,8 +42,8 @@ static bool leads_to(const struct device *d, const struct address *a)
 /* By whom it may lead to. Where nobody has answered yet that is only said, by the device or its card: others who know of it count, too. */
 enum peer_wish peers_wish_at(const struct peers *p, const struct address *a)
 {
-    enum peer_wish most = id_is_none(&a->dev) && a->sources & (ADDR_MDNS | ADDR_CACHE) ? WISH_ROOM : WISH_NONE;
-    if (!p->c.ops.wish || a->sources & ADDR_STATIC)
+    enum peer_wish unknown = wish_for(p, NULL), most = id_is_none(&a->dev) && a->sources & (ADDR_MDNS | ADDR_CACHE) ? unknown : WISH_NONE;
+    if (unknown == WISH_LINK || a->sources & ADDR_STATIC || a->twin)
         return WISH_LINK;
     for (size_t i = 0; i < p->ndev; i++)
         if (leads_to(&p->dev[i], a) && wish_for(p, &p->dev[i].dev) > most)

@@ -25,7 +25,7 @@ static void ops_vector(void *arg, struct link *l, const void *blob, size_t len) 
 static void ops_published(void *arg, struct link *l, uint64_t ctr) { (void)arg, (void)l, (void)ctr; }
 
 static enum peer_wish wish = WISH_LINK;
-static enum peer_wish ops_wish(void *arg, const struct id *dev) { (void)arg, (void)dev; return wish; }
+static enum peer_wish ops_wish(void *arg, const struct id *dev) { (void)arg; return dev || wish == WISH_LINK ? wish : WISH_ROOM; }
 
 static void end(void)
 {
