@@ -275,6 +275,56 @@ static void test_without_peers_nothing_is_waited_for(void)
     world_close();
 }
 
+/* In a large group: nobody who is linked holds it, so others are to be linked, who come or do not. */
+static struct { loop_fn fn; void *arg; size_t asked, told; } gathering;
+static bool gather(void *arg, loop_fn fn, void *fn_arg)
+{
+    gathering.asked++;
+    gathering.fn = fn;
+    gathering.arg = fn_arg;
+    return *(bool *)arg;
+}
+static void told(void *arg) { (void)arg, gathering.told++; }
+
+static struct hist *ask_in_large_group(struct peers **peers, struct loop *loop, bool *others)
+{
+    struct id root = t_root(1);
+    struct peers_config c = {.loop = loop, .keys = group.dev[0], .group = &group.group, .ops = {.gather = gather, .arg = others}};
+    OK(peers_new(&c, peers));
+    struct hist *h = hist_new(*peers, &group.group);
+    hist_add(h, &root, 1);
+    hist_ask(h, "f", 1, told, NULL);
+    return h;
+}
+
+static void test_others_are_asked_when_nobody_near_holds_it(void)
+{
+    struct loop *loop;
+    struct peers *peers;
+    world_open();
+    OK(loop_new(&loop));
+    for (int others = 0; others < 2; others++) {
+        memset(&gathering, 0, sizeof gathering);
+        struct hist *h = ask_in_large_group(&peers, loop, &(bool){others});
+        EQ_U(gathering.asked, 1);
+        EQ_U(hist_over(h), !others);
+        if (others)
+            gathering.fn(gathering.arg);
+        EQ_U(gathering.told, others);
+        EQ_U(gathering.asked, 1);        /* not again and again */
+        CHECK(hist_over(h));
+        hist_free(&h);
+        peers_free(&peers);
+    }
+    struct hist *h = ask_in_large_group(&peers, loop, &(bool){true});
+    hist_free(&h);
+    gathering.fn(gathering.arg);
+    EQ_U(gathering.told, 1);             /* the one before */
+    peers_free(&peers);
+    loop_free(&loop);
+    world_close();
+}
+
 int main(void)
 {
     t_node_init();
@@ -286,5 +336,6 @@ int main(void)
     RUN(test_a_version_is_copied_to_a_free_path);
     RUN(test_wants_of_requests_that_are_over_are_dropped);
     RUN(test_without_peers_nothing_is_waited_for);
+    RUN(test_others_are_asked_when_nobody_near_holds_it);
     return t_done();
 }

@@ -406,6 +406,7 @@ static void test_vectors_of_others(void)
     OK(body_open(b.data, b.len, &m, &n));
     OK(held_next(&m, &back));
     CHECK(memcmp(&h, &back, sizeof h) == 0);
+    OK(held_bytes(b.data, b.len));
     t_truncations(held_bytes, &b);
     mp_put_array(&c, 1);
     told_put(&c, &t);

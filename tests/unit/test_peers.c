@@ -1,5 +1,8 @@
 /* Addresses and the devices behind them. */
-#include "node/peers.h"
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include "node/peers_priv.h"
 #include "tests/unit/t_link.h"
 
 static struct peers *peers[3];
@@ -378,6 +381,78 @@ static void test_named_by_the_user(void)
     EQ_U(downs[1], 0);
 }
 
+/* Whom an address leads to decides whether it is dialled, and how soon. */
+static enum peer_wish by_number(void *arg, const struct id *dev)
+{
+    (void)arg;
+    return !dev ? WISH_ROOM : dev->b[0] == 1 ? WISH_LINK : dev->b[0] == 2 ? WISH_ROOM : WISH_NONE;
+}
+
+static void test_what_an_address_is_wished_for(void)
+{
+    struct device known[3] = {{.dev = {{1}}, .heard = "a:1"}, {.dev = {{2}}}, {.dev = {{3}}, .nhint = 1, .hint = {"c:1"}}};
+    struct peers p = {.c.ops.wish = by_number, .dev = known, .ndev = 3};
+    const struct { struct address a; enum peer_wish wish; } table[] = {
+        {{.text = "x:1", .sources = ADDR_MDNS}, WISH_ROOM},
+        {{.text = "x:1", .sources = ADDR_HEARD}, WISH_NONE},
+        {{.text = "x:1", .sources = ADDR_STATIC}, WISH_LINK},
+        {{.text = "a:1", .sources = ADDR_HEARD}, WISH_LINK},
+        {{.text = "c:1", .sources = ADDR_CARD}, WISH_NONE},
+        {{.text = "x:1", .sources = ADDR_MDNS, .dev = {{3}}}, WISH_NONE},
+        {{.text = "x:1", .sources = ADDR_CARD, .dev = {{2}}}, WISH_ROOM},
+        {{.text = "x:1", .sources = ADDR_MDNS, .dev = {{3}}, .twin = true}, WISH_LINK},     /* or the warning of it would come and go */
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        EQ_U(peers_wish_at(&p, &table[i].a), table[i].wish);
+}
+
+static void test_what_is_reachable(void)
+{
+    struct device known = {.dev = {{1}}, .heard = "a:1"};
+    struct address a = {.text = "a:1"}, *all[] = {&a};
+    struct peers p = {.dev = &known, .ndev = 1, .addr = all, .naddr = 1};
+    CHECK(peers_reachable(&p, &known.dev) && !peers_reachable(&p, &(struct id){{2}}));
+    a.failed = true;
+    CHECK(!peers_reachable(&p, &known.dev));
+    a.failed = false;
+    a.dev.b[0] = 2;                      /* somebody else answered there */
+    CHECK(!peers_reachable(&p, &known.dev));
+}
+
+/* Each that is only looked at takes memory until it is left again. */
+static int listen_and_say_nothing(uint16_t *port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0 && listen(fd, 64) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0);
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+static bool sixteen(void *arg) { return ((struct peers *)arg)->rooms >= 16; }
+
+static void test_few_at_a_time_are_only_looked_at(void)
+{
+    uint16_t port;
+    int fd = listen_and_say_nothing(&port);
+    char text[32];
+    begin(1);
+    wish = WISH_ROOM;
+    for (int i = 1; i <= 30; i++) {
+        snprintf(text, sizeof text, "127.0.0.%d:%u", i, port);
+        peers_add(peers[0], text, ADDR_MDNS);
+    }
+    UNTIL(loop, sixteen, peers[0]);
+    go_on();
+    EQ_U(peers[0]->dialling, 16);
+    wish = WISH_LINK;
+    peers_review(peers[0]);
+    go_on();
+    EQ_U(peers[0]->dialling, 30);        /* those that are wished for are many at once */
+    close(fd);
+}
+
 static void test_freed_while_dialling(void)
 {
     begin(2);
@@ -407,6 +482,9 @@ int main(void)
     RUN(test_many_cards_of_one_device);
     RUN(test_not_wished_for);
     RUN(test_named_by_the_user);
+    RUN(test_what_an_address_is_wished_for);
+    RUN(test_what_is_reachable);
+    RUN(test_few_at_a_time_are_only_looked_at);
     RUN(test_freed_while_dialling);
     end();
     return t_done();
