@@ -5,12 +5,13 @@
 #include "node/log.h"
 #include "node/ring.h"
 
-#define TICK_MS 2000            /* one neighbour is asked then, each in turn */
+#define TICK_MS 2000
 #define SMALL_MS 10000          /* the group may have grown */
-#define NEWS_MS 50              /* a neighbour has news, so perhaps of others, too */
-#define MORE_MS 100             /* others have some, too */
+#define NEWS_MS 50              /* it is asked then what it knows */
+#define MORE_MS 100             /* the next question, when there are news */
+#define LOOK_MS 1000            /* who is online, while questions are asked more often */
 #define CHOOSE_MS 5000
-#define CHOSEN_MS 90000         /* since it said so last: the round of all neighbours takes less */
+#define CHOSEN_MS 150000        /* since it said so last: the round of all neighbours takes less */
 #define DRAW_MS 120000
 #define WANTED_MS 60000
 #define LACKS_MS 4000           /* for so long nothing of it came from a neighbour */
@@ -59,8 +60,6 @@ bool far_is_member(const struct node *n, const struct id *dev)
 
 /* ---- who is online ---- */
 
-bool far_heard_lately(const struct far_device *d) { return d->heard && loop_now() < d->heard + FAR_PRESENT_MS; }
-
 bool far_present(const struct node *n, const struct id *dev)
 {
     const struct far_device *d = far_is_large(n) && !n->paused ? far_find(n, dev) : NULL;
@@ -78,6 +77,7 @@ static void tell(struct node *n, struct far_device *d, bool online)
 
 void far_look_who_is_online(struct node *n)
 {
+    n->far->look_due = loop_now() + LOOK_MS;
     for (size_t i = 0; i < n->far->n; i++) {
         struct far_device *d = &n->far->d[i];
         bool linked = peers_link(n->peers, &d->dev) != NULL, present = far_present(n, &d->dev);
@@ -127,6 +127,13 @@ static uint64_t draw(struct far *f)
     return f->draw;
 }
 
+/* It is to hear of that soon. */
+static void set_chosen(struct far_device *d, bool chosen)
+{
+    d->hot |= chosen && !d->chosen;
+    d->chosen = chosen;
+}
+
 static void choose(struct node *n)
 {
     struct far *f = n->far;
@@ -136,10 +143,11 @@ static void choose(struct node *n)
     all = c.n <= most_linked(n);
     if (!all)
         ring_choose(&n->home->keys->dev, c.dev, c.n, draw(f), c.chosen);
-    for (size_t i = 0; i < f->n; i++)
-        f->d[i].chosen = false;
-    for (size_t i = 0; i < c.n; i++)
-        far_find(n, &c.dev[i])->chosen = all || c.chosen[i];
+    for (size_t i = 0, k = 0; i < f->n; i++) {
+        bool candidate = k < c.n && id_eq(&c.dev[k], &f->d[i].dev);
+        set_chosen(&f->d[i], candidate && (all || c.chosen[k]));
+        k += candidate;
+    }
     f->choose_due = loop_now() + CHOOSE_MS;
 }
 
@@ -201,7 +209,7 @@ static void on_tick(void *arg)
     bool was = f->large;
     f->large = look_how_large(n);
     bool due = f->large && loop_now() >= f->choose_due && loop_now() >= f->choose_from;
-    if (f->large || was)
+    if ((f->large || was) && loop_now() >= f->look_due)
         far_look_who_is_online(n);
     if (due) {
         choose(n);
@@ -213,8 +221,7 @@ static void on_tick(void *arg)
         far_wake(n, SMALL_MS);
         return;
     }
-    far_ask_next(n);
-    far_wake(n, far_news_waits(f) ? MORE_MS : TICK_MS + randombytes_uniform(TICK_MS / 4));
+    far_wake(n, far_ask_next(n) ? MORE_MS : TICK_MS + randombytes_uniform(TICK_MS / 4));
 }
 
 void far_members(struct node *n)
@@ -228,7 +235,8 @@ void far_members(struct node *n)
 void far_up(struct node *n, const struct id *dev)
 {
     struct far_device *d = far_get(n, dev);
-    d->heard = loop_now();
+    far_hear(n->far, d, loop_now());
+    d->said = d->upto = d->mute_until = 0;
     d->told = d->hot = true;
     engine_present(n->engine, dev, false);
     if (far_is_large(n))

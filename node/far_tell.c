@@ -8,52 +8,35 @@
 #include "node/log.h"
 #include "node/proof.h"
 
-#define NEWS_MS 50              /* a neighbour has news, so perhaps of others, too */
-#define MORE_MS 100             /* the last answer had news */
+#define NEWS_MS 50              /* more of it may come at the same time */
 #define REQUEST_MS 5000
-#define MUTE_MS 60000           /* who left a question unanswered: its news do not count for so long */
-#define OVERDUE_MS 30000        /* whoever was not asked for so long comes before all who have news */
+#define AGES_MS 4000            /* so often a neighbour is asked of whom it has heard, news or not */
 
-struct ask { struct node *n; struct id dev; uint64_t sent; };
-
-/* Whether it says anything new. */
-static bool keep(struct far_device *d, const void *blob, size_t len)
-{
-    struct id meaning = vec_meaning(blob, len);
-    bool news = !d->len || memcmp(d->meaning, meaning.b, sizeof d->meaning) != 0;
-    memcpy(d->meaning, meaning.b, sizeof d->meaning);
-    d->vec = xrealloc(d->vec, len, 1);
-    memcpy(d->vec, blob, len);
-    d->len = len;
-    return news;
-}
+/* news, since: when it was put. */
+struct ask { struct node *n; struct id dev; uint64_t sent, news, since; };
 
 /* In a small group, too: it may grow, and then all are told of at once. */
 void far_vector(struct node *n, const struct id *dev, const void *blob, size_t len)
 {
-    struct far_device *d = far_get(n, dev);
-    if (!keep(d, blob, len) || !far_is_large(n))
-        return;
-    d->hot = true;
-    far_wake(n, NEWS_MS);
+    if (far_keep(n->far, far_get(n, dev), blob, len) && far_is_large(n))
+        far_wake(n, NEWS_MS);
 }
 
 /* ---- what is told ---- */
 
-/* 1: it was news. `sent`: when it was asked for; the age was true then or later, so what goes round and round becomes no younger. */
+/* 1: it was news. */
 static int take(struct node *n, const struct vec_told *t, uint64_t sent)
 {
     struct far_device *d = far_get(n, &t->dev);
-    uint64_t heard = sent > t->age_ms ? sent - t->age_ms : 1;
     if (peers_link(n->peers, &t->dev))
         return 0;
-    d->heard = heard > d->heard ? heard : d->heard;
-    if (!t->vec.len)
+    far_hear(n->far, d, far_heard_by_age(sent, t->age_ms));
+    if (!t->vec.len || (t->vec.len == d->len && memcmp(t->vec.p, d->vec, d->len) == 0))
         return 0;
     int r = engine_vector_told(n->engine, t->vec.p, t->vec.len, &t->dev, loop_wall());
     if (r <= 0)
         return r;
-    bool news = keep(d, t->vec.p, t->vec.len);
+    bool news = far_keep(n->far, d, t->vec.p, t->vec.len);
     if (proof_wants(n->proof, &t->dev))
         proof_note(n->proof, t->vec.p, t->vec.len);
     return news;
@@ -81,34 +64,43 @@ static bool take_all(struct node *n, const struct ask *q, zmq_msg_t *body)
 
 static void on_vecs(void *arg, const struct msg *m, zmq_msg_t *body)
 {
-    struct ask *q = arg;
-    struct node *n = q->n;
-    n->far->busy = false;
-    bool news = m && m->type == MSG_VECS && take_all(n, q, body);
+    struct ask q = *(struct ask *)arg;
+    struct node *n = q.n;
+    struct far *f = n->far;
+    uint64_t before = f->news;
+    bool told = m && m->type == MSG_VECS, news = told && take_all(n, &q, body);
+    struct far_device *d = far_get(n, &q.dev);
+    free(arg);
+    f->busy--;
+    d->busy = false;
     if (!m)
-        far_get(n, &q->dev)->mute_until = loop_now() + MUTE_MS;
-    free(q);
+        d->mute_until = loop_now() + FAR_MUTE_MS;
+    if (told) {
+        far_answered(f, d, q.news, before, m->vecs.upto);
+        d->hot |= news && m->vecs.upto == q.since;       /* not all fitted into one answer */
+    }
     if (!m)
         return;                      /* perhaps all of the node is ending */
-    far_look_who_is_online(n);
     if (news) {
         lock_poll(n);
         api_poll(n->api);
-        far_wake(n, MORE_MS);
     }
+    if (f->news != before)
+        far_wake(n, NEWS_MS);
 }
 
 /* ---- asking ---- */
 
-static void put_held(struct node *n, struct buf *body)
+/* What is new here. */
+static void put_held(struct node *n, const struct far_device *to, struct buf *body)
 {
     struct far *f = n->far;
     uint32_t count = 0;
     for (size_t i = 0; i < f->n; i++)
-        count += count < MSG_HELD && f->d[i].len;
+        count += count < MSG_HELD && far_names(&f->d[i], to);
     mp_put_array(body, count);
     for (size_t i = 0; i < f->n && count; i++) {
-        if (!f->d[i].len)
+        if (!far_names(&f->d[i], to))
             continue;
         const struct vec *v = engine_vector_of(n->engine, &f->d[i].dev);
         struct vec_held h = {.dev = f->d[i].dev};
@@ -126,41 +118,35 @@ static void put_held(struct node *n, struct buf *body)
 static void ask(struct node *n, struct far_device *d)
 {
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_HEAD * 2);
+    struct far *f = n->far;
     struct ask *q = xcalloc(1, sizeof *q);
-    *q = (struct ask){n, d->dev, loop_now()};
-    put_held(n, &body);
-    d->asked = loop_now();
+    uint64_t now = loop_now();
+    bool ages = now >= f->ages_due;
+    *q = (struct ask){n, d->dev, now, f->news, d->upto};
+    put_held(n, d, &body);
+    f->ages_due = ages ? now + AGES_MS : f->ages_due;
+    d->asked = now;
     d->hot = false;
-    n->far->busy = true;
-    struct msg m = {.type = MSG_GET_VECS, .get_vecs = {.chosen = d->chosen}};
+    d->busy = true;
+    f->busy++;
+    struct msg m = {.type = MSG_GET_VECS, .get_vecs = {.chosen = d->chosen, .ages = ages, .since = d->upto}};
     link_request_body(peers_link(n->peers, &d->dev), LANE_CONTROL, &m, &body, REQUEST_MS, on_vecs, q);
 }
 
-static bool has_news(const struct far_device *d) { return d->hot && loop_now() >= d->mute_until; }
-
-/* Who was not asked for long, then who has news, then the others; of them who was not asked for the longest time. */
-static int urgency(const struct far_device *d) { return loop_now() >= d->asked + OVERDUE_MS ? 2 : has_news(d); }
-
-void far_ask_next(struct node *n)
+static bool can_be_asked(const void *arg, const struct id *dev)
 {
-    struct far_device *best = NULL;
-    for (size_t i = 0; i < n->far->n && !n->far->busy && !n->paused; i++) {
-        struct far_device *d = &n->far->d[i];
-        const struct link *l = peers_link(n->peers, &d->dev);
-        if (l && link_state(l) == LINK_UP &&
-            (!best || urgency(d) > urgency(best) || (urgency(d) == urgency(best) && d->asked < best->asked)))
-            best = d;
-    }
-    if (best)
-        ask(n, best);
+    const struct node *n = arg;
+    const struct link *l = peers_link(n->peers, dev);
+    return l && link_state(l) == LINK_UP;
 }
 
-bool far_news_waits(const struct far *f)
+bool far_ask_next(struct node *n)
 {
-    for (size_t i = 0; i < f->n; i++)
-        if (has_news(&f->d[i]))
-            return true;
-    return false;
+    bool more = false;
+    struct far_device *d = n->paused ? NULL : far_next(n->far, can_be_asked, n, &more);
+    if (d)
+        ask(n, d);
+    return more;
 }
 
 /* ---- answering ---- */
@@ -197,20 +183,25 @@ static bool is_news(struct node *n, const struct far_device *d, const struct vec
     return v && (!h || (memcmp(d->meaning, h->meaning, sizeof h->meaning) != 0 && vec_newer(v, h)));
 }
 
-static void put_told(struct node *n, const struct held_set *s, const struct id *who, struct buf *out)
+/* What was news since then; with `ages` also of whom anybody has heard lately. False: not all fitted. */
+static bool put_told(struct node *n, const struct held_set *s, const struct id *who, uint64_t since, bool ages, struct buf *out)
 {
     AUTO(buf_release) struct buf items = BUF_INIT(LIMIT_BODY);
     uint32_t count = 0;
     uint64_t now = loop_now();
+    bool all = true;
     for (size_t i = 0; i < n->far->n; i++) {
         struct far_device *d = &n->far->d[i];
-        if (id_eq(&d->dev, who) || !far_is_member(n, &d->dev) || !d->heard)
+        bool changed = d->changed > since;
+        if (!(changed || (ages && far_heard_lately(d))) || id_eq(&d->dev, who) || !far_is_member(n, &d->dev) || !d->heard)
             continue;
         if (peers_link(n->peers, &d->dev))
             d->heard = now;
         struct vec_told t = {.dev = d->dev, .age_ms = now - d->heard < MSG_AGE_MAX_MS ? now - d->heard : MSG_AGE_MAX_MS};
-        if (is_news(n, d, held_by(s, &d->dev)) && items.len + d->len < LIMIT_CS_REPLY)
+        bool news = changed && is_news(n, d, held_by(s, &d->dev)), fits = items.len + d->len < LIMIT_CS_REPLY;
+        if (news && fits)
             t.vec = (struct bytes){d->vec, d->len};
+        all &= fits || !news;
         if (!t.vec.len && !far_heard_lately(d))
             continue;
         told_put(&items, &t);
@@ -218,6 +209,21 @@ static void put_told(struct node *n, const struct held_set *s, const struct id *
     }
     mp_put_array(out, count);
     buf_add(out, items.data, items.len);
+    return all;
+}
+
+/* The client has something that is new here. */
+static bool has_more(struct node *n, const struct held_set *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const struct vec_held *h = &s->h[i];
+        const struct far_device *d = far_find(n, &h->dev);
+        const struct vec *v = d && d->len ? engine_vector_of(n->engine, &h->dev) : NULL;
+        bool same = v && memcmp(d->meaning, h->meaning, sizeof h->meaning) == 0;
+        if (far_is_member(n, &h->dev) && !peers_link(n->peers, &h->dev) && !same && (!v || !vec_newer(v, h)))
+            return true;
+    }
+    return false;
 }
 
 static void note_choice(struct node *n, const struct id *dev, bool chosen)
@@ -225,7 +231,7 @@ static void note_choice(struct node *n, const struct id *dev, bool chosen)
     struct far_device *d = far_get(n, dev);
     bool news = chosen && far_wish(n, dev) != WISH_LINK;
     d->chose_us = chosen ? loop_now() : 0;
-    d->heard = loop_now();
+    far_hear(n->far, d, loop_now());
     if (news)
         peers_review(n->peers);
 }
@@ -234,15 +240,21 @@ void far_serve(struct node *n, const struct net_from *from, const struct msg *m,
 {
     AUTO(held_set_release) struct held_set s = {0};
     AUTO(buf_release) struct buf reply = BUF_INIT(LIMIT_BODY);
+    uint64_t since = m->get_vecs.since <= n->far->news ? m->get_vecs.since : 0;
+    bool all = false;
     if (read_held(body, &s) < 0) {
         log_seldom(LOG_WARN, "message refused why=\"%s\"", err_text());
         mp_put_array(&reply, 0);
     } else {
         if (far_is_member(n, &from->who))
             note_choice(n, &from->who, m->get_vecs.chosen);
-        put_told(n, &s, &from->who, &reply);
+        all = put_told(n, &s, &from->who, since, m->get_vecs.ages, &reply);
     }
     zmq_msg_t z;
     net_body_of(&z, &reply);
-    net_reply(n->net, from, &(struct msg){.type = MSG_VECS, .req = m->req}, &z);
+    net_reply(n->net, from, &(struct msg){.type = MSG_VECS, .req = m->req, .vecs = {.upto = all ? n->far->news : since}}, &z);
+    if (!far_is_large(n) || !far_is_member(n, &from->who) || !has_more(n, &s))
+        return;
+    far_get(n, &from->who)->hot = true;
+    far_wake(n, NEWS_MS);
 }

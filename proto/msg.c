@@ -354,8 +354,21 @@ static void blk_put(struct buf *b, const struct msg *m)
     }
 }
 
-static void get_vecs_read(struct field *f, struct msg *m) { m->get_vecs.chosen = field_u64(f, "chosen", 0, 1) != 0; }
-static void get_vecs_put(struct buf *b, const struct msg *m) { mp_put_u64(b, m->get_vecs.chosen); }
+static void get_vecs_read(struct field *f, struct msg *m)
+{
+    m->get_vecs.chosen = field_u64(f, "chosen", 0, 1) != 0;
+    m->get_vecs.ages = field_u64(f, "ages", 0, 1) != 0;
+    m->get_vecs.since = field_u64(f, "since", 0, LIMIT_SEQ);
+}
+static void get_vecs_put(struct buf *b, const struct msg *m)
+{
+    mp_put_u64(b, m->get_vecs.chosen);
+    mp_put_u64(b, m->get_vecs.ages);
+    mp_put_u64(b, m->get_vecs.since);
+}
+
+static void vecs_read(struct field *f, struct msg *m) { m->vecs.upto = field_u64(f, "upto", 0, LIMIT_SEQ); }
+static void vecs_put(struct buf *b, const struct msg *m) { mp_put_u64(b, m->vecs.upto); }
 
 /* ---- all of them ---- */
 
@@ -388,8 +401,8 @@ static const struct msg_kind {
     [MSG_BLK]      = { "BLK",      true,  1, blk_read, blk_put },
     [MSG_PEX]      = { "PEX",      true,  0, none_read, none_put },
     [MSG_FORK]     = { "FORK",     true,  0, none_read, none_put },
-    [MSG_GET_VECS] = { "GET_VECS", true,  1, get_vecs_read, get_vecs_put },
-    [MSG_VECS]     = { "VECS",     true,  0, none_read, none_put },
+    [MSG_GET_VECS] = { "GET_VECS", true,  3, get_vecs_read, get_vecs_put },
+    [MSG_VECS]     = { "VECS",     true,  1, vecs_read, vecs_put },
     [MSG_GET_HIST] = { "GET_HIST", false, 1, get_hist_read, get_hist_put },
     [MSG_HIST]     = { "HIST",     true,  0, none_read, none_put },
     [MSG_JOIN1]    = { "JOIN1",    false, 4, join1_read, join1_put },

@@ -346,7 +346,7 @@ def heads(f, group):
         "CS": (15, []), "GET_LIVE": (16, [b"a", b"docs/x", 17]), "LIVE": (17, [18]), "GET_TREE": (18, [root, 5000, 4096, 904]),
         "TREE": (19, [root, 4096, 904]), "HAVE": (20, [root, 5000, 10, 20]), "HAVE_OK": (21, [root, 10, 20]),
         "GET_BLK": (22, [[[root, 0, one], [root, 70000, fill(0x33)]]]), "BLK": (23, [[[0, 0, 4096], [1, 2, 0]]]), "PEX": (24, []),
-        "FORK": (25, []), "GET_VECS": (26, [1]), "VECS": (27, []), "GET_HIST": (28, [b"docs/note.txt"]), "HIST": (29, []), "JOIN1": (30, [1, 1, "A7", fill(0x41)]),
+        "FORK": (25, []), "GET_VECS": (26, [1, 0, 7]), "VECS": (27, [9]), "GET_HIST": (28, [b"docs/note.txt"]), "HIST": (29, []), "JOIN1": (30, [1, 1, "A7", fill(0x41)]),
         "JOIN2": (31, [fill(0x42), fill(0x43, 64)]), "JOIN3": (32, [fill(0x44, 64)]), "JOIN4": (33, []),
     }
     f.note("one head of each type; req_id = 1000 + type")

@@ -1,0 +1,205 @@
+/* What is news for whom, and which neighbour is asked next. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/far_priv.h"
+#include "tests/unit/t_lock.h"
+
+enum { N = 5 };
+static struct far_device device[N];
+static struct far far;
+static bool linked[N];
+
+/* All were asked just now, nothing is new, and no ages are due. */
+static void begin(void)
+{
+    far = (struct far){.d = device, .n = N, .ages_due = loop_now() + 1000000};
+    for (size_t i = 0; i < N; i++) {
+        device[i] = (struct far_device){.dev = {{(uint8_t)i}}, .asked = loop_now()};
+        linked[i] = true;
+    }
+}
+
+static bool is_linked(const void *arg, const struct id *dev) { return ((const bool *)arg)[dev->b[0]]; }
+
+static struct far_device *next(bool *more) { return far_next(&far, is_linked, linked, more); }
+
+static void is_next(size_t i, bool more)
+{
+    bool got;
+    CHECK(next(&got) == &device[i]);
+    EQ_U(got, more);
+}
+
+static void nobody_is(bool more)
+{
+    bool got;
+    CHECK(next(&got) == NULL);
+    EQ_U(got, more);
+}
+
+/* ---- whose turn it is ---- */
+
+static void test_nothing_is_asked_for_nothing(void)
+{
+    begin();
+    nobody_is(false);
+    far.ages_due = 0;
+    device[3].asked--;
+    is_next(3, false);
+    linked[3] = false;
+    CHECK(next(&(bool){false}) != &device[3]);
+    memset(linked, 0, sizeof linked);
+    nobody_is(false);
+}
+
+static void test_who_was_not_asked_for_long_comes_first(void)
+{
+    begin();
+    device[1].hot = true;
+    is_next(1, false);
+    device[2].asked -= FAR_OVERDUE_MS - 100;
+    is_next(1, false);
+    device[2].asked -= 100;
+    is_next(2, true);
+    device[3].asked = device[2].asked - 1;
+    is_next(3, true);
+    device[3].busy = true;
+    is_next(2, true);
+}
+
+static void test_each_in_its_turn(void)
+{
+    begin();
+    far.news = 1;
+    device[0].changed = 1;
+    for (size_t i = 1; i < N; i++)
+        device[i].asked -= 100 * i;
+    for (size_t i = N - 1; i > 0; i--) {
+        is_next(i, i > 1);
+        device[i].asked = loop_now();
+        device[i].said = 1;
+    }
+    nobody_is(false);
+}
+
+static void test_questions_under_way_are_few(void)
+{
+    begin();
+    for (size_t i = 0; i < N; i++)
+        device[i].hot = true;
+    far.busy = FAR_ASKS_MAX - 1;
+    CHECK(next(&(bool){false}));
+    far.busy++;
+    nobody_is(true);
+}
+
+/* It is asked all the same, now and then: it may have been busy. */
+static void test_who_is_mute_is_asked_in_its_turn_only(void)
+{
+    begin();
+    device[1].hot = true;
+    device[1].mute_until = loop_now() + FAR_MUTE_MS;
+    nobody_is(false);
+    far.news = device[2].changed = 1;
+    device[0].said = device[3].said = device[4].said = 1;
+    nobody_is(false);
+    device[1].asked -= FAR_OVERDUE_MS;
+    is_next(1, false);
+    device[1].asked = loop_now();
+    device[1].mute_until = loop_now();
+    is_next(1, false);
+}
+
+/* ---- what is news ---- */
+
+static void test_who_is_online_again_is_news_once(void)
+{
+    begin();
+    far_hear(&far, &device[0], loop_now());
+    EQ_U(device[0].changed, 1);
+    far_hear(&far, &device[0], loop_now());
+    EQ_U(far.news, 1);
+    device[0].heard = loop_now() - FAR_PRESENT_MS;
+    far_hear(&far, &device[0], loop_now() - FAR_PRESENT_MS);
+    EQ_U(far.news, 1);
+    far_hear(&far, &device[0], loop_now() - FAR_PRESENT_MS / 2);
+    EQ_U(device[0].changed, 2);
+}
+
+/* However often it goes round. */
+static void test_an_age_grows(void)
+{
+    uint64_t now = loop_now() + 100000;
+    EQ_U(far_heard_by_age(now, 0), now);
+    EQ_U(far_heard_by_age(now, 500), now - 500);
+    EQ_U(far_heard_by_age(now, now + 1), 1);
+    begin();
+    far_hear(&far, &device[0], loop_now() - 10);
+    uint64_t heard = device[0].heard;
+    far_hear(&far, &device[0], heard - 5);
+    EQ_U(device[0].heard, heard);
+}
+
+static void test_only_what_says_something_else_is_news(void)
+{
+    struct world *w = world_new();
+    begin();
+    AUTO(buf_release) struct buf first = BUF_INIT(LIMIT_BODY), again = BUF_INIT(LIMIT_BODY), other = BUF_INIT(LIMIT_BODY);
+    must(engine_own_vector(w->d[1].e, w->wall, 1, &first));
+    must(engine_own_vector(w->d[1].e, w->wall + 1, 1, &again));
+    CHECK(far_keep(&far, &device[1], first.data, first.len));
+    CHECK(!far_keep(&far, &device[1], again.data, again.len));
+    EQ_U(far.news, 1);
+    CHECK(device[1].len == again.len && memcmp(device[1].vec, again.data, again.len) == 0);
+    save(w, 1, "f", "one");
+    must(engine_own_vector(w->d[1].e, w->wall + 2, 1, &other));
+    CHECK(far_keep(&far, &device[1], other.data, other.len));
+    EQ_U(device[1].changed, 2);
+    free(device[1].vec);
+    world_free(w);
+}
+
+/* A question names what is new since the last one, and nothing of the one that is asked. */
+static void test_what_is_named(void)
+{
+    begin();
+    far.news = 3;
+    device[0] = (struct far_device){.len = 1, .changed = 3};
+    device[1].said = 2;
+    CHECK(far_names(&device[0], &device[1]));
+    CHECK(!far_names(&device[0], &device[0]));
+    device[1].said = 3;
+    CHECK(!far_names(&device[0], &device[1]));
+    device[1].said = 0;
+    device[0].len = 0;
+    CHECK(!far_names(&device[0], &device[1]));
+}
+
+static void test_what_it_told_is_no_news_for_it(void)
+{
+    begin();
+    far.news = 7;                        /* 5 when it was asked; 6 and 7 came with its answer */
+    far_answered(&far, &device[0], 5, 5, 40);
+    EQ_U(device[0].said, 7);
+    EQ_U(device[0].upto, 40);
+    far_answered(&far, &device[1], 4, 5, 41);        /* and one came from elsewhere, meanwhile */
+    EQ_U(device[1].said, 4);
+}
+
+int main(void)
+{
+    if (keys_init() < 0)
+        return 1;
+    RUN(test_nothing_is_asked_for_nothing);
+    RUN(test_who_was_not_asked_for_long_comes_first);
+    RUN(test_each_in_its_turn);
+    RUN(test_questions_under_way_are_few);
+    RUN(test_who_is_mute_is_asked_in_its_turn_only);
+    RUN(test_who_is_online_again_is_news_once);
+    RUN(test_an_age_grows);
+    RUN(test_only_what_says_something_else_is_news);
+    RUN(test_what_is_named);
+    RUN(test_what_it_told_is_no_news_for_it);
+    return t_done();
+}
