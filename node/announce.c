@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "node/far.h"
 #include "node/log.h"
 #include "node/node_priv.h"
 
@@ -23,13 +24,13 @@ static bool wrote_last_record(const struct node *n)
     return control_record(n->home->control, last, &blob) == 0 && ctl_decode(blob.p, blob.len, &c) == 0 && id_eq(&c.signer, &n->home->keys->dev);
 }
 
-/* What of its own this device has to tell. */
+/* What of its own this device has to tell; in a large group, where most do not hear the author himself, also control records of others. */
 static bool has_written(const struct node *n)
 {
     const struct announced *a = &n->announced;
     const struct sid *own = engine_own_sid(n->engine);
     return (own && engine_known_of(n->engine, own) != a->written) ||
-           (control_group(n->home->control)->ctl_n != a->ctl_n && wrote_last_record(n));
+           (control_group(n->home->control)->ctl_n != a->ctl_n && (far_is_large(n) || wrote_last_record(n)));
 }
 
 uint64_t announce_news_pause(bool own, size_t peers)

@@ -31,6 +31,8 @@ void far_members(struct node *n);                                   /* who is a 
 void far_up(struct node *n, const struct id *dev);
 bool far_down(struct node *n, const struct id *dev);
 void far_vector(struct node *n, const struct id *dev, const void *blob, size_t len);
+/* A neighbour shows control records that are new here: what they are about it has heard of, too. It is asked at once. */
+void far_hurry(struct node *n, const struct id *dev);
 void far_serve(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body);
 /* Something is looked for that anybody may have: for a minute everybody who is online is wished for. */
 bool far_wish_all(struct node *n);               /* false: so it is anyway */

@@ -133,6 +133,17 @@ static void ask(struct node *n, struct far_device *d)
     link_request_body(peers_link(n->peers, &d->dev), LANE_CONTROL, &m, &body, REQUEST_MS, on_vecs, q);
 }
 
+void far_hurry(struct node *n, const struct id *dev)
+{
+    struct far_device *d = far_is_large(n) ? far_get(n, dev) : NULL;
+    const struct link *l = d ? peers_link(n->peers, dev) : NULL;
+    if (!l || link_state(l) != LINK_UP)
+        return;
+    d->hot = true;
+    if (!d->busy && !n->paused)
+        ask(n, d);
+}
+
 static bool can_be_asked(const void *arg, const struct id *dev)
 {
     const struct node *n = arg;

@@ -153,6 +153,8 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
     const struct vec *v = engine_vector_of(n->engine, link_device(l));
     if (v)
         control_heard(n, l, v->ctl_n, &v->ctl_hash);
+    if (v && v->ctl_n > group_of(n)->ctl_n)
+        far_hurry(n, link_device(l));
     if (r <= 0)
         return;
     far_vector(n, link_device(l), blob, len);
