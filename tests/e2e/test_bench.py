@@ -82,6 +82,13 @@ def an_interrupt_leaves_nothing_behind():
 
 
 @test
+def one_slow_save_of_a_hundred_is_not_the_99th_percentile():
+    sys.path.insert(0, os.path.dirname(BENCH))
+    from pairs import percentile
+    assert [percentile(range(1, n + 1), 99) for n in (1, 2, 99, 100, 101, 400)] == [1, 2, 99, 99, 100, 396]
+
+
+@test
 def growth_is_drawn():
     if not shutil.which("gnuplot"):
         raise Skip("gnuplot is not installed")
