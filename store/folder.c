@@ -164,6 +164,18 @@ static int64_t granularity_of(int root)
     return 2100 * 1000000ll;
 }
 
+/* Journals that take a rename whole, and what was done before it: fsync of any directory that it touches makes it durable. tmpfs has
+ * nothing to make durable. Of others it is not known, or they write as much as syncfs does. */
+static bool does_flush_dirs(int root)
+{
+    static const unsigned long known[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC };
+    struct statfs s;
+    bool is = false;
+    for (size_t i = 0; i < sizeof known / sizeof *known && fstatfs(root, &s) == 0; i++)
+        is |= (unsigned long)s.f_type == known[i];
+    return is;
+}
+
 static int gone(const char *path, const char *why)
 {
     return err_set(ERR_NOTFOUND, "folder %s: missing, or its marker is gone: mount or restore it (%s)", path, why);
@@ -205,6 +217,7 @@ static int open_all(struct folder *f)
     f->dev = st.dev;
     f->ino = st.ino;
     f->granularity = granularity_of(f->root);
+    f->flushes_dirs = does_flush_dirs(f->root);
     f->folds = folder_root_folds(f->root);
     return 0;
 }

@@ -2,8 +2,8 @@
  * files about to be installed, kept/ for replaced versions, packs/ for older ones). Everything here works beneath one descriptor of the root, with
  * openat2 RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS, after path_check; nothing follows a link, nothing leaves the folder.
  *
- * Durability of a batch (two flushes, whatever its size):
- *   temp files written -> syncfs -> renames -> syncfs -> (the caller commits the index)
+ * Durability of a batch (two flushes, whatever its size: of all there is, or of what a few small changes touch):
+ *   temp files written -> flush -> renames -> flush -> (the caller commits the index)
  * A user's file is only ever replaced by rename of a complete durable temp file, with RENAME_EXCHANGE, and the displaced file is
  * looked at: if it is not the file the decision was based on, or somebody has it open for writing, it is put back (another
  * exchange) and the result is ERR_CHANGED.

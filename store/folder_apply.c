@@ -1,10 +1,10 @@
 /* Applying a batch of changes:
  *   prepare   temp files get mode and time, links are made in tmp/     (nothing of the user's is touched)
  *   note      which paths the files had that will be displaced         (folder_paths.c)
- *   syncfs
+ *   flush                                                              (folder_flush.c: syncfs, or fsync of what a few changes touch)
  *   run       each change in order, by renames                         (folder_place.c)
  *   modes     of directories, deepest first, since a directory without write permission takes no files
- *   syncfs
+ *   flush
  * The parent directory stays open from one change to the next: most neighbours in a batch are neighbours in the tree. */
 #include "store/folder_priv.h"
 
@@ -27,7 +27,8 @@ struct parent {
     int restore;                  /* mode, or -1 */
 };
 
-struct item { char link[LINK_NAME]; };   /* of a change: name of its link in tmp/, or "" */
+/* Of a change: the name of its link in tmp/, or ""; whether it can be flushed by itself. */
+struct item { char link[LINK_NAME]; bool single; };
 
 struct batch {
     const struct folder *f;
@@ -35,6 +36,7 @@ struct batch {
     size_t n;
     struct item *item;
     struct parent to, from;
+    bool made;                    /* directories that were missing */
 };
 
 static void finish(struct change *c, int code)
@@ -106,8 +108,9 @@ static int name_taken(const char *path)
 }
 
 /* The parent of a checked path, from the cache or opened anew. ERR_CHANGED when it is missing (and not to be made) or no directory. */
-static int parent_open(const struct folder *f, struct parent *p, const char *path, size_t len, bool make)
+static int parent_open(struct batch *b, struct parent *p, const char *path, size_t len, bool make)
 {
+    const struct folder *f = b->f;
     size_t n = path_parent(path, len);
     if (p->fd >= 0 && p->len == n && memcmp(p->path.s, path, n) == 0)
         return 0;
@@ -116,8 +119,10 @@ static int parent_open(const struct folder *f, struct parent *p, const char *pat
     p->path.s[n] = '\0';
     p->len = n;
     p->fd = folder_beneath(f->root, n ? p->path.s : ".", O_PATH | O_DIRECTORY, 0);
-    if (p->fd < 0 && errno == ENOENT && make)
+    if (p->fd < 0 && errno == ENOENT && make) {
+        b->made = true;
         p->fd = open_making(f, &p->path);
+    }
     if (p->fd < 0) {
         bool link = errno == ELOOP;      /* it has become one: nothing of the folder is beneath it */
         int code = folder_error(f, p->path.s, "opening the directory");
@@ -157,22 +162,22 @@ static int prepare_link(const struct folder *f, struct change *c, struct item *i
     return 0;
 }
 
-/* mode and time of what will be put in place; c->now is then its stamp. */
-static int prepare_temp(const struct folder *f, struct change *c, const char *name)
+/* mode and time of what will be put in place; *was is its stamp before, and c->now then. */
+static int prepare_temp(const struct folder *f, struct change *c, const char *name, struct stamp *was)
 {
     const struct spot tmp = { f->tmp, name };
-    struct stamp is;
-    if (folder_look(f->tmp, name, &is) < 0 || is.kind == STAMP_ABSENT)
+    if (folder_look(f->tmp, name, was) < 0 || was->kind == STAMP_ABSENT)
         return err_set(ERR_IO, PATH_OWN "/tmp/%s: %m", name);
-    c->now = is;
-    if (is.kind == STAMP_FILE && is.mode == (c->mode & 0777) && is.mtime_ns == c->mtime_ns)
+    c->now = *was;
+    if (was->kind == STAMP_FILE && was->mode == (c->mode & 0777) && was->mtime_ns == c->mtime_ns)
         return 0;
-    int code = folder_set_meta(&tmp, &is, c->mode, c->mtime_ns, &c->now);
+    int code = folder_set_meta(&tmp, was, c->mode, c->mtime_ns, &c->now);
     return code < 0 ? err_prefix(code == ERR_FULL ? ERR_FULL : ERR_IO, PATH_OWN "/tmp/%s", name) : 0;
 }
 
 static int prepare(const struct folder *f, struct change *c, struct item *it)
 {
+    struct stamp tmp = {0};
     int code = path_check(c->path, c->len);
     if (code == 0 && c->op == CHANGE_MOVE)
         code = path_check(c->from, c->fromlen);
@@ -181,12 +186,13 @@ static int prepare(const struct folder *f, struct change *c, struct item *it)
     if (code == 0 && c->op == CHANGE_FILE)
         code = folder_name_check(c->tmp);
     if (code == 0 && c->op == CHANGE_FILE)
-        code = prepare_temp(f, c, c->tmp);
+        code = prepare_temp(f, c, c->tmp, &tmp);
     if (code == 0 && c->op == CHANGE_SYMLINK) {
         code = prepare_link(f, c, it);
         if (code == 0)
-            code = prepare_temp(f, c, it->link);
+            code = prepare_temp(f, c, it->link, &tmp);
     }
+    it->single = folder_single(c, &tmp);
     return code;
 }
 
@@ -214,7 +220,7 @@ static int run_place(struct batch *b, struct change *c, const char *tmp, const s
 static int run_move(struct batch *b, struct change *c, const struct spot *at)
 {
     assert(c->from_expected.kind == STAMP_FILE);
-    int code = parent_open(b->f, &b->from, c->from, c->fromlen, false);
+    int code = parent_open(b, &b->from, c->from, c->fromlen, false);
     if (code < 0)
         return code;
     struct zpath from;
@@ -290,7 +296,7 @@ static int run(struct batch *b, struct change *c, struct item *it)
     if (c->op != CHANGE_MOVE)
         parent_drop(&b->from);   /* it could be the very directory that this change is about */
     bool makes = c->op != CHANGE_REMOVE && c->op != CHANGE_META;
-    code = parent_open(b->f, &b->to, c->path, c->len, makes);
+    code = parent_open(b, &b->to, c->path, c->len, makes);
     if (code == ERR_CHANGED && c->op == CHANGE_REMOVE && c->expected.kind == STAMP_ABSENT)
         return 0;   /* not even its directory is there */
     if (code < 0)
@@ -355,17 +361,20 @@ static void set_dir_modes(struct batch *b)
 
 /* ---- the batch ---- */
 
-static int flush(const struct folder *f)
-{
-    return sys->syncfs(f->root) == 0 ? 0 : err_set(ERR_IO, "folder %s: syncfs: %m", f->path);
-}
-
 static void batch_release(struct batch *b)
 {
     for (size_t i = 0; i < b->n; i++)
         if (b->item[i].link[0] && b->c[i].code < 0)
             (void)sys->unlinkat(b->f->tmp, b->item[i].link, 0);
     free(b->item);
+}
+
+static bool are_few(const struct batch *b)
+{
+    bool few = b->f->flushes_dirs && b->n <= FOLDER_FEW;
+    for (size_t i = 0; few && i < b->n; i++)
+        few = b->item[i].single || b->c[i].code < 0;
+    return few;
 }
 
 static int apply(struct batch *b)
@@ -377,8 +386,9 @@ static int apply(struct batch *b)
         c->text[0] = '\0';
         finish(c, prepare(b->f, c, &b->item[i]));
     }
-    folder_note_paths(b->f, b->c, b->n);
-    int code = flush(b->f);
+    bool few = are_few(b);
+    folder_note_paths(b->f, b->c, b->n, few);
+    int code = few ? folder_flush_temps(b->f, b->c, b->n) : folder_sync(b->f);
     if (code < 0) {
         for (size_t i = 0; i < b->n; i++)
             finish(&b->c[i], code);
@@ -386,7 +396,7 @@ static int apply(struct batch *b)
     }
     run_all(b);
     set_dir_modes(b);
-    return flush(b->f);
+    return few && !b->made ? folder_flush_placed(b->f, b->c, b->n) : folder_sync(b->f);
 }
 
 int folder_apply(const struct folder *f, struct change *c, size_t n)

@@ -43,14 +43,14 @@ static bool append(const struct folder *f, const struct buf *lines, bool flush)
     return sys->pwrite(fd, lines->data, lines->len, (off_t)is.size) == (ssize_t)lines->len && (!flush || sys->fsync(fd) == 0);
 }
 
-void folder_note_paths(const struct folder *f, const struct change *c, size_t n)
+void folder_note_paths(const struct folder *f, const struct change *c, size_t n, bool flush)
 {
     AUTO(buf_release) struct buf lines = BUF_INIT(n * LINE_MOST);
     for (size_t i = 0; i < n; i++)
         if (c[i].code == 0 && c[i].kept && !c[i].whole && c[i].op != CHANGE_META && c[i].expected.kind == STAMP_FILE)
             add_line(&lines, c[i].kept, c[i].path, c[i].len);
     if (lines.len && buf_ok(&lines))
-        (void)append(f, &lines, false);
+        (void)append(f, &lines, flush);
 }
 
 void folder_kept_note(const struct folder *f, const char *kept, const char *path, size_t len)

@@ -17,6 +17,7 @@ struct folder {
     struct id group;
     uint64_t dev, ino;            /* of the root */
     int64_t granularity;
+    bool flushes_dirs;            /* fsync of a directory makes durable what was done to its names */
     bool folds;                   /* the whole file system takes names for equal that are not the same bytes: case, Unicode normalisation */
 };
 
@@ -44,8 +45,17 @@ int folder_lease(int fd);
 void folder_close_fd(int *fd);                   /* for AUTO; -1 is fine; keeps errno */
 #define AUTOCLOSE AUTO(folder_close_fd)
 
-/* folder_paths.c: notes the paths of what the changes that have not failed yet will displace. Before the first flush. */
-void folder_note_paths(const struct folder *f, const struct change *c, size_t n);
+/* folder_paths.c: notes the paths of what the changes that have not failed yet will displace. Before the first flush, or flushed here. */
+void folder_note_paths(const struct folder *f, const struct change *c, size_t n, bool flush);
+
+/* folder_flush.c: the flushes of a batch. folder_sync: of all there is. At most FOLDER_FEW changes that are single can be flushed by
+ * themselves: then folder_flush_temps is the first flush, of what will be put in place, and folder_flush_placed the second, of what is there
+ * now, unless directories were made on the way. 0 or ERR_IO. folder_single: `tmp` is what FILE puts in place, as it was last written. */
+enum { FOLDER_FEW = 4 };
+bool folder_single(const struct change *c, const struct stamp *tmp);
+int folder_sync(const struct folder *f) MUST_CHECK;
+int folder_flush_temps(const struct folder *f, const struct change *c, size_t n) MUST_CHECK;
+int folder_flush_placed(const struct folder *f, const struct change *c, size_t n) MUST_CHECK;
 
 /* folder_place.c: the renames of one change, once its parent is open. */
 struct spot { int dir; const char *name; };      /* an open directory and a name in it */

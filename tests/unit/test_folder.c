@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include "proto/limits.h"
+#include "store/folder_priv.h"
 #include "tests/unit/folder_fixture.h"
 
 /* ---- creating, opening ---- */
@@ -412,6 +413,7 @@ static int tell_syncfs(int fd)
 static void test_flush_takes_no_word_from_a_batch(void)
 {
     begin();
+    folder->flushes_dirs = false;        /* as a batch of many */
     temp("t", "new");
     hook();
     table.syncfs = tell_syncfs;

@@ -3,6 +3,7 @@
  * directory or removal or not (a file system may write them in any order; what then cannot be done has not been), and files that were
  * never flushed whole, torn, empty or full of zeros. Then the folder is opened again: nothing of the user's is lost, nothing torn has a
  * user's name, and doing it all again does it. */
+#include "store/folder_priv.h"
 #include "tests/unit/t_batch.h"
 
 enum { MAX_OPS = 200, SUBSETS = 12, NAME_ROOM = 200 };
@@ -135,13 +136,19 @@ static void tear(const char *tmp)
     }
 }
 
+static bool is_in(const char *dir, const char *path)
+{
+    size_t n = strlen(dir);
+    if (n == 0)
+        return *path && !strchr(path, '/');
+    return strncmp(dir, path, n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/');
+}
+
 /* Whether op i is on disk for certain when the power goes before op `cut`. */
 static bool is_flushed(int i, int cut)
 {
     for (int k = i + 1; k < cut; k++) {
-        size_t n = strlen(op[k].a);
-        bool of_dir = op[k].kind == OP_FLUSH_FILE && strncmp(op[i].b, op[k].a, n) == 0 && op[i].b[n] == '/';
-        if (op[k].kind == OP_FLUSH || of_dir)
+        if (op[k].kind == OP_FLUSH || (op[k].kind == OP_FLUSH_FILE && is_in(op[k].a, op[i].b)))
             return true;
     }
     return false;
@@ -227,6 +234,96 @@ static void test_batch(void)
         }
 }
 
+/* ---- few changes, which are flushed by themselves ---- */
+
+static const struct { const char *path, *before, *after; } few[] = {
+    { "p/b", "old b", "new b" }, { "q/r", "old r", "" }, { "m/m", "old m", "" }, { "s/f", "old f", "old m" }, { "n/new", "", "new a" },
+};
+enum { FEW = sizeof few / sizeof *few };
+
+static size_t make_few(struct change *c, int try)
+{
+    static char name[3][20];
+    size_t n = 0;
+    for (int i = 0; i < 3; i++)
+        snprintf(name[i], sizeof name[i], "k-%d-%d", i, try);
+    temp("t-new", "new a");
+    temp("t-b", "new b");
+    if (strcmp(get("p/b"), "new b") != 0)
+        c[n++] = change(CHANGE_FILE, "p/b", "t-b", name[0]);
+    if (*get("q/r"))
+        c[n++] = change(CHANGE_REMOVE, "q/r", NULL, name[1]);
+    if (*get("m/m"))
+        c[n++] = change_move("m/m", "s/f", name[2]);
+    if (strcmp(get("n/new"), "new a") != 0)
+        c[n++] = change(CHANGE_FILE, "n/new", "t-new", NULL);
+    return n;
+}
+
+static size_t before_few(struct change *c)
+{
+    begin();
+    folder->flushes_dirs = true;
+    for (int i = 0; i < FEW; i++) {
+        make_dir((char[]){ few[i].path[0], '\0' });
+        if (*few[i].before)
+            put(few[i].path, few[i].before);
+    }
+    return make_few(c, 1);
+}
+
+static void check_few(int cut, int round)
+{
+    for (int i = 0; i < FEW; i++) {
+        struct listed l = { .text = few[i].before };
+        CHECK(!*few[i].before || strcmp(get(few[i].path), few[i].before) == 0 || strcmp(get("s/f"), few[i].before) == 0 ||
+              folder_kept_list(folder, has_text, &l) > 0);
+        const char *now = get(few[i].path);
+        bool there = access(full(few[i].path), F_OK) == 0;
+        if ((there || *now) && (!*now || (strcmp(now, few[i].before) != 0 && strcmp(now, few[i].after) != 0)))
+            T_FAIL("cut at %d of %d, round %d: %s is \"%s\"", cut, nops, round, few[i].path, now);
+        if (cut > nops && strcmp(now, few[i].after) != 0)
+            T_FAIL("after the last flush, round %d: %s is \"%s\"", round, few[i].path, now);
+    }
+}
+
+static bool file_is_flushed(const char *path)
+{
+    for (int i = 0; i < nops; i++)
+        if (op[i].kind == OP_FLUSH_FILE && strcmp(op[i].a, path) == 0)
+            return true;
+    return false;
+}
+
+/* What was displaced, removed or moved is the user's, and perhaps he has just written it. Of a rename both directories are flushed. */
+static void test_few(void)
+{
+    static const char *const users[] = { ".lanyard/kept/k-0-1", ".lanyard/kept/k-1-1", ".lanyard/kept/k-2-1", "s/f", "m", "s",
+                                         ".lanyard/tmp", ".lanyard/kept" };
+    struct change c[FEW];
+    size_t n = before_few(c);
+    record_all();
+    OK(folder_apply(folder, c, n));
+    int recorded = nops;
+    for (int i = 0; i < recorded; i++)
+        CHECK(op[i].kind != OP_FLUSH);
+    for (size_t i = 0; i < sizeof users / sizeof *users; i++)
+        if (!file_is_flushed(users[i]))
+            T_FAIL("%s is not flushed", users[i]);
+    for (int cut = 0; cut <= recorded + 1; cut++)
+        for (int round = 0; round < SUBSETS; round++) {
+            before_few(c);
+            power_goes(cut < recorded ? cut : recorded);
+            check_few(cut, round);
+            n = make_few(c, 2 + round);
+            OK(folder_apply(folder, c, n));
+            for (size_t i = 0; i < n; i++)
+                if (c[i].code < 0)
+                    T_FAIL("cut at %d, round %d: again: %s: %s", cut, round, c[i].path, c[i].text);
+            check_few(cut, round);
+        }
+}
+
 /* ---- keeping a version that lost ---- */
 
 static void test_adopt(void)
@@ -250,6 +347,7 @@ static void test_adopt(void)
 int main(void)
 {
     RUN(test_batch);
+    RUN(test_few);
     RUN(test_adopt);
     finish_all();
     return t_done();

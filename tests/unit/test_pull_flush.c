@@ -7,13 +7,13 @@
 enum { BIG = 300000 };
 
 static _Atomic bool flush_fails;
-static int failing_syncfs(int fd)
+static bool fails(void)
 {
-    if (!atomic_exchange(&flush_fails, false))
-        return sys_kernel.syncfs(fd);
     errno = EIO;
-    return -1;
+    return atomic_exchange(&flush_fails, false);
 }
+static int failing_syncfs(int fd) { return fails() ? -1 : sys_kernel.syncfs(fd); }
+static int failing_fsync(int fd) { return fails() ? -1 : sys_kernel.fsync(fd); }
 
 static bool has_failed(void *arg)
 {
@@ -27,6 +27,7 @@ static void begin_failing(void)
     both_begin();
     failing = sys_kernel;
     failing.syncfs = failing_syncfs;
+    failing.fsync = failing_fsync;
     sys = &failing;
     put_big("big", BIG, 1);
     scan_start();
