@@ -3,11 +3,17 @@
 
 #include "node/engine_priv.h"
 
-bool far_vec_newer(const struct vec *v, const struct vec *than)
+static bool is_newer(const struct vec *v, const struct vec *than)
 {
     struct vec_held h = {.ctr = than->ctr, .wall_ms = than->wall_ms};
     memcpy(h.inst, than->inst, sizeof h.inst);
     return vec_newer(v, &h);
+}
+
+/* What it has shown before our start counts on, unless this is at least as new: an older one may say that it has what it has no more. */
+bool far_vec_counts(const struct peer_vec *p, const struct vec *v)
+{
+    return !p->online && (p->have ? is_newer(v, &p->vec) : !p->shown || !is_newer(&p->vec, v));
 }
 
 int engine_vector_told(struct engine *e, const void *blob, size_t len, const struct id *dev, uint64_t wall_ms)

@@ -176,7 +176,7 @@ static inline uint64_t clock_at_least_aged(const struct engine *e, uint64_t wall
 struct peer_vec *engine_peer_find(struct engine *e, const struct id *dev);
 /* A verified vector, told by somebody else or by its device; what it says is taken if it is of a member and newer, and is v's no more then. 1 = news. */
 int  engine_put_vector(struct engine *e, struct vec *v, const void *blob, size_t len, bool told) MUST_CHECK;
-bool far_vec_newer(const struct vec *v, const struct vec *than);        /* engine_far.c */
+bool far_vec_counts(const struct peer_vec *p, const struct vec *v);     /* engine_far.c: when somebody else tells it */
 struct peer_vec *engine_peer(struct engine *e, const struct id *dev);
 
 /* engine_forget.c */

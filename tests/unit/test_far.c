@@ -47,11 +47,40 @@ static void test_of_two_starts_the_later_one_counts(void)
     world_free(w);
 }
 
+static void keep_vectors(struct world *w, size_t i)
+{
+    must(engine_begin(w->d[i].e));
+    must(engine_save_vectors(w->d[i].e));
+    commit(w, i);
+}
+
+/* Device 1 lost what it had and began anew. Who repeats to a device that has just started what it said before does not make it have that. */
+static void test_what_was_shown_before_a_restart_is_not_undone(void)
+{
+    struct world *w = world_new();
+    AUTO(buf_release) struct buf empty = vector(w, 1);
+    save(w, 1, "f", "one");
+    AUTO(buf_release) struct buf before = vector(w, 1);
+    restart(w, 1, 77);
+    w->wall += 1000;
+    AUTO(buf_release) struct buf after = vector(w, 1), again = vector(w, 1);
+    EQ_I(told_of(w, 0, 1, &after), 1);
+    keep_vectors(w, 0);
+    restart(w, 0, 78);
+    EQ_I(told_of(w, 0, 1, &before), 0);
+    EQ_I(told_of(w, 0, 1, &empty), 0);
+    EQ_I(told_of(w, 0, 1, &after), 1);
+    EQ_I(told_of(w, 0, 1, &after), 0);
+    EQ_I(told_of(w, 0, 1, &again), 1);
+    world_free(w);
+}
+
 static void test_who_is_online_speaks_for_himself(void)
 {
     struct world *w = world_new();
     AUTO(buf_release) struct buf first = vector(w, 1), second = vector(w, 1);
     engine_online(w->d[0].e, &w->d[1].keys->dev, true);
+    EQ_I(told_of(w, 0, 1, &first), 0);
     EQ_I(engine_vector(w->d[0].e, first.data, first.len, NULL, NULL), 1);
     EQ_I(told_of(w, 0, 1, &second), 0);
     engine_online(w->d[0].e, &w->d[1].keys->dev, false);
@@ -153,6 +182,7 @@ int main(void)
         return 1;
     RUN(test_only_newer_ones_are_taken);
     RUN(test_of_two_starts_the_later_one_counts);
+    RUN(test_what_was_shown_before_a_restart_is_not_undone);
     RUN(test_who_is_online_speaks_for_himself);
     RUN(test_lies_are_refused);
     RUN(test_entries_that_nobody_near_has);
