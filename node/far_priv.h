@@ -29,7 +29,6 @@ struct far {
     uint64_t choose_due, gather, stuck_due, look_due, ages_due;
     uint64_t choose_from;       /* nobody is chosen before: most are only heard of when the first have answered */
     uint64_t draw, draw_until;  /* for ring_choose */
-    size_t busy;                /* questions under way */
     bool large;                 /* the group, at the last tick */
 };
 
@@ -56,8 +55,12 @@ uint64_t far_heard_by_age(uint64_t sent, uint64_t age_ms);
 bool far_names(const struct far_device *d, const struct far_device *to);    /* a question to that one names the vector of this one */
 /* Who is to be asked now: who has or needs news, or was not asked for too long; when ages are due and there is none such, anybody. Of
  * them who was not asked for the longest time. NULL: nobody is, or enough questions are under way. *more: others have to wait. */
-#define FAR_ASKS_MAX 3u                 /* under way: who is mute holds up nobody else */
+#define FAR_ASKS_MAX 3u                 /* under way; but who takes long to answer holds up nobody else: */
+#define FAR_SLOW_MS 500u                /* after that a question does not count among them */
 struct far_device *far_next(struct far *f, bool (*can_be_asked)(const void *arg, const struct id *dev), const void *arg, bool *more);
+/* Whether it may be asked out of its turn: whoever wants to be asked all the time is not. */
+#define FAR_HURRY_MS 50u
+bool far_may_hurry(const struct far_device *d);
 /* It has answered a question that was put when f->news was `news`, and said upto. before: f->news when its answer came. */
 void far_answered(struct far *f, struct far_device *d, uint64_t news, uint64_t before, uint64_t upto);
 

@@ -71,11 +71,10 @@ static void on_vecs(void *arg, const struct msg *m, zmq_msg_t *body)
     bool told = m && m->type == MSG_VECS, news = told && take_all(n, &q, body);
     struct far_device *d = far_get(n, &q.dev);
     free(arg);
-    f->busy--;
     d->busy = false;
-    if (!m)
+    if (!told) {
         d->mute_until = loop_now() + FAR_MUTE_MS;
-    if (told) {
+    } else {
         far_answered(f, d, q.news, before, m->vecs.upto);
         d->hot |= news && m->vecs.upto == q.since;       /* not all fitted into one answer */
     }
@@ -128,7 +127,6 @@ static void ask(struct node *n, struct far_device *d)
     d->asked = now;
     d->hot = false;
     d->busy = true;
-    f->busy++;
     struct msg m = {.type = MSG_GET_VECS, .get_vecs = {.chosen = d->chosen, .ages = ages, .since = d->upto}};
     link_request_body(peers_link(n->peers, &d->dev), LANE_CONTROL, &m, &body, REQUEST_MS, on_vecs, q);
 }
@@ -140,8 +138,10 @@ void far_hurry(struct node *n, const struct id *dev)
     if (!l || link_state(l) != LINK_UP)
         return;
     d->hot = true;
-    if (!d->busy && !n->paused)
+    if (far_may_hurry(d) && !n->paused)
         ask(n, d);
+    else
+        far_wake(n, NEWS_MS);
 }
 
 static bool can_be_asked(const void *arg, const struct id *dev)

@@ -54,9 +54,10 @@ struct far_device *far_next(struct far *f, bool (*can_be_asked)(const void *arg,
 {
     struct far_device *best = NULL;
     bool any = false;                    /* best is urgent */
-    size_t urgent = 0;
+    size_t urgent = 0, under_way = 0;
     for (size_t i = 0; i < f->n; i++) {
         struct far_device *d = &f->d[i];
+        under_way += d->busy && loop_now() < d->asked + FAR_SLOW_MS;
         if (d->busy || !can_be_asked(arg, &d->dev))
             continue;
         bool u = is_urgent(f, d);
@@ -66,10 +67,16 @@ struct far_device *far_next(struct far *f, bool (*can_be_asked)(const void *arg,
             any = u;
         }
     }
-    if (f->busy >= FAR_ASKS_MAX || (!any && loop_now() < f->ages_due))
+    if (under_way >= FAR_ASKS_MAX || (!any && loop_now() < f->ages_due))
         best = NULL;
     *more = urgent > (best && any);
     return best;
+}
+
+bool far_may_hurry(const struct far_device *d)
+{
+    uint64_t now = loop_now();
+    return !d->busy && now >= d->mute_until && now >= d->asked + FAR_HURRY_MS;
 }
 
 /* What it has just told itself is no news for it. */

@@ -88,10 +88,37 @@ static void test_questions_under_way_are_few(void)
     begin();
     for (size_t i = 0; i < N; i++)
         device[i].hot = true;
-    far.busy = FAR_ASKS_MAX - 1;
+    for (size_t i = 0; i < FAR_ASKS_MAX - 1; i++)
+        device[i].busy = true;
     CHECK(next(&(bool){false}));
-    far.busy++;
+    device[FAR_ASKS_MAX - 1].busy = true;
     nobody_is(true);
+}
+
+/* Some may answer as late as they can, all the time. */
+static void test_who_is_slow_holds_up_nobody(void)
+{
+    begin();
+    for (size_t i = 0; i < FAR_ASKS_MAX; i++) {
+        device[i].busy = true;
+        device[i].asked -= FAR_SLOW_MS;
+    }
+    device[4].hot = true;
+    is_next(4, false);
+}
+
+/* Each vector of a neighbour may say that it has control records that are new here. */
+static void test_whom_one_asks_out_of_its_turn(void)
+{
+    begin();
+    CHECK(!far_may_hurry(&device[0]));
+    device[0].asked -= FAR_HURRY_MS;
+    CHECK(far_may_hurry(&device[0]));
+    device[0].mute_until = loop_now() + FAR_MUTE_MS;
+    CHECK(!far_may_hurry(&device[0]));
+    device[0].mute_until = 0;
+    device[0].busy = true;
+    CHECK(!far_may_hurry(&device[0]));
 }
 
 /* It is asked all the same, now and then: it may have been busy. */
@@ -195,6 +222,8 @@ int main(void)
     RUN(test_who_was_not_asked_for_long_comes_first);
     RUN(test_each_in_its_turn);
     RUN(test_questions_under_way_are_few);
+    RUN(test_who_is_slow_holds_up_nobody);
+    RUN(test_whom_one_asks_out_of_its_turn);
     RUN(test_who_is_mute_is_asked_in_its_turn_only);
     RUN(test_who_is_online_again_is_news_once);
     RUN(test_an_age_grows);
