@@ -1,8 +1,11 @@
 #include "proto/path.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <threads.h>
 
 #include "proto/limits.h"
 
@@ -163,11 +166,33 @@ bool path_beneath(const char *path, size_t len, const char *dir, size_t dirlen)
     return len > dirlen && path[dirlen] == '/' && memcmp(path, dir, dirlen) == 0;
 }
 
+struct shown { unsigned next; char text[4][SHOW_MAX]; };
+static once_flag shown_once = ONCE_FLAG_INIT;
+static tss_t shown_key;
+
+static void make_key(void)
+{
+    int r = tss_create(&shown_key, free);
+    assert(r == thrd_success);
+}
+
+/* Not _Thread_local: all of that is written to when a thread starts, so each would take 64 KB for good, and most show no path. */
+static struct shown *shown_of_thread(void)
+{
+    call_once(&shown_once, make_key);
+    struct shown *s = tss_get(shown_key);
+    if (s)
+        return s;
+    s = xcalloc(1, sizeof *s);
+    int r = tss_set(shown_key, s);
+    assert(r == thrd_success);
+    return s;
+}
+
 const char *path_show(const void *path, size_t len)
 {
-    static _Thread_local char ring[4][SHOW_MAX];
-    static _Thread_local unsigned next;
-    char *out = ring[next++ % 4], *o = out;
+    struct shown *s = shown_of_thread();
+    char *out = s->text[s->next++ % 4], *o = out;
     const uint8_t *p = path;
     if (len > LIMIT_PATH)
         len = LIMIT_PATH;

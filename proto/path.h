@@ -40,7 +40,8 @@ size_t path_parent(const char *path, size_t len);
 bool path_beneath(const char *path, size_t len, const char *dir, size_t dirlen);
 
 /* For messages and terminals: a path with control characters (also those that turn the direction of writing), backslash and
- * invalid UTF-8 as \xNN. Thread-local, the four latest results stay valid. What follows byte LIMIT_PATH is left out. */
+ * invalid UTF-8 as \xNN. The four latest results of a thread stay valid, in memory that it gets with the first and gives back at its end: the only
+ * state that this module has. What follows byte LIMIT_PATH is left out. */
 const char *path_show(const void *path, size_t len);
 
 /* Length of the UTF-8 character that begins at p (1..4), its code point in *cp; 0 when it is not well formed (RFC 3629). */

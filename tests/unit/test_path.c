@@ -1,3 +1,5 @@
+#include <threads.h>
+
 #include "tests/unit/t.h"
 
 #include "proto/limits.h"
@@ -115,6 +117,24 @@ static void test_show(void)
     EQ_U(strlen(path_show(big, sizeof big)), 4 * LIMIT_PATH);
 }
 
+/* Eight results, so that any that were shared would be overwritten. */
+static int show_elsewhere(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 8; i++)
+        EQ_S(SHOWN("there"), "there");
+    return 0;
+}
+
+static void test_each_thread_has_its_own(void)
+{
+    thrd_t thread;
+    const char *here = SHOWN("here");
+    CHECK(thrd_create(&thread, show_elsewhere, NULL) == thrd_success);
+    thrd_join(thread, NULL);
+    EQ_S(here, "here");
+}
+
 #define NAME_GOOD(s) OK(snapshot_name_check(s, sizeof s - 1))
 #define NAME_WRONG(s, words) FAILS(snapshot_name_check(s, sizeof s - 1), ERR_BAD, words)
 
@@ -152,6 +172,7 @@ int main(void)
     RUN(test_random);
     RUN(test_parent_and_beneath);
     RUN(test_show);
+    RUN(test_each_thread_has_its_own);
     RUN(test_snapshot_names);
     return t_done();
 }
