@@ -16,7 +16,7 @@
 #define DIALS_MAX 64
 #define ROOM_DIALS 4            /* so many at once of those that are not urgent (WISH_ROOM) */
 #define ROOM_MS 250             /* and then a pause: whom the first ones lead to makes most others needless */
-#define ROOM_MAX 16             /* of them under way, or up and not wished for: each takes memory */
+#define ROOM_MAX 16             /* of them under way; those that are up and not wished for count twice, for they take memory */
 
 static struct address *by_text(struct peers *p, const char *text)
 {
@@ -239,7 +239,7 @@ static bool has_room(struct peers *p)
         p->room = 0;
         p->unwished = peers_unwished(p);
     }
-    return p->rooms + p->unwished < ROOM_MAX && p->room < ROOM_DIALS;
+    return p->rooms + 2 * p->unwished < ROOM_MAX && p->room < ROOM_DIALS;
 }
 
 /* When to look again; what is not wished for waits for peers_review. */

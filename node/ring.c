@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define PARTS 4                 /* of the ring, of the first of them, and so on: one is chosen from all but the first */
+#define PARTS 4                 /* of the ring; of the first of them; and so on */
 
 static uint64_t first_bytes(const struct id *id)
 {
@@ -63,8 +63,8 @@ void ring_choose(const struct id *self, const struct id *dev, size_t n, uint64_t
         choose_next(self, dev, n, false, chosen);
         choose_next(self, dev, n, true, chosen);
     }
-    uint64_t to = UINT64_MAX;
-    for (size_t left = n; left > 2 * RING_BESIDE; left /= PARTS) {
+    uint64_t to = UINT64_MAX / PARTS;
+    for (size_t left = n / PARTS; left > 2 * RING_BESIDE; left /= PARTS) {
         uint64_t from = to / PARTS + 1;
         choose_within(self, dev, n, from, to, 0, chosen);
         to = from - 1;
