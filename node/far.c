@@ -1,5 +1,6 @@
 #include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "node/far_priv.h"
 #include "node/log.h"
@@ -33,12 +34,24 @@ static bool look_how_large(const struct node *n)
     return count > most_linked(n);
 }
 
+/* Where it is, or belongs. */
+static size_t place_of(const struct far *f, const struct id *dev)
+{
+    size_t low = 0, high = f->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (id_cmp(&f->d[middle].dev, dev) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 struct far_device *far_find(const struct node *n, const struct id *dev)
 {
-    for (size_t i = 0; n->far && i < n->far->n; i++)
-        if (id_eq(&n->far->d[i].dev, dev))
-            return &n->far->d[i];
-    return NULL;
+    size_t at = n->far ? place_of(n->far, dev) : 0;
+    return n->far && at < n->far->n && id_eq(&n->far->d[at].dev, dev) ? &n->far->d[at] : NULL;
 }
 
 struct far_device *far_get(struct node *n, const struct id *dev)
@@ -47,9 +60,11 @@ struct far_device *far_get(struct node *n, const struct id *dev)
     struct far_device *d = far_find(n, dev);
     if (d)
         return d;
+    size_t at = place_of(f, dev);
     f->d = xrealloc(f->d, f->n + 1, sizeof *f->d);
-    f->d[f->n] = (struct far_device){.dev = *dev};
-    return &f->d[f->n++];
+    memmove(&f->d[at + 1], &f->d[at], (f->n++ - at) * sizeof *f->d);
+    f->d[at] = (struct far_device){.dev = *dev};
+    return &f->d[at];
 }
 
 bool far_is_member(const struct node *n, const struct id *dev)

@@ -23,7 +23,7 @@ struct far_device {
     uint8_t meaning[8];
 };
 struct far {
-    struct far_device *d; size_t n;
+    struct far_device *d; size_t n;     /* sorted by dev */
     struct loop_timer tick;
     uint64_t news;
     uint64_t choose_due, gather, stuck_due, look_due, ages_due;
@@ -33,7 +33,7 @@ struct far {
 };
 
 struct far_device *far_find(const struct node *n, const struct id *dev);    /* NULL: nothing is known of it */
-struct far_device *far_get(struct node *n, const struct id *dev);
+struct far_device *far_get(struct node *n, const struct id *dev);           /* a new one moves others: no pointer is kept */
 bool far_is_member(const struct node *n, const struct id *dev);             /* another one, not revoked */
 bool far_heard_lately(const struct far_device *d);
 void far_look_who_is_online(struct node *n);
@@ -50,6 +50,10 @@ bool far_ask_next(struct node *n);                  /* whose turn it is, if it i
 void far_hear(struct far *f, struct far_device *d, uint64_t when);
 /* A vector that is taken, and was verified. Whether it says anything new. */
 bool far_keep(struct far *f, struct far_device *d, const void *blob, size_t len);
+/* Of vectors that are news, in any order: up to the number of which news they fit into `most` bytes, the earliest first, and one at least;
+ * `news` when all do. */
+struct far_piece { uint64_t changed; size_t len; };
+uint64_t far_fit(struct far_piece *p, size_t n, size_t most, uint64_t news);
 /* A question that was sent at `sent` was answered, by an age: when that was at the latest. What goes round and round becomes no younger. */
 uint64_t far_heard_by_age(uint64_t sent, uint64_t age_ms);
 bool far_names(const struct far_device *d, const struct far_device *to);    /* a question to that one names the vector of this one */

@@ -42,24 +42,27 @@ static int take(struct node *n, const struct vec_told *t, uint64_t sent)
     return news;
 }
 
-static bool take_all(struct node *n, const struct ask *q, zmq_msg_t *body)
+/* 1: there was news. */
+static int take_all(struct node *n, const struct ask *q, zmq_msg_t *body)
 {
     struct mp m;
     uint32_t count;
-    struct vec_told t;
-    struct link *l = peers_link(n->peers, &q->dev);
+    struct vec_told t = {0}, before;
     bool news = false;
-    if (body_open(zmq_msg_data(body), zmq_msg_size(body), &m, &count) < 0)
-        return false;
-    for (; count && told_next(&m, &t) == 0; count--) {
-        int r = far_is_member(n, &t.dev) ? take(n, &t, q->sent) : 0;
-        news |= r > 0;
-        if (r < 0)
+    int r = body_open(zmq_msg_data(body), zmq_msg_size(body), &m, &count);
+    if (r == 0 && count > LIMIT_MEMBERS)
+        r = err_set(ERR_BAD, "VECS: more than %u devices", LIMIT_MEMBERS);
+    for (; r == 0 && count; count--) {
+        before = t;
+        r = told_next(&m, &before, &t);
+        int taken = r == 0 && far_is_member(n, &t.dev) ? take(n, &t, q->sent) : 0;
+        news |= taken > 0;
+        if (taken < 0)
             log_seldom(LOG_INFO, "vector refused why=\"%s\"", err_text());
-        if (r == ERR_AGAIN && l)
-            control_ask(n, l, false);
     }
-    return news;
+    if (r < 0)
+        log_seldom(LOG_WARN, "answer refused why=\"%s\"", err_text());
+    return r < 0 ? r : news;
 }
 
 static void on_vecs(void *arg, const struct msg *m, zmq_msg_t *body)
@@ -68,19 +71,19 @@ static void on_vecs(void *arg, const struct msg *m, zmq_msg_t *body)
     struct node *n = q.n;
     struct far *f = n->far;
     uint64_t before = f->news;
-    bool told = m && m->type == MSG_VECS, news = told && take_all(n, &q, body);
+    int taken = m && m->type == MSG_VECS ? take_all(n, &q, body) : ERR_BAD;
     struct far_device *d = far_get(n, &q.dev);
     free(arg);
     d->busy = false;
-    if (!told) {
+    if (taken < 0) {
         d->mute_until = loop_now() + FAR_MUTE_MS;
     } else {
         far_answered(f, d, q.news, before, m->vecs.upto);
-        d->hot |= news && m->vecs.upto == q.since;       /* not all fitted into one answer */
+        d->hot |= m->vecs.more && m->vecs.upto > q.since;
     }
     if (!m)
         return;                      /* perhaps all of the node is ending */
-    if (news) {
+    if (taken > 0) {
         lock_poll(n);
         api_poll(n->api);
     }
@@ -163,7 +166,6 @@ bool far_ask_next(struct node *n)
 /* ---- answering ---- */
 
 struct held_set { struct vec_held *h; size_t n; };
-static void held_set_release(struct held_set *s) { free(s->h); }
 
 static int read_held(zmq_msg_t *body, struct held_set *out)
 {
@@ -176,51 +178,68 @@ static int read_held(zmq_msg_t *body, struct held_set *out)
         return err_set(ERR_BAD, "GET_VECS: more than %u devices", MSG_HELD);
     out->h = xcalloc(count + 1, sizeof *out->h);
     for (; out->n < count && r == 0; out->n += r == 0)
-        r = held_next(&m, &out->h[out->n]);
+        r = held_next(&m, out->n ? &out->h[out->n - 1] : &(struct vec_held){0}, &out->h[out->n]);
     return r;
 }
 
+static int by_device(const void *dev, const void *held) { return id_cmp(dev, &((const struct vec_held *)held)->dev); }
+
 static const struct vec_held *held_by(const struct held_set *s, const struct id *dev)
 {
-    for (size_t i = 0; i < s->n; i++)
-        if (id_eq(&s->h[i].dev, dev))
-            return &s->h[i];
-    return NULL;
+    return s->n ? bsearch(dev, s->h, s->n, sizeof *s->h, by_device) : NULL;
 }
 
-static bool is_news(struct node *n, const struct far_device *d, const struct vec_held *h)
+/* What the client wants to hear: news since then, up to what fits, and with `ages` also of whom anybody has heard lately. */
+struct telling { const struct id *to; struct held_set held; uint64_t since, upto; bool ages; };
+
+static void telling_release(struct telling *t) { free(t->held.h); }
+
+static bool is_news(struct node *n, const struct far_device *d, const struct telling *t)
 {
-    const struct vec *v = d->len ? engine_vector_of(n->engine, &d->dev) : NULL;
+    bool changed = d->changed > t->since && d->changed <= t->upto && d->len;
+    const struct vec *v = changed ? engine_vector_of(n->engine, &d->dev) : NULL;
+    const struct vec_held *h = v ? held_by(&t->held, &d->dev) : NULL;
     return v && (!h || (memcmp(d->meaning, h->meaning, sizeof h->meaning) != 0 && vec_newer(v, h)));
 }
 
-/* What was news since then; with `ages` also of whom anybody has heard lately. False: not all fitted. */
-static bool put_told(struct node *n, const struct held_set *s, const struct id *who, uint64_t since, bool ages, struct buf *out)
+static bool may_be_told(const struct node *n, const struct far_device *d, const struct telling *t)
+{
+    return d->heard && !id_eq(&d->dev, t->to) && far_is_member(n, &d->dev);
+}
+
+static uint64_t what_fits(struct node *n, const struct telling *t)
+{
+    const struct far *f = n->far;
+    AUTOFREE struct far_piece *p = xcalloc(f->n + 1, sizeof *p);
+    size_t count = 0;
+    for (size_t i = 0; i < f->n; i++)
+        if (is_news(n, &f->d[i], t) && may_be_told(n, &f->d[i], t))
+            p[count++] = (struct far_piece){f->d[i].changed, f->d[i].len};
+    return far_fit(p, count, LIMIT_CS_REPLY, t->upto);
+}
+
+static void put_told(struct node *n, const struct telling *t, struct buf *out)
 {
     AUTO(buf_release) struct buf items = BUF_INIT(LIMIT_BODY);
     uint32_t count = 0;
     uint64_t now = loop_now();
-    bool all = true;
     for (size_t i = 0; i < n->far->n; i++) {
         struct far_device *d = &n->far->d[i];
-        bool changed = d->changed > since;
-        if (!(changed || (ages && far_heard_lately(d))) || id_eq(&d->dev, who) || !far_is_member(n, &d->dev) || !d->heard)
+        bool changed = d->changed > t->since && d->changed <= t->upto;
+        if (!(changed || (t->ages && far_heard_lately(d))) || !may_be_told(n, d, t))
             continue;
         if (peers_link(n->peers, &d->dev))
             d->heard = now;
-        struct vec_told t = {.dev = d->dev, .age_ms = now - d->heard < MSG_AGE_MAX_MS ? now - d->heard : MSG_AGE_MAX_MS};
-        bool news = changed && is_news(n, d, held_by(s, &d->dev)), fits = items.len + d->len < LIMIT_CS_REPLY;
-        if (news && fits)
-            t.vec = (struct bytes){d->vec, d->len};
-        all &= fits || !news;
-        if (!t.vec.len && !far_heard_lately(d))
+        struct vec_told told = {.dev = d->dev, .age_ms = now - d->heard < MSG_AGE_MAX_MS ? now - d->heard : MSG_AGE_MAX_MS};
+        if (is_news(n, d, t))
+            told.vec = (struct bytes){d->vec, d->len};
+        else if (!far_heard_lately(d))
             continue;
-        told_put(&items, &t);
+        told_put(&items, &told);
         count++;
     }
     mp_put_array(out, count);
     buf_add(out, items.data, items.len);
-    return all;
 }
 
 /* The client has something that is new here. */
@@ -249,22 +268,24 @@ static void note_choice(struct node *n, const struct id *dev, bool chosen)
 
 void far_serve(struct node *n, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
 {
-    AUTO(held_set_release) struct held_set s = {0};
+    AUTO(telling_release) struct telling t = {.to = &from->who, .upto = n->far->news, .ages = m->get_vecs.ages};
     AUTO(buf_release) struct buf reply = BUF_INIT(LIMIT_BODY);
-    uint64_t since = m->get_vecs.since <= n->far->news ? m->get_vecs.since : 0;
-    bool all = false;
-    if (read_held(body, &s) < 0) {
+    t.since = m->get_vecs.since <= n->far->news ? m->get_vecs.since : 0;
+    if (read_held(body, &t.held) < 0) {
         log_seldom(LOG_WARN, "message refused why=\"%s\"", err_text());
+        t.upto = t.since;
         mp_put_array(&reply, 0);
     } else {
         if (far_is_member(n, &from->who))
             note_choice(n, &from->who, m->get_vecs.chosen);
-        all = put_told(n, &s, &from->who, since, m->get_vecs.ages, &reply);
+        t.upto = what_fits(n, &t);
+        put_told(n, &t, &reply);
     }
     zmq_msg_t z;
     net_body_of(&z, &reply);
-    net_reply(n->net, from, &(struct msg){.type = MSG_VECS, .req = m->req, .vecs = {.upto = all ? n->far->news : since}}, &z);
-    if (!far_is_large(n) || !far_is_member(n, &from->who) || !has_more(n, &s))
+    struct msg vecs = {.type = MSG_VECS, .req = m->req, .vecs = {.upto = t.upto, .more = t.upto < n->far->news}};
+    net_reply(n->net, from, &vecs, &z);
+    if (!far_is_large(n) || !far_is_member(n, &from->who) || !has_more(n, &t.held))
         return;
     far_get(n, &from->who)->hot = true;
     far_wake(n, NEWS_MS);

@@ -29,6 +29,25 @@ bool far_keep(struct far *f, struct far_device *d, const void *blob, size_t len)
     return news;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const struct far_piece *x = a, *y = b;
+    return x->changed < y->changed ? -1 : x->changed > y->changed;
+}
+
+uint64_t far_fit(struct far_piece *p, size_t n, size_t most, uint64_t news)
+{
+    size_t sum = 0;
+    if (n)
+        qsort(p, n, sizeof *p, by_number);
+    for (size_t i = 0; i < n; i++) {
+        sum += p[i].len;
+        if (i && sum > most)
+            return p[i - 1].changed;
+    }
+    return news;
+}
+
 uint64_t far_heard_by_age(uint64_t sent, uint64_t age_ms) { return sent > age_ms ? sent - age_ms : 1; }
 
 /* What concerns `to` itself is no news for it. */

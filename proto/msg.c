@@ -367,8 +367,16 @@ static void get_vecs_put(struct buf *b, const struct msg *m)
     mp_put_u64(b, m->get_vecs.since);
 }
 
-static void vecs_read(struct field *f, struct msg *m) { m->vecs.upto = field_u64(f, "upto", 0, LIMIT_SEQ); }
-static void vecs_put(struct buf *b, const struct msg *m) { mp_put_u64(b, m->vecs.upto); }
+static void vecs_read(struct field *f, struct msg *m)
+{
+    m->vecs.upto = field_u64(f, "upto", 0, LIMIT_SEQ);
+    m->vecs.more = field_u64(f, "more", 0, 1) != 0;
+}
+static void vecs_put(struct buf *b, const struct msg *m)
+{
+    mp_put_u64(b, m->vecs.upto);
+    mp_put_u64(b, m->vecs.more);
+}
 
 /* ---- all of them ---- */
 
@@ -402,7 +410,7 @@ static const struct msg_kind {
     [MSG_PEX]      = { "PEX",      true,  0, none_read, none_put },
     [MSG_FORK]     = { "FORK",     true,  0, none_read, none_put },
     [MSG_GET_VECS] = { "GET_VECS", true,  3, get_vecs_read, get_vecs_put },
-    [MSG_VECS]     = { "VECS",     true,  1, vecs_read, vecs_put },
+    [MSG_VECS]     = { "VECS",     true,  2, vecs_read, vecs_put },
     [MSG_GET_HIST] = { "GET_HIST", false, 1, get_hist_read, get_hist_put },
     [MSG_HIST]     = { "HIST",     true,  0, none_read, none_put },
     [MSG_JOIN1]    = { "JOIN1",    false, 4, join1_read, join1_put },

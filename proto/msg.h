@@ -35,7 +35,7 @@ enum msg_error { MSGERR_PROTO = 1, MSGERR_AUTH, MSGERR_CLOCK, MSGERR_BUSY, MSGER
  *   GET_LIVE          from, to, cursor                      LIVE         next
  *   GET_TREE, HAVE    root, nblocks, first, count           TREE, HAVE_OK root, first, count
  *   GET_BLK           [[root, idx, id]...]                  BLK          [[item, status, len]...]
- *   GET_VECS          chosen, ages, since                   VECS         upto
+ *   GET_VECS          chosen, ages, since                   VECS         upto, more
  *   GET_HIST          path                                  JOIN1        proto_min, proto_max, hint, share
  *   JOIN2             share, tag                            JOIN3        tag */
 #define MSG_OWN_STREAMS 64
@@ -80,7 +80,7 @@ struct msg {
         struct { uint32_t n; struct msg_blk_want want[LIMIT_GET_BLK]; } get_blk;
         struct { uint32_t n; struct msg_blk_item item[LIMIT_GET_BLK]; } blk;   /* body = the blocks, one behind the other */
         struct { bool chosen, ages; uint64_t since; } get_vecs;                /* body = array of held */
-        struct { uint64_t upto; } vecs;                                        /* body = array of told */
+        struct { uint64_t upto; bool more; } vecs;                             /* body = array of told */
         struct { struct bytes path; } get_hist;                                /* HIST: body = [[sid, seq, root]...] held here */
         /* PEX: body = array of signed address cards. FORK: body = [[hdr, sig], [hdr, sig]] */
         struct { uint64_t proto_min, proto_max; char hint[3]; uint8_t share[32]; } join1; /* docs/PROTOCOL.md "Joining"; hint: a str of
@@ -118,15 +118,16 @@ int  hist_next(struct mp *m, const struct hist_item *before, struct hist_item *o
 
 /* GET_VECS: [[dev, inst, ctr, wall_ms, meaning]...], the vectors that are new at the client since it last asked; meaning: the first 8 bytes of
  * vec_meaning. VECS: [[dev, age_ms, vec]...]: how long ago anything was heard of that device, and its vector as a blob; empty when the client
- * needs none: it is not newer, or says the same. No order. */
+ * needs none: it is not newer, or says the same. Both sorted by dev, none twice: else one answer could hold as many signatures to verify as
+ * fit into it. Before the first *before is zeros. */
 #define MSG_HELD 1600           /* in a request, which so is shorter than LIMIT_WIRE_REQUEST */
 #define MSG_AGE_MAX_MS (24u * 3600 * 1000)
 struct vec_held { struct id dev; uint8_t inst[8]; uint64_t ctr, wall_ms; uint8_t meaning[8]; };
 struct vec_told { struct id dev; uint64_t age_ms; struct bytes vec; };
 void held_put(struct buf *b, const struct vec_held *h);
-int  held_next(struct mp *m, struct vec_held *out) MUST_CHECK;
+int  held_next(struct mp *m, const struct vec_held *before, struct vec_held *out) MUST_CHECK;
 void told_put(struct buf *b, const struct vec_told *t);
-int  told_next(struct mp *m, struct vec_told *out) MUST_CHECK;
+int  told_next(struct mp *m, const struct vec_told *before, struct vec_told *out) MUST_CHECK;
 /* Of two vectors of one device: in one start of it the number decides, of two starts the time of its own clock. */
 bool vec_newer(const struct vec *a, const struct vec_held *than);
 

@@ -78,15 +78,18 @@ void held_put(struct buf *b, const struct vec_held *h)
     mp_put_bin(b, h->meaning, sizeof h->meaning);
 }
 
-int held_next(struct mp *m, struct vec_held *out)
+int held_next(struct mp *m, const struct vec_held *before, struct vec_held *out)
 {
     struct field f = { .m = *m, .rec = "GET_VECS item" };
+    struct vec_held h;
     field_tuple(&f, "fields", 5);
-    field_id(&f, "dev", &out->dev);
-    field_fixed(&f, "inst", out->inst, sizeof out->inst);
-    out->ctr = field_u64(&f, "ctr", 0, LIMIT_SEQ);
-    out->wall_ms = field_u64(&f, "wall_ms", 0, RECORD_MS_MAX);
-    field_fixed(&f, "meaning", out->meaning, sizeof out->meaning);
+    field_id(&f, "dev", &h.dev);
+    field_fixed(&f, "inst", h.inst, sizeof h.inst);
+    h.ctr = field_u64(&f, "ctr", 0, LIMIT_SEQ);
+    h.wall_ms = field_u64(&f, "wall_ms", 0, RECORD_MS_MAX);
+    field_fixed(&f, "meaning", h.meaning, sizeof h.meaning);
+    field_rule(&f, id_cmp(&before->dev, &h.dev) < 0, "dev", "not sorted, or one twice");
+    *out = h;
     return element_done(&f, m);
 }
 
@@ -98,13 +101,16 @@ void told_put(struct buf *b, const struct vec_told *t)
     mp_put_bin(b, t->vec.p, t->vec.len);
 }
 
-int told_next(struct mp *m, struct vec_told *out)
+int told_next(struct mp *m, const struct vec_told *before, struct vec_told *out)
 {
     struct field f = { .m = *m, .rec = "VECS item" };
+    struct vec_told t;
     field_tuple(&f, "fields", 3);
-    field_id(&f, "dev", &out->dev);
-    out->age_ms = field_u64(&f, "age_ms", 0, MSG_AGE_MAX_MS);
-    out->vec = field_bin(&f, "vec", 0, LIMIT_BODY);
+    field_id(&f, "dev", &t.dev);
+    t.age_ms = field_u64(&f, "age_ms", 0, MSG_AGE_MAX_MS);
+    t.vec = field_bin(&f, "vec", 0, LIMIT_BODY);
+    field_rule(&f, id_cmp(&before->dev, &t.dev) < 0, "dev", "not sorted, or one twice");
+    *out = t;
     return element_done(&f, m);
 }
 

@@ -96,23 +96,27 @@ static void try_hist(const uint8_t *p, size_t n)
 static void try_held(const uint8_t *p, size_t n)
 {
     struct mp m;
-    struct vec_held it;
+    struct vec_held it = { 0 }, before;
     uint32_t count;
     int code = body_open(p, n, &m, &count);
-    for (uint32_t i = 0; i < count && code == 0; i++)
-        code = held_next(&m, &it);
+    for (uint32_t i = 0; i < count && code == 0; i++) {
+        before = it;
+        code = held_next(&m, &before, &it);
+        assert(code != 0 || id_cmp(&before.dev, &it.dev) < 0);
+    }
 }
 
 static void try_told(const uint8_t *p, size_t n)
 {
     struct mp m;
-    struct vec_told it;
+    struct vec_told it = { 0 }, before;
     struct vec v;
     uint32_t count;
     int code = body_open(p, n, &m, &count);
     for (uint32_t i = 0; i < count && code == 0; i++) {
-        code = told_next(&m, &it);
-        assert(code != 0 || it.age_ms <= MSG_AGE_MAX_MS);
+        before = it;
+        code = told_next(&m, &before, &it);
+        assert(code != 0 || (it.age_ms <= MSG_AGE_MAX_MS && id_cmp(&before.dev, &it.dev) < 0));
         if (code == 0 && vec_decode(it.vec.p, it.vec.len, &v) == 0) {
             (void)vec_meaning(it.vec.p, it.vec.len);
             vec_release(&v);

@@ -214,6 +214,20 @@ static void test_what_it_told_is_no_news_for_it(void)
     EQ_U(device[1].said, 4);
 }
 
+/* ---- what fits into an answer ---- */
+
+static void test_the_earliest_news_first_and_one_at_least(void)
+{
+    struct far_piece p[] = {{7, 40}, {3, 30}, {5, 30}};
+    EQ_U(far_fit(p, 3, 100, 9), 9);
+    EQ_U(far_fit(p, 3, 99, 9), 5);
+    EQ_U(far_fit(p, 3, 60, 9), 5);
+    EQ_U(far_fit(p, 3, 59, 9), 3);
+    EQ_U(far_fit(p, 3, 1, 9), 3);
+    EQ_U(far_fit((struct far_piece[]){{4, 40}}, 1, 1, 9), 9);
+    EQ_U(far_fit(NULL, 0, 1, 9), 9);
+}
+
 int main(void)
 {
     if (keys_init() < 0)
@@ -229,6 +243,7 @@ int main(void)
     RUN(test_an_age_grows);
     RUN(test_only_what_says_something_else_is_news);
     RUN(test_what_is_named);
+    RUN(test_the_earliest_news_first_and_one_at_least);
     RUN(test_what_it_told_is_no_news_for_it);
     return t_done();
 }

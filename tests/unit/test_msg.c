@@ -102,7 +102,10 @@ static struct msg random_msg(uint64_t *seed, enum msg_type type)
         m.get_vecs.ages = t_num(seed, 1) != 0;
         m.get_vecs.since = t_num(seed, LIMIT_SEQ);
         break;
-    case MSG_VECS: m.vecs.upto = t_num(seed, LIMIT_SEQ); break;
+    case MSG_VECS:
+        m.vecs.upto = t_num(seed, LIMIT_SEQ);
+        m.vecs.more = t_num(seed, 1) != 0;
+        break;
     case MSG_GET_HIST: m.get_hist.path = t_str("x/y"); break;
     case MSG_JOIN1: t_bytes(seed, m.join1.share, 32), memcpy(m.join1.hint, "A7", 3), m.join1.proto_min = 1, m.join1.proto_max = 2; break;
     case MSG_JOIN2: t_bytes(seed, &m.join2, sizeof m.join2); break;
@@ -291,6 +294,7 @@ static void test_small_rules(void)
     NO(MSG_GET_VECS, 1, mp_put_u64(b, 2), "GET_VECS: ages");
     NO(MSG_GET_VECS, 2, mp_put_u64(b, LIMIT_SEQ + 1), "GET_VECS: since");
     NO(MSG_VECS, 0, mp_put_u64(b, LIMIT_SEQ + 1), "VECS: upto");
+    NO(MSG_VECS, 1, mp_put_u64(b, 2), "VECS: more");
     NO(MSG_GET_HIST, 0, mp_put_bin(b, "..", 2), "GET_HIST: path");
     NO(MSG_GET_HIST, 0, mp_put_bin(b, "", 0), "GET_HIST: path");
     NO(MSG_GET_LIVE, 0, mp_put_bin(b, "a//b", 4), "GET_LIVE: from");

@@ -377,20 +377,24 @@ static int held_bytes(const void *body, size_t len)
 {
     struct mp m;
     uint32_t n;
-    struct vec_held h;
+    struct vec_held h = { 0 }, before;
     int code = body_open(body, len, &m, &n);
-    for (uint32_t i = 0; i < n && code == 0; i++)
-        code = held_next(&m, &h);
+    for (uint32_t i = 0; i < n && code == 0; i++) {
+        before = h;
+        code = held_next(&m, &before, &h);
+    }
     return code < 0 ? code : mp_done(&m, "body");
 }
 static int told_bytes(const void *body, size_t len)
 {
     struct mp m;
     uint32_t n;
-    struct vec_told t;
+    struct vec_told t = { 0 }, before;
     int code = body_open(body, len, &m, &n);
-    for (uint32_t i = 0; i < n && code == 0; i++)
-        code = told_next(&m, &t);
+    for (uint32_t i = 0; i < n && code == 0; i++) {
+        before = t;
+        code = told_next(&m, &before, &t);
+    }
     return code < 0 ? code : mp_done(&m, "body");
 }
 
@@ -404,7 +408,7 @@ static void test_vectors_of_others(void)
     mp_put_array(&b, 1);
     held_put(&b, &h);
     OK(body_open(b.data, b.len, &m, &n));
-    OK(held_next(&m, &back));
+    OK(held_next(&m, &(struct vec_held){ 0 }, &back));
     CHECK(memcmp(&h, &back, sizeof h) == 0);
     OK(held_bytes(b.data, b.len));
     t_truncations(held_bytes, &b);
@@ -417,6 +421,39 @@ static void test_vectors_of_others(void)
     t.age_ms++;
     told_put(&c, &t);
     FAILS(told_bytes(c.data, c.len), ERR_BAD, "VECS item: age_ms");
+}
+
+/* By dev, each once: first, second. */
+static void held_twice(struct buf *b, uint8_t first, uint8_t second)
+{
+    buf_clear(b);
+    mp_put_array(b, 2);
+    held_put(b, &(struct vec_held){ .dev = t_id(first) });
+    held_put(b, &(struct vec_held){ .dev = t_id(second) });
+}
+static void told_twice(struct buf *b, uint8_t first, uint8_t second)
+{
+    buf_clear(b);
+    mp_put_array(b, 2);
+    told_put(b, &(struct vec_told){ .dev = t_id(first) });
+    told_put(b, &(struct vec_told){ .dev = t_id(second) });
+}
+
+static void test_each_device_once(void)
+{
+    AUTO(buf_release) struct buf b = BUF_INIT(1000);
+    held_twice(&b, 1, 2);
+    OK(held_bytes(b.data, b.len));
+    held_twice(&b, 2, 2);
+    FAILS(held_bytes(b.data, b.len), ERR_BAD, "GET_VECS item: dev");
+    held_twice(&b, 2, 1);
+    FAILS(held_bytes(b.data, b.len), ERR_BAD, "GET_VECS item: dev");
+    told_twice(&b, 1, 2);
+    OK(told_bytes(b.data, b.len));
+    told_twice(&b, 2, 2);
+    FAILS(told_bytes(b.data, b.len), ERR_BAD, "VECS item: dev");
+    told_twice(&b, 2, 1);
+    FAILS(told_bytes(b.data, b.len), ERR_BAD, "VECS item: dev");
 }
 
 static void test_newer(void)
@@ -445,6 +482,7 @@ int main(void)
     RUN(test_fork);
     RUN(test_hist);
     RUN(test_vectors_of_others);
+    RUN(test_each_device_once);
     RUN(test_newer);
     device_keys_free(&dev);
     return t_done();

@@ -405,19 +405,19 @@ static void test_bodies(void)
         before = it;
         OK(hist_next(&m, &before, &it));
     }
-    struct vec_held held;
-    struct vec_told told;
+    struct vec_held held = { 0 };
+    struct vec_told told = { 0 }, first;
     body = hex("held");
     OK(body_open(body.p, body.len, &m, &n));
-    OK(held_next(&m, &held));
+    OK(held_next(&m, &(struct vec_held){ 0 }, &held));
     CHECK(id_eq(&held.dev, &alice->dev) && held.ctr == 9);
     body = hex("told");
     OK(body_open(body.p, body.len, &m, &n));
-    OK(told_next(&m, &told));
+    OK(told_next(&m, &told, &first));
+    CHECK(first.vec.len == 0 && first.age_ms == 1500);
+    OK(told_next(&m, &first, &told));
     struct id meaning = vec_meaning(told.vec.p, told.vec.len);
     CHECK(memcmp(meaning.b, held.meaning, sizeof held.meaning) == 0);
-    OK(told_next(&m, &told));
-    CHECK(told.vec.len == 0 && told.age_ms == 1500);
     struct sid two = t_sid(2);
     CHECK(sid_eq(&it.dot.sid, &two) && it.dot.seq == 1);
 }

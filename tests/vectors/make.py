@@ -346,7 +346,7 @@ def heads(f, group):
         "CS": (15, []), "GET_LIVE": (16, [b"a", b"docs/x", 17]), "LIVE": (17, [18]), "GET_TREE": (18, [root, 5000, 4096, 904]),
         "TREE": (19, [root, 4096, 904]), "HAVE": (20, [root, 5000, 10, 20]), "HAVE_OK": (21, [root, 10, 20]),
         "GET_BLK": (22, [[[root, 0, one], [root, 70000, fill(0x33)]]]), "BLK": (23, [[[0, 0, 4096], [1, 2, 0]]]), "PEX": (24, []),
-        "FORK": (25, []), "GET_VECS": (26, [1, 0, 7]), "VECS": (27, [9]), "GET_HIST": (28, [b"docs/note.txt"]), "HIST": (29, []), "JOIN1": (30, [1, 1, "A7", fill(0x41)]),
+        "FORK": (25, []), "GET_VECS": (26, [1, 0, 7]), "VECS": (27, [9, 1]), "GET_HIST": (28, [b"docs/note.txt"]), "HIST": (29, []), "JOIN1": (30, [1, 1, "A7", fill(0x41)]),
         "JOIN2": (31, [fill(0x42), fill(0x43, 64)]), "JOIN3": (32, [fill(0x44, 64)]), "JOIN4": (33, []),
     }
     f.note("one head of each type; req_id = 1000 + type")
@@ -366,9 +366,9 @@ def messages_file(rec, ents):
     f.put("live", pack([one + [i, ents[i], audit_path(leaves, i)] for i in (2, 6)]))
     f.note("FORK: header.first and header.forked contradict each other")
     f.put("fork", pack([one, [v["header.forked.record"], v["header.forked.sig"]]]))
-    f.note("GET_VECS: one vector that is held; VECS: of two devices, the vector of the first")
+    f.note("GET_VECS: one vector that is held; VECS: of two devices, the vector of the second")
     f.put("held", pack([[ALICE.dev, b"instance", 9, MS, v["vec.meaning"][:8]]]))
-    f.put("told", pack([[ALICE.dev, 0, v["vec.blob"]], [BOB.dev, 1500, b""]]))
+    f.put("told", pack(sorted([[ALICE.dev, 0, v["vec.blob"]], [BOB.dev, 1500, b""]])))
     f.note("CTL, PEX, HIST")
     f.put("ctl", pack([Raw(v["ctl.blob"])]))
     f.put("pex", pack([Raw(v["addr.blob"])]))
