@@ -106,7 +106,7 @@ static void pump(void *arg)
     struct check *k = arg;
     if (!step(k) && k->phase != PHASE_DONE) {
         k->phase++;
-        k->cursor = 0;
+        k->cursor = INT64_MIN;
     }
     if (!k->running && k->phase < PHASE_DONE)
         wake(k, k->phase == PHASE_HOLD ? HOLD_MS : k->phase == PHASE_WAIT ? WAIT_MS : 1);

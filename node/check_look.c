@@ -278,7 +278,7 @@ static void pack_done(struct job *job)
     struct check *k = j->k;
     struct bad_pieces b = {.j = j};
     if (j->code != ERR_CLOSED && !k->stopped) {
-        if (index_piece_of_pack(k->c.index, j->pack, 0, compare, &b) < 0)
+        if (index_piece_of_pack(k->c.index, j->pack, true, compare, &b) < 0)
             check_fail(k, err_text());
         else if (b.n)
             pack_found(k, j, &b);

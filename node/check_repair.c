@@ -101,7 +101,7 @@ void repair_pack(struct check *k, struct check_finding *f, const struct ix_piece
 {
     int r = engine_begin(k->c.engine);
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = index_piece_del(k->c.index, bad[i].n);
+        r = index_piece_del(k->c.index, bad[i].kind, &bad[i].id);
     if (r == 0)
         r = engine_commit(k->c.engine, loop_wall());
     if (r < 0 && index_in_tx(k->c.index))

@@ -184,7 +184,9 @@ static int record(struct keeper *k, const struct pack_file *f)
     r = index_entry_get(k->c.index, f->id, &e, NULL);
     if (r == ERR_NOTFOUND)
         return 0;
-    return r < 0 ? r : engine_kept(k->c.engine, e.path, e.id, &f->root, f->size, "", KEPT_ALIVE);
+    if (r == 0)
+        r = engine_kept(k->c.engine, e.path, e.id, &f->root, f->size, "", KEPT_ALIVE);
+    return r < 0 ? r : index_kept_fold(k->c.index, &f->root);
 }
 
 /* One that cannot be read, or is not what it was, is passed over: what it has become is a version of its own. */

@@ -23,7 +23,8 @@ void keeper_gc_release(struct keeper *k)
 
 /* ---- marking ---- */
 
-static bool marked(const struct keeper *k, int64_t n) { return n <= k->nmarks && (k->marks[n / 8] >> (n % 8) & 1); }
+/* What is folded is referred to (number 0), and so may be what came after the marking had begun. */
+static bool marked(const struct keeper *k, int64_t n) { return n == 0 || n > k->nmarks || (k->marks[n / 8] >> (n % 8) & 1); }
 
 static int mark(struct keeper *k, enum pack_kind kind, const struct id *id)
 {
@@ -93,6 +94,19 @@ static int list_pack(void *arg, const struct ix_pack *p)
     return 0;
 }
 
+struct sums { struct keeper *k; size_t n; };
+
+static int sum_alive(void *arg, const struct ix_alive *a)
+{
+    struct sums *s = arg;
+    struct keeper *k = s->k;
+    k->marked_to = a->entry;
+    for (size_t i = 0; i < k->npacks; i++)
+        if (k->packs[i].pack == a->block.pack)
+            k->packs[i].live += (uint64_t)a->block.len + a->content.len;
+    return ++s->n == STEP_BLOCKS;
+}
+
 static int sum_live(void *arg, const struct ix_piece *p)
 {
     struct keeper *k = arg;
@@ -115,12 +129,18 @@ enum step_result keeper_mark(struct keeper *k)
         r = mark_some(k);
         if (r == 0) {
             r = index_pack_each(k->c.index, list_pack, k);
-            k->mark = MARK_SUMS;
+            k->mark = MARK_ALIVE;
+            k->marked_to = 0;
         }
+        break;
+    case MARK_ALIVE:
+        r = index_alive_each(k->c.index, k->marked_to, sum_alive, &(struct sums){k, 0});
+        if (r == 0)
+            k->mark = MARK_SUMS;
         break;
     case MARK_SUMS:
         if (k->at_pack < k->npacks) {
-            r = index_piece_of_pack(k->c.index, k->packs[k->at_pack].pack, 0, sum_live, k);
+            r = index_piece_of_pack(k->c.index, k->packs[k->at_pack].pack, false, sum_live, k);
             k->at_pack++;
             break;
         }
@@ -171,6 +191,9 @@ static int compact_record(struct compact_job *j)
     int r = keeper_begin_packed(k, j->v, j->n, j->pack, j->pack_size);
     if (r == 0)
         r = index_pack_del(k->c.index, j->old);
+    for (size_t i = 0; r == 0 && i < j->n; i++)
+        if (j->v[i].kind == PACK_CONTENT)
+            r = index_kept_fold(k->c.index, &j->v[i].id);
     return keeper_commit(k, r);
 }
 
@@ -211,7 +234,7 @@ static enum step_result write_anew(struct keeper *k, const struct keep_pack *p)
 {
     struct compact_job *j = xcalloc(1, sizeof *j);
     *j = (struct compact_job){.job = {.run = compact_run, .done = compact_done, .slow = true}, .k = k, .old = p->pack, .code = ERR_CLOSED};
-    int r = index_piece_of_pack(k->c.index, p->pack, 0, take_live, j);
+    int r = index_piece_of_pack(k->c.index, p->pack, true, take_live, j);
     bool room = r < 0 || j->n == 0 || folder_room(k->c.folder, p->live) == 0;
     if (r < 0 || !room) {
         free(j->v);

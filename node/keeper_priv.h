@@ -113,10 +113,10 @@ struct keeper {
     struct partly fold_partly;
     struct alone alone;
     /* gc */
-    enum { MARK_BEGIN, MARK_REFERRED, MARK_SUMS, MARK_SWEPT } mark;
+    enum { MARK_BEGIN, MARK_REFERRED, MARK_ALIVE, MARK_SUMS, MARK_SWEPT } mark;
     bool dirty;                          /* there may be something that nothing refers to */
     uint8_t *marks; int64_t nmarks;      /* bit n: piece n is referred to */
-    int64_t marked_to;
+    int64_t marked_to;                   /* kept row, then entry of a folded one */
     struct buf refs; size_t refs_at;     /* the block list being marked */
     struct keep_pack *packs; size_t npacks, at_pack;
     /* forget */

@@ -177,11 +177,17 @@ int index_kept_renew(struct index *ix, const struct id *root, uint64_t kept_ms) 
 int index_kept_named(struct index *ix, const char *name, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 /* What is packed while its version is still on this disk: its retention has not begun. Greatest id first, below before_id. */
 #define KEPT_ALIVE LIMIT_SEQ                     /* its kept_ms: later than any time */
+/* A content that is packed so is told of in a short form, if it is of one block and the record of the content lies directly behind that of
+ * the block: then kept row and pieces are folded into one row. It is still found as those, until one of them changes: the id of the kept row is below 0, the
+ * pieces have number 0. */
+int index_kept_fold(struct index *ix, const struct id *root) MUST_CHECK;               /* if it can be */
+struct ix_alive { int64_t entry; struct pack_at block, content; };
+int index_alive_each(struct index *ix, int64_t after_entry, int (*row)(void *, const struct ix_alive *), void *arg) MUST_CHECK;   /* those, by entry */
 int index_kept_alive(struct index *ix, int64_t before_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 int index_kept_since(struct index *ix, int64_t id, uint64_t kept_ms) MUST_CHECK;        /* its retention begins */
 /* Contents of a known path that never became a version, by id; another one may have it all the same. */
 int index_kept_strays(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
-/* By id: contents that are files, and contents that are packed. */
+/* By id: contents that are files, and contents that are packed: folded ones, too, if after_id is below 0. */
 int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;   /* root known */
 int index_kept_in_packs(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg) MUST_CHECK;
 /* The entries that have this content, newest id first. */
@@ -196,9 +202,11 @@ struct ix_piece { int64_t n; enum pack_kind kind; struct id id; struct pack_at a
 int index_piece_put(struct index *ix, const struct ix_piece *p) MUST_CHECK;            /* insert (n is chosen), or move the one there is */
 int index_piece_add(struct index *ix, const struct ix_piece *p) MUST_CHECK;            /* the same, but one that is there stays where it is */
 int index_piece_get(struct index *ix, enum pack_kind kind, const struct id *id, struct ix_piece *out) MUST_CHECK;
-int index_piece_del(struct index *ix, int64_t n) MUST_CHECK;
-int index_piece_of_pack(struct index *ix, uint64_t pack, uint64_t from, int (*row)(void *, const struct ix_piece *), void *arg) MUST_CHECK;  /* by offset, from one on */
-int index_piece_max(struct index *ix, int64_t *n) MUST_CHECK;                          /* greatest n, for bitmaps */
+int index_piece_del(struct index *ix, enum pack_kind kind, const struct id *id) MUST_CHECK;
+/* By offset. Those that are folded are looked for among all there are. */
+int index_piece_of_pack(struct index *ix, uint64_t pack, bool folded, int (*row)(void *, const struct ix_piece *), void *arg) MUST_CHECK;
+/* Greatest n, for bitmaps: pieces that come have greater ones, also when some of these have gone. */
+int index_piece_max(struct index *ix, int64_t *n) MUST_CHECK;
 
 /* ---- conflicts: paths with more than one head whose contents differ ---- */
 int index_conflict_set(struct index *ix, int64_t path, bool in_conflict) MUST_CHECK;

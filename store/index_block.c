@@ -89,8 +89,14 @@ int index_kept_put(struct index *ix, struct ix_kept *k)
     return rc;
 }
 
+/* Below 0: one that is folded. */
+static int unfolded(struct index *ix, int64_t *id) { return *id < 0 ? alive_unfold(ix, -*id, id) : 0; }
+
 int index_kept_del(struct index *ix, int64_t id)
 {
+    int rc = unfolded(ix, &id);
+    if (rc != 0)
+        return rc;
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_DEL);
     q_put_int(&q, id);
     return q_run(&q);
@@ -135,10 +141,16 @@ int index_kept_nameless(struct index *ix, int64_t after_id, int (*row)(void *, c
     return kept_each(&q, row, arg);
 }
 
+static int kept_all(struct index *ix, enum query_id id, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, id);
+    return kept_each(&q, row, arg);
+}
+
 int index_kept_each(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg)
 {
-    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_EACH);
-    return kept_each(&q, row, arg);
+    int rc = kept_all(ix, Q_KEPT_EACH, row, arg);
+    return rc == 0 ? kept_all(ix, Q_ALIVE_KEPT_EACH, row, arg) : rc;
 }
 
 int index_kept_named(struct index *ix, const char *name, int (*row)(void *, const struct ix_kept *), void *arg)
@@ -164,16 +176,24 @@ int index_kept_renew(struct index *ix, const struct id *root, uint64_t kept_ms)
     return q_run(&q);
 }
 
+static int kept_from(struct index *ix, enum query_id id, int64_t from, int (*row)(void *, const struct ix_kept *), void *arg)
+{
+    AUTO(q_end) struct query q = q_begin(ix, id);
+    q_put_int(&q, from);
+    return kept_each(&q, row, arg);
+}
+
 int index_kept_alive(struct index *ix, int64_t before_id, int (*row)(void *, const struct ix_kept *), void *arg)
 {
-    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_ALIVE);
-    q_put_seq(&q, KEPT_ALIVE);
-    q_put_int(&q, before_id);
-    return kept_each(&q, row, arg);
+    int rc = kept_from(ix, Q_KEPT_ALIVE, before_id, row, arg);
+    return rc == 0 ? kept_from(ix, Q_ALIVE_ROWS, before_id < 0 ? -before_id : 0, row, arg) : rc;
 }
 
 int index_kept_since(struct index *ix, int64_t id, uint64_t kept_ms)
 {
+    int rc = unfolded(ix, &id);
+    if (rc != 0)
+        return rc;
     AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_SINCE);
     q_put_seq(&q, kept_ms);
     q_put_int(&q, id);
@@ -189,9 +209,8 @@ int index_kept_files(struct index *ix, int64_t after_id, int (*row)(void *, cons
 
 int index_kept_in_packs(struct index *ix, int64_t after_id, int (*row)(void *, const struct ix_kept *), void *arg)
 {
-    AUTO(q_end) struct query q = q_begin(ix, Q_KEPT_IN_PACKS);
-    q_put_int(&q, after_id);
-    return kept_each(&q, row, arg);
+    int rc = after_id < 0 ? kept_from(ix, Q_ALIVE_IN_PACKS, after_id == INT64_MIN ? INT64_MAX : -after_id, row, arg) : 0;
+    return rc == 0 ? kept_from(ix, Q_KEPT_IN_PACKS, after_id, row, arg) : rc;
 }
 
 int index_kept_strays(struct index *ix, int (*row)(void *, const struct ix_kept *), void *arg)

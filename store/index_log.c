@@ -247,6 +247,9 @@ int index_entry_set_live(struct index *ix, int64_t id, bool live)
 
 int index_entry_del(struct index *ix, int64_t id)
 {
+    int rc = alive_unfold_entry(ix, id);
+    if (rc != 0)
+        return rc;
     AUTO(q_end) struct query q = q_begin(ix, Q_ENTRY_DEL);
     q_put_int(&q, id);
     return q_run(&q);

@@ -33,6 +33,8 @@ enum query_id {
     Q_KEPT_PUT, Q_KEPT_DEL, Q_KEPT_BY_ROOT, Q_KEPT_OF_PATH, Q_KEPT_NAMELESS, Q_KEPT_EACH,
     Q_KEPT_NAMED, Q_KEPT_PACKED, Q_KEPT_ALIVE, Q_KEPT_SINCE, Q_KEPT_RENEW, Q_KEPT_FILES, Q_KEPT_IN_PACKS, Q_KEPT_STRAYS, Q_ENTRY_BY_ROOT,
     Q_PACK_PUT, Q_PACK_DEL, Q_PACK_EACH, Q_PIECE_PUT, Q_PIECE_ADD, Q_PIECE_GET, Q_PIECE_DEL, Q_PIECE_CLEAR, Q_PIECE_OF_PACK, Q_PIECE_MAX,
+    Q_FOLD, Q_FOLD_KEPT, Q_FOLD_PIECES, Q_UNFOLD_BLOCK, Q_UNFOLD_CONTENT, Q_UNFOLD_KEPT, Q_UNFOLD_PACK,
+    Q_ALIVE_BY_ROOT, Q_ALIVE_HAS, Q_ALIVE_DEL, Q_ALIVE_CLEAR, Q_ALIVE_EACH, Q_ALIVE_KEPT_EACH, Q_ALIVE_ROWS, Q_ALIVE_IN_PACKS,
     Q_COUNT
 };
 
@@ -48,6 +50,7 @@ struct index {
     enum err failed;                            /* the code of the write that failed, in IX_FAILED */
     struct ix_totals want, want_at_begin;       /* sums over the want table: now, and what a rollback goes back to */
     int wal_pages;                              /* in the WAL after the last commit */
+    int64_t piece_max;                          /* as index_piece_max has said: pieces that come have greater numbers */
     sqlite3_stmt *stmt[Q_COUNT];
     bool busy[Q_COUNT];
 };
@@ -94,9 +97,29 @@ int index_foreign(const char *path, const char *why) MUST_CHECK;        /* ERR_C
 /* index_schema.c. Its number is in the header of the file; an index of a lower one is brought up to date in one transaction when it is
  * opened, so that it is of one or of the other schema whenever the program ends. An older program refuses an index of a higher one. */
 #define APPLICATION_ID 0x4c4e5944                          /* "LNYD", in the header, too: what `file FILE` and we recognise an index by */
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 int schema_create(struct index *ix, const struct id *group) MUST_CHECK;
 int schema_upgrade(struct index *ix) MUST_CHECK;
+
+/* index_alive.c. Pieces and a kept row are made of the short row of an entry, or of a content, if there is one. */
+#define ALIVE_AMONG "8"
+/* The latest entries are packed first. So the keys of their rows grow as the entries' ids go down: SQLite fills its pages when keys
+ * grow, and leaves them half empty when they go down. Up to here a key takes 4 bytes; it may be below 0. */
+#define ALIVE_KEY(entry) "(268435455 - " entry ")"
+/* kept_ms is KEPT_ALIVE. */
+#define INDEX_IS_ALIVE "kept_ms = 4611686018427387904"
+/* The short rows of what has none yet. (The + keeps SQLite from going through all that is alive.) */
+#define INDEX_FOLDABLE \
+    "SELECT " ALIVE_KEY("e.id") ", b.pack, b.off, b.len, c.len FROM kept k" \
+    " CROSS JOIN entry e ON e.id = k.entry AND e.path = k.path AND e.size = k.size AND e.root = k.root" \
+    " CROSS JOIN piece b ON b.id = k.root AND b.kind = 1" \
+    " CROSS JOIN piece c ON c.id = k.root AND c.kind = 2 AND c.pack = b.pack AND c.off = b.off + b.len" \
+    " WHERE k.name = '' AND +k." INDEX_IS_ALIVE " AND (SELECT count(*) FROM (SELECT 1 FROM entry o INDEXED BY entry_root" \
+    " WHERE substr(o.root, 1, 8) = substr(e.root, 1, 8) AND o.root IS NOT NULL AND o.id < e.id LIMIT " ALIVE_AMONG ")) < " ALIVE_AMONG
+int alive_unfold(struct index *ix, int64_t entry, int64_t *kept) MUST_CHECK;        /* the id of the kept row; 0: there was none */
+int alive_unfold_entry(struct index *ix, int64_t entry) MUST_CHECK;
+int alive_unfold_root(struct index *ix, const struct id *root) MUST_CHECK;
+int alive_piece(struct index *ix, enum pack_kind kind, const struct id *root, struct ix_piece *out) MUST_CHECK;   /* 1, 0: there is none */
 
 /* index_beside.c. Before the index at path is opened: ERR_FULL. What would be applied to a new index of that name is removed. */
 int  beside_prepare(const char *path) MUST_CHECK;

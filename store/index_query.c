@@ -16,6 +16,13 @@
                   " WHERE name > CAST('.lanyard/snapshots/' AS BLOB) AND name < CAST('.lanyard/snapshots0' AS BLOB)) "
 #define PIECE "n, id, kind, pack, off, len FROM piece "
 #define ROOT_IS "substr(root, 1, 8) = substr(?1, 1, 8) AND root = ?1 "
+/* The first entries that have a content, and what stands for kept rows of it (index_alive.c): their ids are those of the entries, below 0. */
+#define FIRST_OF(what, root) "(SELECT id, path, size, root FROM entry i WHERE substr(i.root, 1, 8) = substr(" root ", 1, 8)" \
+                             " AND i.root IS NOT NULL ORDER BY i.id LIMIT " ALIVE_AMONG ") " what " "
+#define ALIVE "-e.id, e.path, e.id, e.size, 4611686018427387904, e.root, '' "
+#define ALIVE_PLACE "a.entry, a.pack, a.off, a.len, a.rest FROM "
+#define NEXT_N "max(?2, (SELECT coalesce(max(n), 0) FROM piece)) + 1"
+_Static_assert(KEPT_ALIVE == 4611686018427387904, "as it is in the text of statements");
 /* CROSS JOIN keeps SQLite from turning the two loops around. */
 static const char *const sql[Q_COUNT] = {
     [Q_KV_PUT] = "INSERT INTO kv VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
@@ -46,6 +53,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_ENTRY_UNKEPT] = "SELECT " ENTRY "WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 AND kind = 1 AND size > 0 AND root IS NOT NULL"
                        " AND EXISTS (SELECT 1 FROM local l WHERE l.path = entry.path AND l.entry = entry.id AND l.settled < 2)"
                        " AND NOT EXISTS (SELECT 1 FROM kept WHERE substr(kept.root, 1, 8) = substr(entry.root, 1, 8) AND kept.root = entry.root)"
+                       " AND NOT EXISTS (SELECT 1 FROM " FIRST_OF("f", "entry.root") "CROSS JOIN alive a ON a.key = " ALIVE_KEY("f.id") " WHERE f.root = entry.root)"
                        " AND (?4 = 0 OR EXISTS (SELECT 1 FROM entry o WHERE o.path = entry.path AND o.id < entry.id)) ORDER BY seq DESC",
     [Q_ENTRY_RECENT] = "SELECT " ENTRY "WHERE " OF_FOLDER "ORDER BY id DESC LIMIT ?",
     [Q_ENTRY_BENEATH] = "SELECT " ENTRY "WHERE id IN (SELECT e.id FROM (" BENEATH ") p CROSS JOIN entry e ON e.path = p.id"
@@ -105,13 +113,15 @@ static const char *const sql[Q_COUNT] = {
     [Q_BLOCK_FIND] = "SELECT t.root, b.idx FROM block b CROSS JOIN tree t ON t.id = b.tree WHERE b.h8 = ?",
     [Q_KEPT_PUT] = "INSERT INTO kept VALUES (NULL, ?, ?, ?, ?, ?, ?)",
     [Q_KEPT_DEL] = "DELETE FROM kept WHERE id = ?",
-    [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE " ROOT_IS,
-    [Q_KEPT_OF_PATH] = "SELECT " KEPT "WHERE path = ? ORDER BY id",
+    [Q_KEPT_BY_ROOT] = "SELECT " KEPT "WHERE " ROOT_IS
+                       "UNION ALL SELECT " ALIVE "FROM " FIRST_OF("e", "?1") "CROSS JOIN alive a ON a.key = " ALIVE_KEY("e.id") " WHERE e.root = ?1",
+    [Q_KEPT_OF_PATH] = "SELECT " KEPT "WHERE path = ?1"
+                       " UNION ALL SELECT " ALIVE "FROM entry e CROSS JOIN alive a ON a.key = " ALIVE_KEY("e.id") " WHERE e.path = ?1 ORDER BY id",
     [Q_KEPT_NAMELESS] = "SELECT " KEPT "WHERE id > ? AND root IS NULL ORDER BY id",
     [Q_KEPT_EACH] = "SELECT " KEPT "ORDER BY kept_ms, id",
     [Q_KEPT_NAMED] = "SELECT " KEPT "WHERE name = ? AND name <> ''",
     [Q_KEPT_PACKED] = "UPDATE kept SET name = '' WHERE id = ?",
-    [Q_KEPT_ALIVE] = "SELECT " KEPT "WHERE kept_ms = ? AND id < ? ORDER BY id DESC",
+    [Q_KEPT_ALIVE] = "SELECT " KEPT "WHERE " INDEX_IS_ALIVE " AND id < ? ORDER BY id DESC",
     [Q_KEPT_SINCE] = "UPDATE kept SET kept_ms = ? WHERE id = ?",
     [Q_KEPT_RENEW] = "UPDATE kept SET kept_ms = ?2 WHERE " ROOT_IS "AND kept_ms < ?2",
     [Q_KEPT_FILES] = "SELECT " KEPT "INDEXED BY kept_file WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
@@ -121,14 +131,36 @@ static const char *const sql[Q_COUNT] = {
     [Q_PACK_PUT] = "INSERT OR REPLACE INTO pack VALUES (?, ?)",
     [Q_PACK_DEL] = "DELETE FROM pack WHERE id = ?",
     [Q_PACK_EACH] = "SELECT id, size FROM pack ORDER BY id",
-    [Q_PIECE_PUT] = "INSERT INTO piece VALUES (NULL, ?, ?, ?, ?, ?) ON CONFLICT (id, kind) DO UPDATE"
+    [Q_PIECE_PUT] = "INSERT INTO piece SELECT " NEXT_N ", ?1, ?3, ?4, ?5, ?6 WHERE true ON CONFLICT (id, kind) DO UPDATE"
                     " SET pack = excluded.pack, off = excluded.off, len = excluded.len",
-    [Q_PIECE_ADD] = "INSERT INTO piece VALUES (NULL, ?, ?, ?, ?, ?) ON CONFLICT (id, kind) DO NOTHING",
+    [Q_PIECE_ADD] = "INSERT INTO piece SELECT " NEXT_N ", ?1, ?3, ?4, ?5, ?6 WHERE true ON CONFLICT (id, kind) DO NOTHING",
     [Q_PIECE_GET] = "SELECT " PIECE "WHERE id = ? AND kind = ?",
-    [Q_PIECE_DEL] = "DELETE FROM piece WHERE n = ?",
+    [Q_PIECE_DEL] = "DELETE FROM piece WHERE id = ? AND kind = ?",
     [Q_PIECE_CLEAR] = "DELETE FROM piece WHERE pack = ?",
-    [Q_PIECE_OF_PACK] = "SELECT " PIECE "WHERE pack = ? AND off >= ? ORDER BY off",
+    [Q_PIECE_OF_PACK] = "SELECT " PIECE "WHERE pack = ?1 UNION ALL"
+                        " SELECT 0, e.root, 1, a.pack, a.off, a.len FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.pack = ?1 AND ?2 UNION ALL"
+                        " SELECT 0, e.root, 2, a.pack, a.off + a.len, a.rest FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.pack = ?1 AND ?2"
+                        " ORDER BY off",
     [Q_PIECE_MAX] = "SELECT coalesce(max(n), 0) FROM piece",
+    [Q_FOLD] = "INSERT INTO alive " INDEX_FOLDABLE " AND substr(k.root, 1, 8) = substr(?1, 1, 8) AND k.root = ?1 LIMIT 1",
+    [Q_FOLD_KEPT] = "DELETE FROM kept WHERE " ROOT_IS "AND name = '' AND " INDEX_IS_ALIVE " AND " ALIVE_KEY("entry") " IN (SELECT key FROM alive)",
+    [Q_FOLD_PIECES] = "DELETE FROM piece WHERE id = ?",
+    [Q_UNFOLD_BLOCK] = "INSERT INTO piece SELECT " NEXT_N ", e.root, 1, a.pack, a.off, a.len"
+                       " FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.key = " ALIVE_KEY("?1"),
+    [Q_UNFOLD_CONTENT] = "INSERT INTO piece SELECT " NEXT_N ", e.root, 2, a.pack, a.off + a.len, a.rest"
+                         " FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.key = " ALIVE_KEY("?1"),
+    [Q_UNFOLD_KEPT] = "INSERT INTO kept SELECT NULL, e.path, e.id, e.size, 4611686018427387904, e.root, ''"
+                      " FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.key = " ALIVE_KEY("?1"),
+    [Q_UNFOLD_PACK] = "INSERT INTO kept SELECT NULL, e.path, e.id, e.size, 4611686018427387904, e.root, ''"
+                      " FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.pack = ?1",
+    [Q_ALIVE_BY_ROOT] = "SELECT " ALIVE_PLACE FIRST_OF("e", "?1") "CROSS JOIN alive a ON a.key = " ALIVE_KEY("e.id") " WHERE e.root = ?1",
+    [Q_ALIVE_HAS] = "SELECT 1 FROM alive WHERE key = " ALIVE_KEY("?"),
+    [Q_ALIVE_DEL] = "DELETE FROM alive WHERE key = " ALIVE_KEY("?"),
+    [Q_ALIVE_CLEAR] = "DELETE FROM alive WHERE pack = ?",
+    [Q_ALIVE_EACH] = "SELECT " ALIVE_PLACE "alive a WHERE a.key < " ALIVE_KEY("?") " ORDER BY a.key DESC",
+    [Q_ALIVE_KEPT_EACH] = "SELECT " ALIVE "FROM alive a CROSS JOIN entry e ON e.id = a.entry ORDER BY a.key DESC",
+    [Q_ALIVE_ROWS] = "SELECT " ALIVE "FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.key < " ALIVE_KEY("?") " ORDER BY a.key DESC",
+    [Q_ALIVE_IN_PACKS] = "SELECT " ALIVE "FROM alive a CROSS JOIN entry e ON e.id = a.entry WHERE a.key > " ALIVE_KEY("?") " ORDER BY a.key",
 };
 
 /* ---- failures ---- */

@@ -9,6 +9,13 @@
     "CREATE TABLE entry (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, path INTEGER NOT NULL, seq INTEGER NOT NULL," \
     " live INTEGER NOT NULL, kind INTEGER NOT NULL, hlc INTEGER NOT NULL, size INTEGER NOT NULL, root_at INTEGER, hash BLOB," \
     " raw BLOB NOT NULL, root BLOB AS (coalesce(hash, substr(raw, root_at, 32)))) STRICT"
+/* A packed content of one block (index_alive.c): where its block lies, and how long the record of the content behind it is. */
+#define ALIVE_TABLE \
+    "CREATE TABLE alive (key INTEGER PRIMARY KEY, pack INTEGER NOT NULL, off INTEGER NOT NULL, len INTEGER NOT NULL," \
+    " rest INTEGER NOT NULL, entry INTEGER AS (" ALIVE_KEY("key") ")) STRICT"
+#define PIECE_TABLE \
+    "CREATE TABLE IF NOT EXISTS piece (n INTEGER PRIMARY KEY, id BLOB NOT NULL, kind INTEGER NOT NULL, pack INTEGER NOT NULL," \
+    " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT"
 #define ENTRY_SEQ "CREATE UNIQUE INDEX entry_seq ON entry (stream, seq)"
 #define ENTRY_PATH "CREATE INDEX entry_path ON entry (path)"
 #define ENTRY_ROOT "CREATE INDEX entry_root ON entry (substr(root, 1, 8)) WHERE root IS NOT NULL"
@@ -39,13 +46,13 @@ static const char *const schema[] = {
     " kept_ms INTEGER NOT NULL, root BLOB, name TEXT NOT NULL) STRICT",
     "CREATE INDEX kept_content ON kept (substr(root, 1, 8)) WHERE root IS NOT NULL",
     "CREATE INDEX kept_age ON kept (kept_ms)",
+    ALIVE_TABLE,
 };
 
 /* Came later, and an older program does no harm to them: made where they are missing. */
 static const char later_schema[] =
     "CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS piece (n INTEGER PRIMARY KEY, id BLOB NOT NULL, kind INTEGER NOT NULL, pack INTEGER NOT NULL,"
-    " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT;"
+    PIECE_TABLE ";"
     "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
     "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> '';"
     "CREATE INDEX IF NOT EXISTS kept_content ON kept (substr(root, 1, 8)) WHERE root IS NOT NULL;"
@@ -79,8 +86,16 @@ static const char to_2[] =
     "DROP TABLE entry_1;" ENTRY_SEQ ";" ENTRY_PATH ";" ENTRY_ROOT ";"
     "PRAGMA user_version = 2";
 
+/* In 2 there was no short form of packed contents. */
+static const char to_3[] =
+    ALIVE_TABLE ";" PIECE_TABLE ";"
+    "INSERT INTO alive " INDEX_FOLDABLE " GROUP BY k.root;"
+    "DELETE FROM piece WHERE id IN (SELECT e.root FROM alive a CROSS JOIN entry e ON e.id = a.entry);"
+    "DELETE FROM kept WHERE name = '' AND " INDEX_IS_ALIVE " AND " ALIVE_KEY("entry") " IN (SELECT key FROM alive);"
+    "PRAGMA user_version = 3";
+
 /* [i]: from schema i + 1 to the next. */
-static const char *const step[SCHEMA_VERSION - 1] = { to_2 };
+static const char *const step[SCHEMA_VERSION - 1] = { to_2, to_3 };
 
 static int upgrade(struct index *ix, const char *text)
 {

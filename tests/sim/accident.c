@@ -14,7 +14,7 @@ void index_empty(struct world *w, int i)
 {
     struct index *ix = w->d[i].index;
     static const char all[] = "DELETE FROM kv; DELETE FROM stream; DELETE FROM header; DELETE FROM pruned; DELETE FROM path; DELETE FROM entry;"
-                              "DELETE FROM local; DELETE FROM want; DELETE FROM conflict; DELETE FROM tree; DELETE FROM block; DELETE FROM kept";
+                              "DELETE FROM local; DELETE FROM want; DELETE FROM conflict; DELETE FROM tree; DELETE FROM block; DELETE FROM kept; DELETE FROM alive";
     if (sqlite3_exec(ix->db, all, NULL, NULL, NULL) != SQLITE_OK)
         fail(w, "d%d: the index cannot be emptied: %s", i, sqlite3_errmsg(ix->db));
     ix->want = (struct ix_totals){0};

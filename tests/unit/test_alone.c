@@ -344,6 +344,37 @@ static void test_two_of_one_content(void)
     EQ_U(run_pass().current, 0);
 }
 
+static int one_folded(void *arg, const struct ix_alive *a) { (void)a; ++*(unsigned *)arg; return 0; }
+
+/* A pack of which most is not needed any more is written anew: what lies in it of files that are on disk is there afterwards, and in short. */
+static void test_a_pack_is_written_anew(void)
+{
+    enum { GOES = 50, STAYS = 3 };
+    struct id stays[STAYS];
+    unsigned n = 0;
+    fresh_pair();
+    for (unsigned i = 0; i < GOES + STAYS; i++)      /* what is in its entry goes when others have it */
+        put_big((char[]){(char)('0' + i), 0}, i < GOES ? LIMIT_INLINE : 3000, i + 1);
+    scan_again();
+    struct keeper_figures before = run_pass();
+    EQ_U(before.current, GOES + STAYS);
+    EQ_U(run_pass().compacted, 0);       /* all of it is needed */
+    told(GOES + STAYS, GOES + STAYS, 1);
+    struct keeper_figures after = run_pass();
+    EQ_U(after.current, STAYS);
+    EQ_U(after.compacted, 1);
+    CHECK(after.pack_bytes < before.pack_bytes / 3);
+    OK(index_alive_each(w.ix, 0, one_folded, &n));
+    EQ_U(n, STAYS);
+    for (unsigned i = 0; i < STAYS; i++) {
+        stays[i] = version((char[]){(char)('0' + GOES + i), 0}).root;
+        put_big((char[]){(char)('0' + GOES + i), 0}, 3000, 1000 + i);
+    }
+    scan_again();
+    for (unsigned i = 0; i < STAYS; i++)
+        OK(readable(&stays[i]));
+}
+
 static void test_bounded(void)
 {
     fresh_pair();
@@ -397,6 +428,7 @@ int main(void)
     RUN(test_what_others_have_left);
     RUN(test_what_was_a_version_before_stays);
     RUN(test_two_of_one_content);
+    RUN(test_a_pack_is_written_anew);
     RUN(test_bounded);
     RUN(test_bounded_of_what_others_have);
     keeper_end();

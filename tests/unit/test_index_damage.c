@@ -122,7 +122,7 @@ static void test_schema(void)
     refused(path, &group, "newer version");
     sql(path, "PRAGMA user_version = 0");
     refused(path, &group, "of schema 0");
-    sql(path, "PRAGMA user_version = 2");
+    sql(path, "PRAGMA user_version = 3");
     OK(open_of(path, &group, true));
     sql(path, "ALTER TABLE want RENAME COLUMN role TO part");
     FAILS(open_of(path, &group, false), ERR_CORRUPT, "role");

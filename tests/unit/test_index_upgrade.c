@@ -66,6 +66,7 @@ static void check_entries(const char *path)
 }
 
 static const char to_1[] =
+    "DROP TABLE alive;"
     "ALTER TABLE entry RENAME TO new;"
     "CREATE TABLE entry (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, path INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " live INTEGER NOT NULL, kind INTEGER NOT NULL, hlc INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB,"
@@ -104,10 +105,44 @@ static void test_all_or_nothing(void)
     check_entries(path);
 }
 
+/* What is packed while it is on disk gets its short form, if it can have one: not the second, whose content lies elsewhere. */
+static void test_packed(void)
+{
+    const char *path = t_file("packed");
+    struct ix_piece p;
+    make_entries(path);
+    struct index *ix = t_index(path);
+    OK(index_begin(ix));
+    for (unsigned i = 0; i < 2; i++) {
+        const struct ix_entry *e = &made[i];
+        struct ix_kept k = { .path = e->path, .entry = e->id, .root = e->root, .size = e->size, .kept_ms = KEPT_ALIVE, .name = "" };
+        OK(index_kept_put(ix, &k));
+        OK(index_piece_put(ix, &(struct ix_piece){ .kind = PACK_BLOCK, .id = e->root, .at = { 3, 100, 10 } }));
+        OK(index_piece_put(ix, &(struct ix_piece){ .kind = PACK_CONTENT, .id = e->root, .at = { 3, 110 + i, 20 } }));
+    }
+    OK(index_commit(ix));
+    index_close(&ix);
+    (void)sql(path, "DROP TABLE alive; PRAGMA user_version = 2");
+    check_entries(path);
+    EQ_I(sql(path, "SELECT count(*) FROM alive"), 1);
+    EQ_I(sql(path, "SELECT count(*) FROM kept"), 1);
+    EQ_I(sql(path, "SELECT count(*) FROM piece"), 2);
+    ix = t_index(path);
+    for (unsigned i = 0; i < 2; i++) {
+        OK(index_piece_get(ix, PACK_BLOCK, &made[i].root, &p));
+        EQ_U(p.at.off, 100);
+        OK(index_piece_get(ix, PACK_CONTENT, &made[i].root, &p));
+        EQ_U(p.at.off, 110 + i);
+        EQ_U(p.at.len, 20);
+    }
+    index_close(&ix);
+}
+
 int main(void)
 {
     t_dir_make();
     RUN(test_roots);
+    RUN(test_packed);
     RUN(test_all_or_nothing);
     t_dir_remove();
     return t_done();
