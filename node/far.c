@@ -241,8 +241,10 @@ static void on_tick(void *arg)
 
 void far_members(struct node *n)
 {
-    if (n->far && look_how_large(n) != n->far->large)
-        far_wake(n, 0);
+    if (!n->far)
+        return;
+    far_ask_the_early(n->far);
+    far_wake(n, 0);
 }
 
 /* ---- what links tell ---- */

@@ -26,7 +26,7 @@ void far_free(struct node *n);                       /* after the peers */
 enum peer_wish far_wish(struct node *n, const struct id *dev);      /* peers_ops.wish */
 bool far_present(const struct node *n, const struct id *dev);       /* online, and not linked */
 bool far_is_large(const struct node *n);                            /* the group: some may not be linked */
-void far_members(struct node *n);                                   /* who is a member is another question now */
+void far_members(struct node *n);                                   /* the control log has grown: others may be members now */
 /* What links tell: one is up, one has gone (whether the device is still online); a vector of its device, which was news, has been taken. */
 void far_up(struct node *n, const struct id *dev);
 bool far_down(struct node *n, const struct id *dev);

@@ -18,6 +18,7 @@ struct far_device {
     uint64_t asked, mute_until; /* the same; mute: it has left a question unanswered */
     uint64_t chose_us, wanted, lacks;
     bool hot, busy;             /* as a neighbour: it has something that is new here; a question is under way */
+    bool early;                 /* the same: it has told of a device that is no member here yet */
     bool chosen, told;          /* told: that it is online, to the user */
     void *vec; size_t len;      /* its last vector, the one that engine_vector_of has; and what it says */
     uint8_t meaning[8];
@@ -65,7 +66,9 @@ struct far_device *far_next(struct far *f, bool (*can_be_asked)(const void *arg,
 /* Whether it may be asked out of its turn: whoever wants to be asked all the time is not. */
 #define FAR_HURRY_MS 50u
 bool far_may_hurry(const struct far_device *d);
-/* It has answered a question that was put when f->news was `news`, and said upto. before: f->news when its answer came. */
-void far_answered(struct far *f, struct far_device *d, uint64_t news, uint64_t before, uint64_t upto);
+/* It has answered a question that was put when f->news was `news`, and said upto. before: f->news when its answer came. early: it told of
+ * somebody who is no member here yet; so it is to tell all that again when there may be other members, and then it is asked. */
+void far_answered(struct far *f, struct far_device *d, uint64_t news, uint64_t before, uint64_t upto, bool early);
+void far_ask_the_early(struct far *f);
 
 #endif

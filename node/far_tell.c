@@ -42,8 +42,8 @@ static int take(struct node *n, const struct vec_told *t, uint64_t sent)
     return news;
 }
 
-/* 1: there was news. */
-static int take_all(struct node *n, const struct ask *q, zmq_msg_t *body)
+/* 1: there was news. *early: of somebody, perhaps, who will be a member as soon as his record is here. */
+static int take_all(struct node *n, const struct ask *q, zmq_msg_t *body, bool *early)
 {
     struct mp m;
     uint32_t count;
@@ -57,6 +57,7 @@ static int take_all(struct node *n, const struct ask *q, zmq_msg_t *body)
         r = told_next(&m, &before, &t);
         int taken = r == 0 && far_is_member(n, &t.dev) ? take(n, &t, q->sent) : 0;
         news |= taken > 0;
+        *early |= r == 0 && t.vec.len && !group_find(control_group(n->home->control), &t.dev);
         if (taken < 0)
             log_seldom(LOG_INFO, "vector refused why=\"%s\"", err_text());
     }
@@ -71,15 +72,16 @@ static void on_vecs(void *arg, const struct msg *m, zmq_msg_t *body)
     struct node *n = q.n;
     struct far *f = n->far;
     uint64_t before = f->news;
-    int taken = m && m->type == MSG_VECS ? take_all(n, &q, body) : ERR_BAD;
+    bool early = false;
+    int taken = m && m->type == MSG_VECS ? take_all(n, &q, body, &early) : ERR_BAD;
     struct far_device *d = far_get(n, &q.dev);
     free(arg);
     d->busy = false;
     if (taken < 0) {
         d->mute_until = loop_now() + FAR_MUTE_MS;
     } else {
-        far_answered(f, d, q.news, before, m->vecs.upto);
-        d->hot |= m->vecs.more && m->vecs.upto > q.since;
+        far_answered(f, d, q.news, before, m->vecs.upto, early);
+        d->hot |= m->vecs.more && d->upto > q.since;
     }
     if (!m)
         return;                      /* perhaps all of the node is ending */

@@ -99,8 +99,17 @@ bool far_may_hurry(const struct far_device *d)
 }
 
 /* What it has just told itself is no news for it. */
-void far_answered(struct far *f, struct far_device *d, uint64_t news, uint64_t before, uint64_t upto)
+void far_answered(struct far *f, struct far_device *d, uint64_t news, uint64_t before, uint64_t upto, bool early)
 {
     d->said = news == before ? f->news : news;
-    d->upto = upto;
+    d->upto = early ? d->upto : upto;
+    d->early = early;
+}
+
+void far_ask_the_early(struct far *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        f->d[i].hot |= f->d[i].early;
+        f->d[i].early = false;
+    }
 }

@@ -207,11 +207,28 @@ static void test_what_it_told_is_no_news_for_it(void)
 {
     begin();
     far.news = 7;                        /* 5 when it was asked; 6 and 7 came with its answer */
-    far_answered(&far, &device[0], 5, 5, 40);
+    far_answered(&far, &device[0], 5, 5, 40, false);
     EQ_U(device[0].said, 7);
     EQ_U(device[0].upto, 40);
-    far_answered(&far, &device[1], 4, 5, 41);        /* and one came from elsewhere, meanwhile */
+    far_answered(&far, &device[1], 4, 5, 41, false);        /* and one came from elsewhere, meanwhile */
     EQ_U(device[1].said, 4);
+}
+
+/* Parts of a group meet, and one has members that the other has not heard of: what they know may come before who they are. */
+static void test_what_came_too_early_is_told_again(void)
+{
+    begin();
+    device[0].upto = 5;
+    far_answered(&far, &device[0], 0, 0, 40, true);
+    EQ_U(device[0].upto, 5);
+    nobody_is(false);
+    far_ask_the_early(&far);
+    is_next(0, false);
+    device[0].hot = false;
+    far_ask_the_early(&far);
+    nobody_is(false);
+    far_answered(&far, &device[0], 0, 0, 40, false);
+    EQ_U(device[0].upto, 40);
 }
 
 /* ---- what fits into an answer ---- */
@@ -243,6 +260,7 @@ int main(void)
     RUN(test_an_age_grows);
     RUN(test_only_what_says_something_else_is_news);
     RUN(test_what_is_named);
+    RUN(test_what_came_too_early_is_told_again);
     RUN(test_the_earliest_news_first_and_one_at_least);
     RUN(test_what_it_told_is_no_news_for_it);
     return t_done();
