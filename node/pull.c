@@ -492,6 +492,7 @@ void pull_free(struct pull **pp)
     pathset_release(&p->entries);
     pathset_release(&p->roots);
     pathset_release(&p->busy);
+    pathset_release(&p->kept);
     free(p);
     *pp = NULL;
 }

@@ -76,14 +76,21 @@ int kept_found(struct pull *p, const struct id *root)
     while ((r = index_want_by_root(p->c.index, root, first_keep, &w)) == 1)
         if ((r = index_want_del(p->c.index, w.entry)) < 0)
             return r;
-    for (struct item *it = p->all.head; r == 0 && it; it = it->next_item) {
-        if (it->cancelled || it->ent.kind != KIND_FILE || !id_eq(&it->ent.content.root, root))
+    if (r == 0)
+        pathset_put(&p->kept, (const char *)root->b, ID_LEN, 0);
+    return r;
+}
+
+void kept_tell(struct pull *p)
+{
+    for (struct item *it = p->kept.n ? p->all.head : NULL; it; it = it->next_item) {
+        if (it->cancelled || it->ent.kind != KIND_FILE || !pathset_get(&p->kept, (const char *)it->ent.content.root.b, ID_LEN, NULL))
             continue;
         it->tried_copy = false;
         if (it->refs == it->late && (it->state == ITEM_LIST || it->state == ITEM_BLOCKS))
             item_fail(p, it, 0);
     }
-    return r;
+    pathset_release(&p->kept);
 }
 
 static int record_as(struct pull *p, const struct nameless *k, const struct content_list *c)
@@ -108,6 +115,7 @@ static int record(struct name_job *j)
         for (size_t c = 0; r == 0 && c < k->n; c++)
             r = record_as(p, k, &k->as[c]);
     }
+    kept_tell(p);
     if (r == 0)
         return engine_commit(p->c.engine, loop_wall());
     if (index_in_tx(p->c.index))

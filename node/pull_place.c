@@ -295,6 +295,7 @@ static int record(struct batch *b)
         if (r == 0)
             r = clash(p, &b->v[i]);
     }
+    kept_tell(p);
     if (r == 0)
         return engine_commit(p->c.engine, wall);
     if (index_in_tx(p->c.index))

@@ -109,6 +109,7 @@ struct pull {
     uint64_t due;                        /* nothing that is delayed is to be begun before; UINT64_MAX: nothing is */
     struct pathset entries;              /* keys: entry ids of items (8 bytes) */
     struct pathset roots;                /* keys: contents that are being fetched (pull.c) */
+    struct pathset kept;                 /* keys: contents that items are still to be told of (pull_kept.c) */
     int64_t cursor; bool more, again;    /* where to go on in the wants; and then from the beginning */
     uint64_t shelved;                    /* when items had to make room for other wants */
     bool seek; uint64_t sought;          /* what is on this disk has changed; when unserved items were last looked for there */
@@ -205,8 +206,10 @@ void downloads_remove(struct pull *p);                                   /* all 
 void downloads_tidy(struct pull *p);                                     /* when nothing is wanted any more */
 /* pull_kept.c */
 void kept_pump(struct pull *p);
-/* A kept file has that content: what was to be kept is kept, what was to be fetched can be copied. In a transaction. */
+/* A kept file has that content: what was to be kept is kept, in a transaction; what was to be fetched can be copied, once kept_tell has gone through
+ * the items for all of those. */
 int  kept_found(struct pull *p, const struct id *root) MUST_CHECK;
+void kept_tell(struct pull *p);
 /* pull_found.c */
 struct lost { char *name, *path; size_t len; struct id root; };    /* name "": packed; root and, once it is read, the path */
 void found_pump(struct pull *p);
