@@ -1,5 +1,6 @@
 /* Hashing what has changed, and giving the results to the engine in transactions. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,12 +94,21 @@ int take_flush_all(struct scan *s)
     return r;
 }
 
-/* The disk begins at once, so that there is less to wait for when it has been read. */
+static void *write_out(void *fd)
+{
+    (void)!sync_file_range(*(int *)fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return NULL;
+}
+
+/* The disk writes a large file while it is read, so that there is less to wait for then. Handing that much to the disk takes as long as it
+ * has no room for more: so a thread does it. */
 static int read_flushed(const struct scan *s, struct hashed *h, int fd)
 {
-    if (h->st.size >= LARGE_BYTES)
-        (void)!sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    pthread_t thread;
+    bool large = h->st.size >= LARGE_BYTES && pthread_create(&thread, NULL, write_out, &fd) == 0;
     int r = read_quiet(s, h, fd);
+    if (large)
+        pthread_join(thread, NULL);
     return r == 0 ? folder_flush_file(fd) : r;
 }
 
