@@ -29,7 +29,7 @@ const struct config_key config_keys[] = {
     {"rate.up", AT(rate_up), "rate", "0", "how much may be sent of contents: 0 (no limit), 20MB a second, or 20MB mon-fri,08:00-18:00=2MB"},
     {"rate.up_each", AT(rate_up_each), "rate", "0", "the same to each single device"},
     {"rate.down", AT(rate_down), "rate", "0", "how much may be received of them, in the same form"},
-    {"mesh", AT(mesh), "devices", "4096", "up to so many devices each is connected to every other; of more, to some (0 to 4096)"},
+    {"mesh", AT(mesh), "devices", "24", "up to so many devices each is connected to every other; of more, to some (0 to 4096)"},
     {"hook_seconds", AT(hook_seconds), "seconds", "60", "how long a hook may run before it is killed, in seconds (1 to 86400)"},
     {"notify", AT(notify), "bool", "true", "tell the desktop of a lock by a required version and of its end: true or false"},
     {0},

@@ -20,7 +20,7 @@ struct config {
     char *log_level;              /* error, warn, info, debug */
     char *hook_seconds;           /* a whole number, default 60 (node/hook.h) */
     char *rate_up, *rate_up_each, *rate_down;    /* "20MB mon-fri,08:00-18:00=2MB", default "0" (node/rate.h) */
-    char *mesh;                   /* a whole number, default 4096: always (node/far.h) */
+    char *mesh;                   /* a whole number (node/far.h) */
     char *snapshots;              /* "hourly=24 daily=7 weekly=4", default "" (node/autosnap.h) */
 };
 struct config_key { const char *key; size_t at; const char *type, *def, *help; };    /* at: of its member: a bool, or a char * */

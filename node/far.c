@@ -155,7 +155,7 @@ static void choose(struct node *n)
     AUTO(candidates_release) struct candidates c;
     bool all;
     find_candidates(n, &c);
-    all = c.n <= most_linked(n);
+    all = c.n < most_linked(n);
     if (!all)
         ring_choose(&n->home->keys->dev, c.dev, c.n, draw(f), c.chosen);
     for (size_t i = 0, k = 0; i < f->n; i++) {

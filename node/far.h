@@ -11,7 +11,7 @@
  * seconds; when neighbours show it, too, and it does not come, one far device after the other is. Who is not online is
  * dialled as ever, so parts of a group that meet become one, and nobody can be hidden.
  *
- * While no more are online than `mesh` says all of them are chosen. In a group that is no larger nothing of this happens, and everybody is
+ * While no more are online than `mesh` says, this one counted, all of them are chosen. In a group that is no larger nothing of this happens, and everybody is
  * wished for. */
 #ifndef NODE_FAR_H
 #define NODE_FAR_H

@@ -29,7 +29,7 @@ import meters
 from lanyard import Failed, wait_until
 
 CONNECT_S = 300                 # for a hundred devices on two cores
-NAMED_BY = 8                    # so many devices are told the address of the same other one: a hundred would make it their hub
+NAMED_BY = 2                    # so many devices are told the address of the same other one: a hundred would make it their hub
 
 
 def free_port():
