@@ -245,6 +245,44 @@ static void test_the_earliest_news_first_and_one_at_least(void)
     EQ_U(far_fit(NULL, 0, 1, 9), 9);
 }
 
+/* ---- who is wished for ---- */
+
+/* To whom, of those that are online, a connection is kept. */
+static void test_to_whom_connections_are_kept(void)
+{
+    struct node n = {.far = &far};
+    begin();
+    far.large = true;
+    for (size_t i = 0; i < N; i++)
+        device[i].heard = loop_now();
+    device[1].chosen = true;
+    device[2].chose_us = loop_now();
+    device[3].wanted = loop_now() + 1000;
+    for (size_t i = 0; i < N; i++)
+        EQ_U(far_wish(&n, &device[i].dev), i >= 1 && i <= 3 ? WISH_LINK : WISH_NONE);
+    far.gather = loop_now() + 1000;
+    EQ_U(far_wish(&n, &device[0].dev), WISH_LINK);
+    far.large = false;
+    far.gather = 0;
+    EQ_U(far_wish(&n, &device[0].dev), WISH_LINK);
+}
+
+/* Neighbours that keep to themselves whom they hear of, all of them, hide nobody: who is not online by what they say is dialled. */
+static void test_who_is_not_heard_of_is_dialled(void)
+{
+    struct node n = {.far = &far};
+    begin();
+    far.large = true;
+    EQ_U(far_wish(&n, NULL), WISH_ROOM);
+    EQ_U(far_wish(&n, &(struct id){{99}}), WISH_ROOM);
+    EQ_U(far_wish(&n, &device[0].dev), WISH_ROOM);
+    far_hear(&far, &device[0], loop_now());
+    EQ_U(far_wish(&n, &device[0].dev), WISH_NONE);
+    device[0].chosen = true;
+    device[0].heard -= FAR_PRESENT_MS;
+    EQ_U(far_wish(&n, &device[0].dev), WISH_ROOM);
+}
+
 int main(void)
 {
     if (keys_init() < 0)
@@ -263,5 +301,7 @@ int main(void)
     RUN(test_what_came_too_early_is_told_again);
     RUN(test_the_earliest_news_first_and_one_at_least);
     RUN(test_what_it_told_is_no_news_for_it);
+    RUN(test_to_whom_connections_are_kept);
+    RUN(test_who_is_not_heard_of_is_dialled);
     return t_done();
 }
