@@ -193,12 +193,13 @@ static void begin_content(struct pull *p, struct item *it)
 {
     struct ix_local l;
     it->way = WAY_PLAIN;
-    if (it->want.role == WANT_HIDE || it->ent.kind != KIND_FILE || it->ent.content.type == CONTENT_INLINE || content_is_there(p, it, &l)) {
+    bool none = it->want.role == WANT_HIDE || it->ent.kind != KIND_FILE || content_is_there(p, it, &l);
+    if (!none && !it->tried_move && local_move(p, it))
+        return;
+    if (none || it->ent.content.type == CONTENT_INLINE) {
         item_state(p, it, ITEM_READY);
         return;
     }
-    if (!it->tried_move && local_move(p, it))
-        return;
     if (!it->tried_copy && local_copy(p, it))
         return;
     /* The same content is being fetched for another path: afterwards it can be copied. */

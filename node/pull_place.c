@@ -80,12 +80,18 @@ static void name_kept(struct place *v)
         snprintf(v->kept, sizeof v->kept, "k-%" PRIx64 "-%" PRIx64 "-%" PRIx64, was, new, now);
 }
 
+/* Its content is in its entry, and is not moved here from another path. */
+static bool is_written(const struct item *it)
+{
+    return it->ent.kind == KIND_FILE && it->ent.content.type == CONTENT_INLINE && it->way != WAY_MOVE;
+}
+
 static void describe(struct pull *p, struct place *v, struct change *c)
 {
     struct item *it = v->it;
     find_local(p, v);
     const struct content *content = &it->ent.content;
-    if (it->ent.kind == KIND_FILE && content->type == CONTENT_INLINE) {
+    if (is_written(it)) {
         snprintf(it->tmp, sizeof it->tmp, "f-%llx", (unsigned long long)it->want.entry);
         it->plain = !database_begins(content->inline_bytes.p, content->inline_bytes.len);
     }
@@ -125,8 +131,7 @@ static int write_inline(const struct folder *f, const struct place *v, const str
 
 static int stage(const struct folder *f, const struct place *v, const struct change *c)
 {
-    const struct entry *ent = &v->it->ent;
-    return ent->kind == KIND_FILE && ent->content.type == CONTENT_INLINE ? write_inline(f, v, c) : 0;
+    return is_written(v->it) ? write_inline(f, v, c) : 0;
 }
 
 /* What lies there may have been edited in the very moment in which it was looked at: to be displaced it must have been read again, or the
