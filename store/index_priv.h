@@ -114,8 +114,8 @@ int schema_upgrade(struct index *ix) MUST_CHECK;
     " CROSS JOIN entry e ON e.id = k.entry AND e.path = k.path AND e.size = k.size AND e.root = k.root" \
     " CROSS JOIN piece b ON b.id = k.root AND b.kind = 1" \
     " CROSS JOIN piece c ON c.id = k.root AND c.kind = 2 AND c.pack = b.pack AND c.off = b.off + b.len" \
-    " WHERE k.name = '' AND +k." INDEX_IS_ALIVE " AND (SELECT count(*) FROM (SELECT 1 FROM entry o INDEXED BY entry_root" \
-    " WHERE substr(o.root, 1, 8) = substr(e.root, 1, 8) AND o.root IS NOT NULL AND o.id < e.id LIMIT " ALIVE_AMONG ")) < " ALIVE_AMONG
+    " WHERE k.name = '' AND +k." INDEX_IS_ALIVE " AND (SELECT count(*) FROM (SELECT 1 FROM entry o INDEXED BY entry_content" \
+    " WHERE substr(o.root, 1, 6) = substr(e.root, 1, 6) AND o.root IS NOT NULL AND o.id < e.id LIMIT " ALIVE_AMONG ")) < " ALIVE_AMONG
 int alive_unfold(struct index *ix, int64_t entry, int64_t *kept) MUST_CHECK;        /* the id of the kept row; 0: there was none */
 int alive_unfold_entry(struct index *ix, int64_t entry) MUST_CHECK;
 int alive_unfold_root(struct index *ix, const struct id *root) MUST_CHECK;

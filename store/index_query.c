@@ -16,8 +16,9 @@
                   " WHERE name > CAST('.lanyard/snapshots/' AS BLOB) AND name < CAST('.lanyard/snapshots0' AS BLOB)) "
 #define PIECE "n, id, kind, pack, off, len FROM piece "
 #define ROOT_IS "substr(root, 1, 8) = substr(?1, 1, 8) AND root = ?1 "
+#define CONTENT_IS "substr(root, 1, 6) = substr(?1, 1, 6) AND root = ?1 "      /* of an entry */
 /* The first entries that have a content, and what stands for kept rows of it (index_alive.c): their ids are those of the entries, below 0. */
-#define FIRST_OF(what, root) "(SELECT id, path, size, root FROM entry i WHERE substr(i.root, 1, 8) = substr(" root ", 1, 8)" \
+#define FIRST_OF(what, root) "(SELECT id, path, size, root FROM entry i WHERE substr(i.root, 1, 6) = substr(" root ", 1, 6)" \
                              " AND i.root IS NOT NULL ORDER BY i.id LIMIT " ALIVE_AMONG ") " what " "
 #define ALIVE "-e.id, e.path, e.id, e.size, 4611686018427387904, e.root, '' "
 #define ALIVE_PLACE "a.entry, a.pack, a.off, a.len, a.rest FROM "
@@ -87,13 +88,13 @@ static const char *const sql[Q_COUNT] = {
     [Q_LOCAL_BENEATH] = "SELECT " LOCAL ", p.name FROM path p CROSS JOIN local l ON l.path = p.id"
                         " WHERE p.name > ? AND p.name < ? ORDER BY p.name",
     [Q_LOCAL_BY_ROOT] = "SELECT " LOCAL " FROM entry CROSS JOIN local l ON l.path = entry.path AND l.entry = entry.id"
-                        " WHERE l.settled < 2 AND " ROOT_IS,
+                        " WHERE l.settled < 2 AND " CONTENT_IS,
     [Q_WANT_PUT] = "INSERT INTO want VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [Q_WANT_GET] = "SELECT " WANT "WHERE entry = ?",
     [Q_WANT_SIZE] = "SELECT size, kind FROM want WHERE entry = ?",
     [Q_WANT_DEL] = "DELETE FROM want WHERE entry = ?",
     [Q_WANT_EACH] = "SELECT " WANT "WHERE entry > ? ORDER BY entry",
-    [Q_WANT_BY_ROOT] = "SELECT " WANT_OF_ENTRY "WHERE substr(entry.root, 1, 8) = substr(?1, 1, 8) AND entry.root = ?1",
+    [Q_WANT_BY_ROOT] = "SELECT " WANT_OF_ENTRY "WHERE substr(entry.root, 1, 6) = substr(?1, 1, 6) AND entry.root = ?1",
     [Q_WANT_OF_PATH] = "SELECT " WANT_OF_ENTRY "WHERE entry.path = ?",
     [Q_WANT_MIN] = "SELECT seq FROM want WHERE stream = ? ORDER BY seq LIMIT 1",
     [Q_WANT_SIZES] = "SELECT size, kind FROM want",
@@ -127,7 +128,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_KEPT_FILES] = "SELECT " KEPT "INDEXED BY kept_file WHERE id > ? AND name <> '' AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_STRAYS] = "SELECT " KEPT "WHERE entry = 0 AND path <> 0 AND root IS NOT NULL ORDER BY id",
     [Q_KEPT_IN_PACKS] = "SELECT " KEPT "WHERE id > ? AND name = '' ORDER BY id",
-    [Q_ENTRY_BY_ROOT] = "SELECT " ENTRY "WHERE " ROOT_IS "ORDER BY id DESC",
+    [Q_ENTRY_BY_ROOT] = "SELECT " ENTRY "WHERE " CONTENT_IS "ORDER BY id DESC",
     [Q_PACK_PUT] = "INSERT OR REPLACE INTO pack VALUES (?, ?)",
     [Q_PACK_DEL] = "DELETE FROM pack WHERE id = ?",
     [Q_PACK_EACH] = "SELECT id, size FROM pack ORDER BY id",

@@ -18,10 +18,10 @@
     " off INTEGER NOT NULL, len INTEGER NOT NULL, UNIQUE (id, kind)) STRICT"
 #define ENTRY_SEQ "CREATE UNIQUE INDEX entry_seq ON entry (stream, seq)"
 #define ENTRY_PATH "CREATE INDEX entry_path ON entry (path)"
-#define ENTRY_ROOT "CREATE INDEX entry_root ON entry (substr(root, 1, 8)) WHERE root IS NOT NULL"
+#define ENTRY_ROOT "CREATE INDEX IF NOT EXISTS entry_content ON entry (substr(root, 1, 6)) WHERE root IS NOT NULL"
 
 /* Names are blobs: paths need not be UTF-8, and blobs compare as bytes, which is the order that path ranges rely on.
- * entry_root and kept_content hold the first 8 bytes of a root only: enough to find the few rows, at a third of the space. */
+ * entry_content and kept_content hold the first 6 or 8 bytes of a root only: enough to find the few rows, at a third of the space. */
 static const char *const schema[] = {
     "CREATE TABLE meta (group_id BLOB NOT NULL) STRICT",
     "CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
@@ -56,7 +56,8 @@ static const char later_schema[] =
     "CREATE INDEX IF NOT EXISTS piece_pack ON piece (pack, off);"
     "CREATE INDEX IF NOT EXISTS kept_name ON kept (name) WHERE name <> '';"
     "CREATE INDEX IF NOT EXISTS kept_content ON kept (substr(root, 1, 8)) WHERE root IS NOT NULL;"
-    "DROP INDEX IF EXISTS kept_root; DROP INDEX IF EXISTS want_path; DROP INDEX IF EXISTS want_root;"
+    ENTRY_ROOT ";"
+    "DROP INDEX IF EXISTS kept_root; DROP INDEX IF EXISTS want_path; DROP INDEX IF EXISTS want_root; DROP INDEX IF EXISTS entry_root;"
     "CREATE TABLE IF NOT EXISTS clash (path INTEGER PRIMARY KEY, other INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS receipt (req BLOB NOT NULL, dev BLOB NOT NULL, vec BLOB NOT NULL, UNIQUE (req, dev)) STRICT;"
     "CREATE INDEX IF NOT EXISTS kept_path ON kept (path);"
@@ -88,7 +89,7 @@ static const char to_2[] =
 
 /* In 2 there was no short form of packed contents. */
 static const char to_3[] =
-    ALIVE_TABLE ";" PIECE_TABLE ";"
+    ALIVE_TABLE ";" PIECE_TABLE ";" ENTRY_ROOT ";"
     "INSERT INTO alive " INDEX_FOLDABLE " GROUP BY k.root;"
     "DELETE FROM piece WHERE id IN (SELECT e.root FROM alive a CROSS JOIN entry e ON e.id = a.entry);"
     "DELETE FROM kept WHERE name = '' AND " INDEX_IS_ALIVE " AND " ALIVE_KEY("entry") " IN (SELECT key FROM alive);"
