@@ -182,19 +182,19 @@ static void look_what_lacks(struct node *n)
     struct far *f = n->far;
     uint64_t files = 0, bytes = 0, now = loop_now();
     bool wants = index_want_totals(n->index, &files, &bytes) == 0 && files;
-    size_t wanted = 0;
     for (size_t i = 0; i < f->n; i++) {
         struct far_device *d = &f->d[i];
-        enum far_lack lack = lack_of(n, d, wants);
-        d->lacks = lack == LACK_NOTHING ? 0 : d->lacks ? d->lacks : now;
-        bool nobody = lack == LACK_ALL && now >= d->lacks + LACKS_MS;
-        bool stuck = lack != LACK_NOTHING && now >= d->lacks + STUCK_MS && now >= f->stuck_due;
-        if ((!nobody && !stuck) || now < d->wanted || wanted == WANTED_MAX)
-            continue;
-        d->wanted = now + WANTED_MS;
-        f->stuck_due = stuck ? now + STUCK_MS : f->stuck_due;
-        wanted++;
+        d->lack = lack_of(n, d, wants);
+        d->lacks = d->lack == LACK_NOTHING ? 0 : d->lacks ? d->lacks : now;
     }
+    struct far_device *stuck = now >= f->stuck_due ? far_to_dial(f, LACK_SOME, STUCK_MS) : NULL;
+    if (stuck) {
+        stuck->wanted = now + WANTED_MS;
+        f->stuck_due = now + STUCK_MS;
+    }
+    struct far_device *d;
+    for (size_t wanted = stuck != NULL; wanted < WANTED_MAX && (d = far_to_dial(f, LACK_ALL, LACKS_MS)); wanted++)
+        d->wanted = now + WANTED_MS;
 }
 
 bool far_wish_all(struct node *n)
@@ -224,7 +224,7 @@ static void on_tick(void *arg)
     bool was = f->large;
     f->large = look_how_large(n);
     bool due = f->large && loop_now() >= f->choose_due && loop_now() >= f->choose_from;
-    if ((f->large || was) && loop_now() >= f->look_due)
+    if (far_look_is_due(f, was))
         far_look_who_is_online(n);
     if (due) {
         choose(n);

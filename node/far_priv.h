@@ -19,6 +19,7 @@ struct far_device {
     uint64_t chose_us, wanted, lacks;
     bool hot, busy;             /* as a neighbour: it has something that is new here; a question is under way */
     bool early;                 /* the same: it has told of a device that is no member here yet */
+    enum far_lack lack;         /* what of it did not come from neighbours, since `lacks` */
     bool chosen, told;          /* told: that it is online, to the user */
     void *vec; size_t len;      /* its last vector, the one that engine_vector_of has; and what it says */
     uint8_t meaning[8];
@@ -66,6 +67,12 @@ struct far_device *far_next(struct far *f, bool (*can_be_asked)(const void *arg,
 /* Whether it may be asked out of its turn: whoever wants to be asked all the time is not. */
 #define FAR_HURRY_MS 50u
 bool far_may_hurry(const struct far_device *d);
+/* Who is online is looked at now; `was`: whether the group was large at the last tick. When it is no more nobody looks again, so once at once:
+ * who was only heard of is not there any more, for the engine and its locks either. */
+bool far_look_is_due(const struct far *f, bool was);
+/* Of those that for so long have had something at least so rare, and are not wanted now: the one that was wanted the longest time ago, so that
+ * none that only says so keeps others from being dialled. NULL: there is none. */
+struct far_device *far_to_dial(struct far *f, enum far_lack lack, uint64_t for_ms);
 /* It has answered a question that was put when f->news was `news`, and said upto. before: f->news when its answer came. early: it told of
  * somebody who is no member here yet; so it is to tell all that again when there may be other members, and then it is asked. */
 void far_answered(struct far *f, struct far_device *d, uint64_t news, uint64_t before, uint64_t upto, bool early);

@@ -92,6 +92,20 @@ struct far_device *far_next(struct far *f, bool (*can_be_asked)(const void *arg,
     return best;
 }
 
+bool far_look_is_due(const struct far *f, bool was) { return f->large != was || (f->large && loop_now() >= f->look_due); }
+
+struct far_device *far_to_dial(struct far *f, enum far_lack lack, uint64_t for_ms)
+{
+    struct far_device *best = NULL;
+    uint64_t now = loop_now();
+    for (size_t i = 0; i < f->n; i++) {
+        struct far_device *d = &f->d[i];
+        if (d->lack >= lack && now >= d->lacks + for_ms && now >= d->wanted && (!best || d->wanted < best->wanted))
+            best = d;
+    }
+    return best;
+}
+
 bool far_may_hurry(const struct far_device *d)
 {
     uint64_t now = loop_now();

@@ -231,6 +231,40 @@ static void test_what_came_too_early_is_told_again(void)
     EQ_U(device[0].upto, 40);
 }
 
+static void test_a_group_that_becomes_small_is_looked_at_once_more(void)
+{
+    begin();
+    far.look_due = loop_now() + 1000;
+    CHECK(far_look_is_due(&far, true));
+    CHECK(!far_look_is_due(&far, false));
+    far.large = true;
+    CHECK(!far_look_is_due(&far, true));
+    CHECK(far_look_is_due(&far, false));
+    far.look_due = loop_now();
+    CHECK(far_look_is_due(&far, true));
+}
+
+/* ---- who is dialled for what it has ---- */
+
+static void test_who_only_says_so_is_dialled_in_its_turn(void)
+{
+    begin();
+    CHECK(far_to_dial(&far, LACK_SOME, 0) == NULL);
+    for (size_t i = 0; i < 3; i++) {
+        device[i].lack = LACK_ALL;
+        device[i].lacks = loop_now() - 1000;
+    }
+    device[0].wanted = loop_now() - 20;      /* linked meanwhile, and nothing came */
+    device[1].wanted = loop_now() - 30;
+    CHECK(far_to_dial(&far, LACK_ALL, 1000) == &device[2]);
+    device[2].wanted = loop_now() + 60000;
+    CHECK(far_to_dial(&far, LACK_ALL, 1000) == &device[1]);
+    device[1].lack = LACK_SOME;
+    CHECK(far_to_dial(&far, LACK_ALL, 1000) == &device[0]);
+    CHECK(far_to_dial(&far, LACK_SOME, 1000) == &device[1]);
+    CHECK(far_to_dial(&far, LACK_SOME, 100000) == NULL);
+}
+
 /* ---- what fits into an answer ---- */
 
 static void test_the_earliest_news_first_and_one_at_least(void)
@@ -299,6 +333,8 @@ int main(void)
     RUN(test_only_what_says_something_else_is_news);
     RUN(test_what_is_named);
     RUN(test_what_came_too_early_is_told_again);
+    RUN(test_a_group_that_becomes_small_is_looked_at_once_more);
+    RUN(test_who_only_says_so_is_dialled_in_its_turn);
     RUN(test_the_earliest_news_first_and_one_at_least);
     RUN(test_what_it_told_is_no_news_for_it);
     RUN(test_to_whom_connections_are_kept);
