@@ -82,7 +82,7 @@ static int look_aged(const struct scan *s, struct folder_near *near, struct hash
 static bool on_disk(const struct scan *s, const struct stamp *st)
 {
     int64_t flushed = atomic_load(&s->flushed);
-    return st->ctime_ns < flushed && flushed <= take_now();
+    return folder_flush_covers(s->c.folder, st) && st->ctime_ns < flushed && flushed <= take_now();
 }
 
 int take_flush_all(struct scan *s)
@@ -112,7 +112,7 @@ static int read_flushed(const struct scan *s, struct hashed *h, int fd)
     return r == 0 ? folder_flush_file(fd) : r;
 }
 
-/* few: each file is flushed by itself, so that nobody waits for what other programs write. */
+/* few: each file is flushed by itself, so that nobody waits for what other programs write. So is what lies in another file system. */
 static int hash_one(const struct scan *s, struct folder_near *near, struct hashed *h, bool few)
 {
     const struct folder *f = s->c.folder;
@@ -127,8 +127,9 @@ static int hash_one(const struct scan *s, struct folder_near *near, struct hashe
         close(fd);
         return db_hash(s, h);
     }
-    h->flushed = few || on_disk(s, &h->st);
-    r = few && !on_disk(s, &h->st) ? read_flushed(s, h, fd) : read_quiet(s, h, fd);
+    bool there = on_disk(s, &h->st), alone = !there && (few || !folder_flush_covers(f, &h->st));
+    h->flushed = there || alone;
+    r = alone ? read_flushed(s, h, fd) : read_quiet(s, h, fd);
     struct stamp after;
     if (r == 0)
         r = folder_stat_near(f, near, h->w.path, h->w.len, &after);

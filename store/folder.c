@@ -399,6 +399,8 @@ int folder_quiet(int fd)
     return err_set(ERR_NOTFOUND, "leases: %m");
 }
 
+bool folder_flush_covers(const struct folder *f, const struct stamp *st) { return st->dev == f->dev; }
+
 int folder_flush_file(int fd)
 {
     if (sys->fsync(fd) == 0 || errno == EINVAL || errno == EROFS)

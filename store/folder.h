@@ -66,6 +66,8 @@ int folder_quiet(int fd) MUST_CHECK;
 /* Makes what is in the file durable, as folder_flush does for all that is in the folder. ERR_IO: it is not. Where files cannot be flushed one
  * by one it is 0. */
 int folder_flush_file(int fd) MUST_CHECK;
+/* Whether folder_flush makes what looks like this durable: it does not when another file system is mounted there. */
+bool folder_flush_covers(const struct folder *f, const struct stamp *st);
 /* File systems with coarse timestamps: how old (ns) a timestamp must be before an equal one proves "unchanged". */
 int64_t folder_granularity(const struct folder *f);
 

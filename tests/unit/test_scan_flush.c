@@ -1,4 +1,6 @@
 /* What a version names is on the disk of its author before it is signed: a power cut takes back what was saved a moment before. */
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "node/scan_priv.h"
@@ -8,6 +10,7 @@
 enum { MANY = 100 };
 static _Atomic unsigned files, whole;        /* flushes of single files of the folder, and of the file system */
 static _Atomic bool fails;
+static bool may_mount;
 
 static int count_fsync(int fd)
 {
@@ -130,13 +133,35 @@ static void test_flush_fails(void)
     CHECK(strstr(w.trouble.text[0], "sync") != NULL);
 }
 
+/* What is mounted in the folder has no part in the flushes of the folder's own file system. In a name space of our own, which ends with us. */
+static void test_what_is_mounted_in_the_folder(void)
+{
+    begin_counting();
+    EQ_I(mkdir(full("sub"), 0700), 0);
+    if (!may_mount || mount("none", full("sub"), "tmpfs", 0, "size=1m") < 0) {
+        printf("# SKIP nothing can be mounted here\n");
+        return;
+    }
+    char name[16];
+    for (int i = 0; i < 10; i++) {
+        snprintf(name, sizeof name, "sub/%c", 'a' + i);
+        edit(name, name);
+    }
+    first_scan();
+    EQ_U(authored(), 11);                    /* with the directory */
+    CHECK(files_before >= 10);
+    (void)umount2(full("sub"), MNT_DETACH);
+}
+
 int main(void)
 {
+    may_mount = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
     t_node_init();
     RUN(test_one_file);
     RUN(test_first_scan);
     RUN(test_many_files);
     RUN(test_flush_fails);
+    RUN(test_what_is_mounted_in_the_folder);
     world_end();
     return t_done();
 }
