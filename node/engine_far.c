@@ -10,10 +10,16 @@ static bool is_newer(const struct vec *v, const struct vec *than)
     return vec_newer(v, &h);
 }
 
-/* What it has shown before our start counts on, unless this is at least as new: an older one may say that it has what it has no more. */
-bool far_vec_counts(const struct peer_vec *p, const struct vec *v)
+/* Whether one that is told says more than what is here. What it has shown before our start counts on, unless this is at least as new: an older
+ * one may say that it has what it has no more. But what it has shown while its clock was ahead outlives no later start of it. */
+static bool says_more(const struct peer_vec *p, const struct vec *v, uint64_t wall_ms)
 {
-    return !p->online && (p->have ? is_newer(v, &p->vec) : !p->shown || !is_newer(&p->vec, v));
+    bool same_start = memcmp(p->vec.inst, v->inst, sizeof v->inst) == 0;
+    if (p->online || !p->shown)
+        return !p->online;
+    if (!same_start && p->vec.wall_ms > wall_ms + CLOCK_TOLERANCE_MS)
+        return true;
+    return p->have ? is_newer(v, &p->vec) : !is_newer(&p->vec, v);
 }
 
 int engine_vector_told(struct engine *e, const void *blob, size_t len, const struct id *dev, uint64_t wall_ms)
@@ -24,7 +30,8 @@ int engine_vector_told(struct engine *e, const void *blob, size_t len, const str
         return r;
     if (!id_eq(&v.dev, dev) || v.wall_ms > wall_ms + CLOCK_TOLERANCE_MS)
         return err_set(ERR_DENIED, "vector: told by another device, and not of the device it is told of, or dated ahead");
-    return engine_put_vector(e, &v, blob, len, true);
+    const struct peer_vec *p = engine_peer_find(e, dev);
+    return p && !says_more(p, &v, wall_ms) ? 0 : engine_put_vector(e, &v, blob, len, true);
 }
 
 void engine_present(struct engine *e, const struct id *dev, bool present)

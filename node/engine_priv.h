@@ -174,9 +174,9 @@ static inline uint64_t clock_at_least_aged(const struct engine *e, uint64_t wall
 
 /* engine_sync.c; valid until the next one is added */
 struct peer_vec *engine_peer_find(struct engine *e, const struct id *dev);
-/* A verified vector, told by somebody else or by its device; what it says is taken if it is of a member and newer, and is v's no more then. 1 = news. */
+/* A verified vector of its device, or told by somebody else and found to say more than what is here (engine_far.c); what it says is taken if it is
+ * of a member and no older one of the same start, and is v's no more then. 1 = news. */
 int  engine_put_vector(struct engine *e, struct vec *v, const void *blob, size_t len, bool told) MUST_CHECK;
-bool far_vec_counts(const struct peer_vec *p, const struct vec *v);     /* engine_far.c: when somebody else tells it */
 struct peer_vec *engine_peer(struct engine *e, const struct id *dev);
 
 /* engine_forget.c */

@@ -75,6 +75,24 @@ static void test_what_was_shown_before_a_restart_is_not_undone(void)
     world_free(w);
 }
 
+/* Device 1 was linked while its clock was a day ahead. Then the clock is put right, and it starts again. */
+static void test_a_clock_that_was_ahead_is_forgiven(void)
+{
+    struct world *w = world_new();
+    w->wall += 86400000;
+    AUTO(buf_release) struct buf ahead = vector(w, 1);
+    w->wall -= 86400000;
+    EQ_I(engine_vector(w->d[0].e, ahead.data, ahead.len, NULL, NULL), 1);
+    restart(w, 1, 77);
+    AUTO(buf_release) struct buf right = vector(w, 1);
+    EQ_I(told_of(w, 0, 1, &right), 1);
+    EQ_I(engine_vector(w->d[0].e, ahead.data, ahead.len, NULL, NULL), 1);
+    keep_vectors(w, 0);
+    restart(w, 0, 78);
+    EQ_I(told_of(w, 0, 1, &right), 1);
+    world_free(w);
+}
+
 static void test_who_is_online_speaks_for_himself(void)
 {
     struct world *w = world_new();
@@ -183,6 +201,7 @@ int main(void)
     RUN(test_only_newer_ones_are_taken);
     RUN(test_of_two_starts_the_later_one_counts);
     RUN(test_what_was_shown_before_a_restart_is_not_undone);
+    RUN(test_a_clock_that_was_ahead_is_forgiven);
     RUN(test_who_is_online_speaks_for_himself);
     RUN(test_lies_are_refused);
     RUN(test_entries_that_nobody_near_has);
