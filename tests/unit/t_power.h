@@ -173,7 +173,7 @@ static inline int p_mkdirat(int d, const char *name, mode_t mode)
 
 /* ---- what SQLite does ---- */
 
-struct p_sql { sqlite3_file base; int file; bool name_is_new; char dir[P_NAME]; sqlite3_file real[]; };
+struct p_sql { sqlite3_file base; int file; bool name_is_new; char dir[P_NAME], shm[PATH_MAX]; sqlite3_file real[]; };
 #define P_REAL(f) (((struct p_sql *)(f))->real)
 #define P_CALL(f, method, ...) P_REAL(f)->pMethods->method(P_REAL(f), ##__VA_ARGS__)
 static sqlite3_vfs *p_unix, p_vfs;
@@ -216,7 +216,18 @@ static inline int pv_device(sqlite3_file *f) { return P_CALL(f, xDeviceCharacter
 static inline int pv_map(sqlite3_file *f, int at, int n, int extend, void volatile **p) { return P_CALL(f, xShmMap, at, n, extend, p); }
 static inline int pv_shm_lock(sqlite3_file *f, int at, int n, int flags) { return P_CALL(f, xShmLock, at, n, flags); }
 static inline void pv_barrier(sqlite3_file *f) { P_CALL(f, xShmBarrier); }
-static inline int pv_unmap(sqlite3_file *f, int del) { return P_CALL(f, xShmUnmap, del); }
+/* The VFS unlinks NAME-shm by itself. */
+static inline int pv_unmap(sqlite3_file *f, int del)
+{
+    const struct p_sql *s = (struct p_sql *)f;
+    char path[P_NAME];
+    if (del)
+        p_gone(AT_FDCWD, s->shm);
+    int r = P_CALL(f, xShmUnmap, del);
+    if (del && p_beneath(s->shm, path))
+        snprintf(p_record(P_UNLINK, -1)->a, P_NAME, "%s", path);
+    return r;
+}
 
 static const sqlite3_io_methods p_methods = {
     .iVersion = 2, .xClose = pv_close, .xRead = pv_read, .xWrite = pv_write, .xTruncate = pv_truncate, .xSync = pv_sync,
@@ -231,13 +242,14 @@ static inline int pv_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int
     char path[P_NAME];
     (void)v;
     bool ours = name && p_beneath(name, path);
-    *s = (struct p_sql){ .file = -1 };
+    *s = (struct p_sql){ .file = -1, .name_is_new = ours && access(name, F_OK) < 0 };
     int r = p_unix->xOpen(p_unix, name, s->real, flags, out);
     f->pMethods = s->real->pMethods ? &p_methods : NULL;
     if (r != SQLITE_OK || !ours)
         return r;
     int fd = open(name, O_PATH | O_CLOEXEC);    /* closing another kind would drop SQLite's locks */
-    s->name_is_new = p_file(fd) < 0;
+    snprintf(s->shm, sizeof s->shm, "%s-shm", name);
+    s->name_is_new |= p_file(fd) < 0;
     if (s->name_is_new)
         p_made(fd, path);
     s->file = p_file(fd);
