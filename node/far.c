@@ -13,7 +13,7 @@
 #define LOOK_MS 1000            /* who is online, while questions are asked more often */
 #define CHOOSE_MS 5000
 #define CHOSEN_MS 150000        /* since it said so last: the round of all neighbours takes less */
-#define DRAW_MS 120000
+#define DRAW_MS 600000          /* in the mean: over a new link each end tells the other of all devices, and verifies what it is told */
 #define WANTED_MS 60000
 #define LACKS_MS 4000           /* for so long nothing of it came from a neighbour */
 #define STUCK_MS 20000          /* the same of what neighbours show to have */
@@ -137,7 +137,7 @@ static uint64_t draw(struct far *f)
 {
     if (loop_now() >= f->draw_until) {
         f->draw = UINT64_C(1) + randombytes_random();
-        f->draw_until = loop_now() + DRAW_MS;
+        f->draw_until = loop_now() + DRAW_MS / 2 + randombytes_uniform(DRAW_MS);   /* not all devices at once */
     }
     return f->draw;
 }

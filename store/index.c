@@ -254,14 +254,14 @@ void index_read_end(struct index *ix)
     index_rollback(ix);   /* there is nothing to be lost */
 }
 
-/* When more than a twentieth of the pages is free (a large want list has been worked off), gives 8 MiB back. *more: there is more. */
+/* When more than a fiftieth of the pages is free (a large want list has been worked off), gives 8 MiB back. *more: there is more. */
 static int shrink(struct index *ix, bool *more)
 {
     int64_t unused, pages;
     int rc = index_ask(ix, "PRAGMA freelist_count", &unused);
     if (rc == 0)
         rc = index_ask(ix, "PRAGMA page_count", &pages);
-    if (rc != 0 || unused <= pages / 20)
+    if (rc != 0 || unused <= pages / 50)
         return rc;
     char text[64];
     snprintf(text, sizeof text, "PRAGMA incremental_vacuum(%d)", SHRINK_PAGES);
