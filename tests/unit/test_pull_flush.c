@@ -32,7 +32,7 @@ static void begin_failing(void)
     put_big("big", BIG, 1);
     scan_start();
     pull_start();
-    settle();
+    wait_settled("big", NULL);       /* or it is read again, and flushed then */
 }
 
 /* What nobody has waits, and with it all downloads that somebody may go on with. */
