@@ -123,11 +123,13 @@ static int hash_one(const struct scan *s, struct folder_near *near, struct hashe
         return err_set(ERR_CHANGED, "no longer a file");
     if (r < 0 || (r = folder_open_file(f, h->w.path, h->w.len, &fd)) < 0)
         return r;
+    bool there = on_disk(s, &h->st);
+    h->flushed = there;
     if (database_is(fd)) {
         close(fd);
         return db_hash(s, h);
     }
-    bool there = on_disk(s, &h->st), alone = !there && (few || !folder_flush_covers(f, &h->st));
+    bool alone = !there && (few || !folder_flush_covers(f, &h->st));
     h->flushed = there || alone;
     r = alone ? read_flushed(s, h, fd) : read_quiet(s, h, fd);
     struct stamp after;

@@ -151,17 +151,22 @@ int folder_create(const char *path, const struct id *group)
     return code < 0 ? err_prefix(code, "folder %s", path) : 0;
 }
 
+static bool is_one_of(int root, const unsigned long *kinds, size_t n)
+{
+    struct statfs s;
+    bool is = false;
+    int r = fstatfs(root, &s);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        is |= (unsigned long)s.f_type == kinds[i];
+    return is;
+}
+
 /* Timestamps of these are those of the kernel's clock, which ticks every 1 to 10 ms; of others we assume the 2 s of FAT. */
 static int64_t granularity_of(int root)
 {
     static const unsigned long fine[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC,
                                           F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC };
-    struct statfs s;
-    if (fstatfs(root, &s) == 0)
-        for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
-            if ((unsigned long)s.f_type == fine[i])
-                return 50 * 1000000ll;
-    return 2100 * 1000000ll;
+    return (is_one_of(root, fine, sizeof fine / sizeof *fine) ? 50 : 2100) * 1000000ll;
 }
 
 /* Journals that take a rename whole, and what was done before it: fsync of any directory that it touches makes it durable. tmpfs has
@@ -169,11 +174,7 @@ static int64_t granularity_of(int root)
 static bool does_flush_dirs(int root)
 {
     static const unsigned long known[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC };
-    struct statfs s;
-    bool is = false;
-    for (size_t i = 0; i < sizeof known / sizeof *known && fstatfs(root, &s) == 0; i++)
-        is |= (unsigned long)s.f_type == known[i];
-    return is;
+    return is_one_of(root, known, sizeof known / sizeof *known);
 }
 
 static int gone(const char *path, const char *why)
