@@ -8,8 +8,6 @@
 
 enum { CUTS_MAX = 512 };               /* of one device: a record must stay short enough to be told to it */
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 int need_member(const struct node *n)
 {
     return n->revoked_error[0] ? err_set(ERR_DENIED, "%s", n->revoked_error) : 0;
@@ -63,7 +61,7 @@ int put_cuts(struct node *n, const struct id *dev, struct buf *out)
 
 int need_admin(struct node *n)
 {
-    const struct member *self = group_find(group_of(n), &n->home->keys->dev);
+    const struct member *self = group_find(node_group(n), &n->home->keys->dev);
     int r = need_member(n);
     if (r < 0 || member_may_admin(self))
         return r;
@@ -75,8 +73,8 @@ int find_device(struct node *n, const char *name, const struct member **out)
 {
     if (!name)
         return err_set(ERR_USAGE, "argument \"name\": missing or of the wrong type");
-    const struct member *m = group_by_name(group_of(n), name), *one;
-    size_t fits = group_named(group_of(n), name, &one);
+    const struct member *m = group_by_name(node_group(n), name), *one;
+    size_t fits = group_named(node_group(n), name, &one);
     if (!m && fits)
         return err_set(ERR_NOTFOUND, "%s fits %zu devices, by their names or ids: give a whole id: `lanyard devices --json` shows them", name, fits);
     if (!m)
@@ -89,7 +87,7 @@ int find_device(struct node *n, const char *name, const struct member **out)
 
 static int need_other_owner(struct node *n, const struct member *m)
 {
-    if (!group_is_last_owner(group_of(n), m))
+    if (!group_is_last_owner(node_group(n), m))
         return 0;
     return err_set(ERR_DENIED, "%s is the only owner: make another device an owner first", m->card.name);
 }
@@ -133,7 +131,7 @@ static int do_rename(struct node *n, const struct member *m, const char *text)
     }
     if (strcmp(m->card.name, text) == 0)
         return 0;
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     for (size_t i = 0; i < g->nmember; i++)
         if (strcmp(g->member[i].card.name, text) == 0)
             return err_set(ERR_EXISTS, "there is a device %s%s: choose another name", text, g->member[i].revoked ? ", a revoked one" : "");
@@ -159,7 +157,7 @@ static int change(struct session *s, size_t which, const char *name, const char 
     if (r < 0)
         return r;
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_HEAD);
-    put_device(&b, s->n, group_find(group_of(s->n), &dev));
+    put_device(&b, s->n, group_find(node_group(s->n), &dev));
     session_reply(s, false, &b);
     return 0;
 }

@@ -6,15 +6,13 @@
 #include "proto/policy.h"
 #include "store/ignore.h"
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 /* ---- what is shown ---- */
 
 static bool is_set(struct node *n, const struct policy_key *k)
 {
     const struct bytes key = {(const uint8_t *)k->key, strlen(k->key)};
     struct bytes value;
-    return group_policy(group_of(n), &key, &value);
+    return group_policy(node_group(n), &key, &value);
 }
 
 static int put_known(struct buf *b, struct node *n, const struct policy_key *k)
@@ -22,7 +20,7 @@ static int put_known(struct buf *b, struct node *n, const struct policy_key *k)
     mp_put_map(b, 6);
     put_text(b, "key", k->key);
     mp_put_str(b, "value");
-    policy_value(group_of(n), k, b);
+    policy_value(node_group(n), k, b);
     mp_put_str(b, "default");
     int r = policy_parse(k, k->def, b);
     put_bool(b, "set", is_set(n, k));
@@ -58,7 +56,7 @@ static void put_unknown(struct buf *b, const struct bytes *key, const struct byt
 static uint32_t each_unknown(struct node *n, struct buf *b)
 {
     uint32_t all, found = 0;
-    struct mp m = group_policies(group_of(n), &all);
+    struct mp m = group_policies(node_group(n), &all);
     for (uint32_t i = 0; i < all; i++) {
         struct bytes key = mp_str(&m, SIZE_MAX), value = mp_skip(&m);
         if (is_known(&key))
@@ -95,7 +93,7 @@ static int show(struct session *s, const char *key)
     int r = 0;
     if (k)
         r = put_known(&b, s->n, k);
-    else if (group_policy(group_of(s->n), &name, &value))
+    else if (group_policy(node_group(s->n), &name, &value))
         put_unknown(&b, &name, &value);
     else
         r = err_set(ERR_NOTFOUND, "there is no policy %s: `lanyard policy list` shows all", key);
@@ -124,7 +122,7 @@ static int issue(struct node *n, const char *key, const struct buf *value)
     mp_put_str(&map, key);
     buf_add(&map, value->data, value->len);
     struct ctl_op op = {.type = OP_POLICY, .policy = {map.data, map.len}};
-    return group_op_now(group_of(n), &op) == OP_IS_SO ? 0 : control_issue(n, &op, 1);
+    return group_op_now(node_group(n), &op) == OP_IS_SO ? 0 : control_issue(n, &op, 1);
 }
 
 static int set(struct session *s, const char *key, const char *text)
@@ -151,7 +149,7 @@ static int unset(struct session *s, const char *key)
     const struct bytes name = {(const uint8_t *)key, strlen(key)};
     struct bytes value;
     int r = need_admin(s->n);
-    if (r == 0 && !policy_find(key) && !group_policy(group_of(s->n), &name, &value))
+    if (r == 0 && !policy_find(key) && !group_policy(node_group(s->n), &name, &value))
         r = err_set(ERR_USAGE, "there is no policy %s: `lanyard policy list` shows all", key);
     mp_put_nil(&nil);
     if (r == 0)

@@ -22,9 +22,7 @@ struct recovery {
     int code; char text[256];                      /* of the job */
 };
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
-static const struct member *self_of(const struct node *n) { return group_find(group_of(n), &n->home->keys->dev); }
+static const struct member *self_of(const struct node *n) { return group_find(node_group(n), &n->home->keys->dev); }
 
 /* ---- what is asked first ---- */
 
@@ -40,7 +38,7 @@ static int need_owner(struct node *n)
 static int need_recovery(struct node *n)
 {
     int r = need_member(n);
-    if (r < 0 || !id_is_none(&group_of(n)->recovery))
+    if (r < 0 || !id_is_none(&node_group(n)->recovery))
         return r;
     return err_set(ERR_NOTFOUND, "this group has no recovery phrase: an owner makes one with `lanyard device recovery new`");
 }
@@ -67,7 +65,7 @@ static int issue_recover(struct recovery *q)
     struct ctl_op op[3];
     size_t nop = 0;
     int r = need_recovery(q->n);
-    if (r == 0 && !group_by_recovery(group_of(q->n), &q->key.dev))
+    if (r == 0 && !group_by_recovery(node_group(q->n), &q->key.dev))
         r = err_set(ERR_DENIED, "this is not the recovery phrase of the group, or it is not any more: nothing has been changed");
     if (r == 0 && self_of(q->n)->role != ROLE_OWNER)
         op[nop++] = (struct ctl_op){.type = OP_ROLE, .dev = q->n->home->keys->dev, .role = ROLE_OWNER};

@@ -11,8 +11,6 @@
 #include "node/proof.h"
 #include "proto/policy.h"
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 /* ---- what is shown ---- */
 
 static void put_hex(struct buf *b, const char *key, const uint8_t id[static 16])
@@ -33,7 +31,7 @@ static void put_facts(struct buf *b, struct node *n, const struct requirement *q
 
 void put_required(struct buf *b, struct node *n)
 {
-    const struct requirement *q = group_required_of(group_of(n), &n->home->keys->dev);
+    const struct requirement *q = group_required_of(node_group(n), &n->home->keys->dev);
     mp_put_str(b, "required");
     if (!q || required_is_over(q, loop_wall())) {
         mp_put_nil(b);
@@ -72,7 +70,7 @@ static bool counts(const struct required *q, const struct member *m) { return !m
 
 static void put_requirement(struct buf *b, struct node *n, const struct requirement *q)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     size_t devices = 0;
     for (size_t i = 0; i < g->nmember; i++)
         devices += counts(q->what, &g->member[i]);
@@ -92,7 +90,7 @@ static void put_requirement(struct buf *b, struct node *n, const struct requirem
 /* By the beginning of its id; without one the latest that is not over; *out NULL: there is none. */
 static int find_requirement(struct node *n, const char *text, const struct requirement **out)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     *out = NULL;
     for (size_t i = g->nrequirement; i > 0 && !*out; i--) {
         const struct requirement *q = &g->requirement[i - 1];
@@ -125,7 +123,7 @@ static uint64_t short_id(const struct requirement *q)
 
 static const struct requirement *awaited(const struct session *s)
 {
-    const struct group *g = group_of(s->n);
+    const struct group *g = node_group(s->n);
     for (size_t i = 0; i < g->nrequirement; i++)
         if (short_id(&g->requirement[i]) == s->number)
             return &g->requirement[i];
@@ -135,7 +133,7 @@ static const struct requirement *awaited(const struct session *s)
 struct turnout { size_t devices, reached; };
 static struct turnout turnout(struct node *n, const struct required *q)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     struct turnout t = {0};
     for (size_t i = 0; i < g->nmember; i++) {
         struct peer_lock l;
@@ -256,7 +254,7 @@ static int check_wish(struct node *n, const struct wish *w, struct ctl_op *op, s
     int r = need_admin(n);
     if (r == 0)
         r = parse_mode(w->mode, &op->mode);
-    if (r == 0 && !policy_allows(group_of(n), op->mode))
+    if (r == 0 && !policy_allows(node_group(n), op->mode))
         r = err_set(ERR_DENIED, "--mode: the policy of the group does not allow %s: `lanyard policy get require.modes` shows what it allows",
                     require_mode_name(op->mode));
     if (r == 0)
@@ -301,7 +299,7 @@ static int declare(struct session *s)
         return require_plan(s, &op.to, &op.cuts);
     if ((r = control_issue(n, &op, 1)) < 0)
         return r;
-    const struct requirement *q = group_requirement(group_of(n), op.require_id);
+    const struct requirement *q = group_requirement(node_group(n), op.require_id);
     return w->wait ? wait_for_all(s, q, w->timeout_ms) : answer(s, q);
 }
 

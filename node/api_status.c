@@ -12,8 +12,6 @@
 #define TTL_S (15u * 60)
 #define FOLDER_AWAY_MS 3000            /* a folder that cannot be read now is looked at again sooner than that */
 
-static const struct group *group_of(struct node *n) { return control_group(n->home->control); }
-
 int need_folder(struct node *n)
 {
     const char *error;
@@ -40,7 +38,7 @@ static void put_counts(struct buf *b, const char *key, uint64_t files, uint64_t 
 
 static void put_self(struct buf *b, struct node *n)
 {
-    const struct member *m = group_find(group_of(n), &n->home->keys->dev);
+    const struct member *m = group_find(node_group(n), &n->home->keys->dev);
     mp_put_str(b, "device");
     mp_put_map(b, 3);
     put_id(b, "id", &n->home->keys->dev);
@@ -48,7 +46,7 @@ static void put_self(struct buf *b, struct node *n)
     put_text(b, "role", m ? role_name(m->role) : "");
     mp_put_str(b, "group");
     mp_put_map(b, 1);
-    put_id(b, "id", &group_of(n)->id);
+    put_id(b, "id", &node_group(n)->id);
 }
 
 static void put_missing(struct buf *b, struct node *n, const struct id *dev, bool in_sync)
@@ -86,7 +84,7 @@ static bool is_peer(struct node *n, const struct member *m)
 
 static void put_peers(struct buf *b, struct node *n)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     size_t count = 0;
     for (size_t i = 0; i < g->nmember; i++)
         count += is_peer(n, &g->member[i]);
@@ -160,7 +158,7 @@ void put_device(struct buf *b, struct node *n, const struct member *m)
 int run_devices(struct session *s, const struct bytes *args)
 {
     (void)args;
-    const struct group *g = group_of(s->n);
+    const struct group *g = node_group(s->n);
     AUTO(buf_release) struct buf b = BUF_INIT(LIMIT_CTL_REPLY);
     mp_put_array(&b, g->nmember);
     for (size_t i = 0; i < g->nmember; i++)
@@ -222,7 +220,7 @@ static uint64_t nowhere(struct node *n)
 static void late_wait(struct session *s)
 {
     struct node *n = s->n;
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     uint64_t files = 0, bytes, behind = 0, online = node_online_count(n);
     if (index_want_totals(n->index, &files, &bytes) < 0)
         files = 0;

@@ -7,19 +7,17 @@
 #include "node/log.h"
 #include "node/node_priv.h"
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 /* Also when the renewal that this device knows has lost against another chain: nobody who joins could tell which one is meant. */
 static bool is_due(const struct node *n)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     const struct member *self = group_find(g, &n->home->keys->dev);
     return epoch_is_due(g, &n->home->keys->dev) || (member_may_admin(self) && n->home->group_keys->epoch != g->epoch);
 }
 
 static bool belongs(const struct node *n)
 {
-    const struct member *m = group_find(group_of(n), &n->home->keys->dev);
+    const struct member *m = group_find(node_group(n), &n->home->keys->dev);
     return m && !m->revoked;
 }
 
@@ -39,7 +37,7 @@ void control_open_key(struct node *n)
     uint8_t key[32];
     uint64_t epoch;
     char why[sizeof n->key_error];
-    int r = belongs(n) ? epoch_open(n->home->control, group_of(n), n->home->keys, &epoch, key) : 0;
+    int r = belongs(n) ? epoch_open(n->home->control, node_group(n), n->home->keys, &epoch, key) : 0;
     if (r > 0)
         r = take(n, key, epoch);
     if (r < 0)
@@ -50,7 +48,7 @@ void control_open_key(struct node *n)
 
 void control_renew_key(struct node *n)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     AUTO(buf_release) struct buf keys = BUF_INIT(LIMIT_CTL_BYTES);
     uint8_t key[32];
     if (!is_due(n))

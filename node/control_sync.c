@@ -16,14 +16,12 @@
 #define FALSE_MS 60000
 #define OVERLAP 8
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 /* ---- this device's own place ---- */
 
 /* Why this device does not belong to the group; false when it does. */
 static bool left_out(const struct node *n, char *why, size_t size)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     const struct member *m = group_find(g, &n->home->keys->dev);
     if (m && !m->revoked)
         return false;
@@ -68,7 +66,7 @@ static void tell(struct node *n, struct link *l, link_reply_fn answered, void *a
 {
     AUTO(buf_release) struct buf body = BUF_INIT(LIMIT_HEAD);
     struct bytes blob;
-    uint64_t from = group_of(n)->ctl_n + 1, end = from;
+    uint64_t from = node_group(n)->ctl_n + 1, end = from;
     size_t len = 5;                      /* the longest header of a list */
     while (from > 1 && control_record(n->home->control, from - 1, &blob) == 0 && len + blob.len <= LIMIT_HEAD) {
         len += blob.len;
@@ -102,7 +100,7 @@ struct before { struct id hash, policies; enum role role; struct card *in; size_
 
 static void look_before(const struct node *n, struct before *b)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     const struct member *self = group_find(g, &n->home->keys->dev);
     *b = (struct before){.hash = g->ctl_hash, .policies = group_policies_id(g), .role = self ? self->role : ROLE_READER, .in = xcalloc(g->nmember, sizeof *b->in)};
     for (size_t i = 0; i < g->nmember; i++)
@@ -114,7 +112,7 @@ static void look_before(const struct node *n, struct before *b)
 static bool somebody_left(const struct node *n, const struct before *b)
 {
     for (size_t i = 0; i < b->nin; i++) {
-        const struct member *m = group_by_transport(group_of(n), b->in[i].tr_pk);
+        const struct member *m = group_by_transport(node_group(n), b->in[i].tr_pk);
         if (!m || m->revoked)
             return true;
     }
@@ -123,7 +121,7 @@ static bool somebody_left(const struct node *n, const struct before *b)
 
 static bool somebody_came(const struct node *n, const struct before *b)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     size_t now = 0;
     for (size_t i = 0; i < g->nmember; i++)
         now += !g->member[i].revoked;
@@ -150,7 +148,7 @@ void control_cuts(struct node *n)
 
 static void follow(struct node *n, struct before *b)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     const struct member *self = group_find(g, &n->home->keys->dev);
     bool changed = !id_eq(&g->ctl_hash, &b->hash);
     if (changed) {
@@ -182,7 +180,7 @@ int control_issue(struct node *n, const struct ctl_op *op, size_t nop) { return 
 
 int control_issue_as(struct node *n, const struct device_keys *k, const struct ctl_op *op, size_t nop)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     struct before b;
     AUTO(buf_release) struct buf record = BUF_INIT(LIMIT_CTL_BYTES);
     struct ctl c = {.group = g->id, .prev = g->ctl_hash, .signer = k->dev, .n = g->ctl_n + 1, .ts_ms = loop_wall()};
@@ -228,8 +226,8 @@ static void report(void *arg, const struct ctl *record, const struct ctl_op *op,
 {
     struct node *n = arg;
     AUTO(buf_release) struct buf what = BUF_INIT(LIMIT_HEAD);
-    describe(group_of(n), op, &what);
-    const struct member *by = group_find(group_of(n), &record->signer);
+    describe(node_group(n), op, &what);
+    const struct member *by = group_find(node_group(n), &record->signer);
     char hex[ID_HEX];
     const char *who = by ? by->card.name : id_hex(&record->signer, hex), *text = buf_ok(&what) ? (const char *)what.data : "?";
     log_warn("control record lost against another one what=\"%s\" by=%s why=\"%s\"", text, who, why);
@@ -246,7 +244,7 @@ static int on_losing(void *arg, uint64_t from)
     struct node *n = arg;
     AUTOFREE char *path = home_file(n->home, "control.lost");
     struct lost l = lost_of(n, path);
-    log_warn("control log: another chain weighs more from=%llu of=%llu", (unsigned long long)from, (unsigned long long)group_of(n)->ctl_n);
+    log_warn("control log: another chain weighs more from=%llu of=%llu", (unsigned long long)from, (unsigned long long)node_group(n)->ctl_n);
     return lost_keep(&l, from);
 }
 
@@ -358,13 +356,13 @@ static void ask_from(struct node *n, struct link *l, uint64_t from, const struct
 /* Of a stranger nothing is known: perhaps his chain is another one. */
 void control_ask(struct node *n, struct link *l, bool stranger)
 {
-    uint64_t next = group_of(n)->ctl_n + 1, back = stranger ? OVERLAP : 0;
+    uint64_t next = node_group(n)->ctl_n + 1, back = stranger ? OVERLAP : 0;
     ask_from(n, l, next > back ? next - back : 1, &(struct ctl_request){.stranger = stranger});
 }
 
 void control_heard(struct node *n, struct link *l, uint64_t ctl_n, const struct id *tip)
 {
-    uint64_t own = group_of(n)->ctl_n;
+    uint64_t own = node_group(n)->ctl_n;
     struct id ours;
     bool shorter = ctl_n <= own && control_hash(n->home->control, ctl_n, &ours) == 0;
     if (ctl_n == 0 || (shorter && id_eq(&ours, tip)) || is_judged(n, link_device(l), tip))

@@ -19,15 +19,13 @@
 #define STUCK_MS 20000          /* the same of what neighbours show to have */
 #define WANTED_MAX 2            /* so many are dialled at a time: what is lacking may be the same everywhere */
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 bool far_is_large(const struct node *n) { return n->far && n->far->large; }
 
 static size_t most_linked(const struct node *n) { return (size_t)strtoull(n->config.mesh, NULL, 10); }
 
 static bool look_how_large(const struct node *n)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     size_t count = 0;
     for (size_t i = 0; i < g->nmember; i++)
         count += !g->member[i].revoked;
@@ -69,7 +67,7 @@ struct far_device *far_get(struct node *n, const struct id *dev)
 
 bool far_is_member(const struct node *n, const struct id *dev)
 {
-    const struct member *m = group_find(group_of(n), dev);
+    const struct member *m = group_find(node_group(n), dev);
     return m && !m->revoked && !id_eq(dev, &n->home->keys->dev);
 }
 
@@ -83,7 +81,7 @@ bool far_present(const struct node *n, const struct id *dev)
 
 static void tell(struct node *n, struct far_device *d, bool online)
 {
-    const struct member *m = group_find(group_of(n), &d->dev);
+    const struct member *m = group_find(node_group(n), &d->dev);
     const char *name = m ? m->card.name : "?";
     d->told = online;
     log_info(online ? "peer online name=%s address=far" : "peer offline name=%s", name);
@@ -174,7 +172,7 @@ static enum far_lack lack_of(struct node *n, const struct far_device *d, bool wa
     const struct vec *v = far_present(n, &d->dev) ? engine_vector_of(n->engine, &d->dev) : NULL;
     if (!v)
         return LACK_NOTHING;
-    return v->ctl_n > group_of(n)->ctl_n ? LACK_ALL : engine_lacks_far(n->engine, &d->dev, wants);
+    return v->ctl_n > node_group(n)->ctl_n ? LACK_ALL : engine_lacks_far(n->engine, &d->dev, wants);
 }
 
 static void look_what_lacks(struct node *n)

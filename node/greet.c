@@ -16,8 +16,6 @@
 /* Change sets and the answers to PING come on one connection: so much comes within PING's time-out at 32 kB/s. */
 #define CS_CREDIT (256u << 10)
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 /* ---- change sets ---- */
 
 /* A stream is asked of one peer at a time. When nothing has come for SILENT_MS the request is late: others are asked for its streams, but
@@ -153,7 +151,7 @@ static void take_vector(struct node *n, struct link *l, const void *blob, size_t
     const struct vec *v = engine_vector_of(n->engine, link_device(l));
     if (v)
         control_heard(n, l, v->ctl_n, &v->ctl_hash);
-    if (v && v->ctl_n > group_of(n)->ctl_n)
+    if (v && v->ctl_n > node_group(n)->ctl_n)
         far_hurry(n, link_device(l));
     if (r <= 0)
         return;
@@ -210,7 +208,7 @@ static void serve_vector(struct node *n, const struct net_from *from, const stru
 static void fill_hello(void *arg, struct msg_hello *h)
 {
     struct node *n = arg;
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     memset(h, 0, sizeof *h);
     h->group = g->id;
     h->dev = n->home->keys->dev;
@@ -232,13 +230,13 @@ static void refuse(struct node *n, const struct net_from *to, uint64_t req, enum
 /* The device that signed must be the one whose transport key CURVE saw. */
 static int check_greeting(struct node *n, const struct net_from *from, const struct msg_hello *h, struct hello_party *caller)
 {
-    const struct member *m = group_find(group_of(n), &from->who);
-    if (!m || m->revoked || !id_eq(&h->dev, &from->who) || !id_eq(&h->group, &group_of(n)->id))
+    const struct member *m = group_find(node_group(n), &from->who);
+    if (!m || m->revoked || !id_eq(&h->dev, &from->who) || !id_eq(&h->group, &node_group(n)->id))
         return err_set(ERR_DENIED, "hello: not from the device whose key the connection has");
     *caller = (struct hello_party){.dev = h->dev};
     memcpy(caller->tr_pk, m->card.tr_pk, sizeof caller->tr_pk);
     memcpy(caller->nonce, h->nonce, sizeof caller->nonce);
-    return hello_verify(h->sig, &group_of(n)->id, caller, NULL);
+    return hello_verify(h->sig, &node_group(n)->id, caller, NULL);
 }
 
 static void serve_hello(struct node *n, const struct net_from *from, const struct msg *m)
@@ -258,7 +256,7 @@ static void serve_hello(struct node *n, const struct net_from *from, const struc
     randombytes_buf(self.nonce, sizeof self.nonce);
     memcpy(self.tr_pk, n->home->keys->tr_pk, sizeof self.tr_pk);
     memcpy(reply.hello.nonce, self.nonce, sizeof self.nonce);
-    hello_sign(reply.hello.sig, &group_of(n)->id, &self, &caller, n->home->keys);
+    hello_sign(reply.hello.sig, &node_group(n)->id, &self, &caller, n->home->keys);
     net_reply(n->net, from, &reply, NULL);
     if (id_eq(&m->hello.dev, &n->home->keys->dev))
         self_greeted(n, &m->hello);
@@ -271,7 +269,7 @@ static void serve_hello(struct node *n, const struct net_from *from, const struc
 static void on_request(void *arg, const struct net_from *from, const struct msg *m, zmq_msg_t *body)
 {
     struct node *n = arg;
-    const struct member *who = group_find(group_of(n), &from->who);
+    const struct member *who = group_find(node_group(n), &from->who);
     if (!who || who->revoked)
         return;
     switch (m->type) {
@@ -328,7 +326,7 @@ static void on_request(void *arg, const struct net_from *from, const struct msg 
 
 static void add_remembered(struct node *n)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     for (size_t i = 0; i < g->nmember; i++) {
         AUTO(buf_release) struct buf v = BUF_INIT(128);
         if (greet_recall(n, "address", &g->member[i].card.dev, &v) < 0)
@@ -342,7 +340,7 @@ static void add_remembered(struct node *n)
 static void on_up(void *arg, const struct id *dev, struct link *l, const struct msg_hello *h)
 {
     struct node *n = arg;
-    const struct member *m = group_find(group_of(n), dev);
+    const struct member *m = group_find(node_group(n), dev);
     log_info("peer online name=%s address=%s", m->card.name, link_address(l));
     node_event(n, "peer-online", "name", m->card.name, "address", link_address(l), NULL);
     engine_online(n->engine, dev, true);
@@ -359,7 +357,7 @@ static void on_up(void *arg, const struct id *dev, struct link *l, const struct 
 static void on_down(void *arg, const struct id *dev)
 {
     struct node *n = arg;
-    const struct member *m = group_find(group_of(n), dev);
+    const struct member *m = group_find(node_group(n), dev);
     engine_online(n->engine, dev, false);
     if (!far_down(n, dev)) {
         log_info("peer offline name=%s", m ? m->card.name : "?");
@@ -428,12 +426,12 @@ void greet_free(struct node *n)
 
 int greet_start(struct node *n, const char *listen)
 {
-    struct net_config nc = {.loop = n->loop, .keys = n->home->keys, .group_keys = n->home->group_keys, .group = group_of(n),
+    struct net_config nc = {.loop = n->loop, .keys = n->home->keys, .group_keys = n->home->group_keys, .group = node_group(n),
         .listen = listen, .ops = {.request = on_request, .join = on_join, .arg = n}};
     int r = net_new(&nc, &n->net);
     if (r < 0)
         return r;
-    struct peers_config pc = {.loop = n->loop, .net = n->net, .keys = n->home->keys, .group = group_of(n),
+    struct peers_config pc = {.loop = n->loop, .net = n->net, .keys = n->home->keys, .group = node_group(n),
         .ops = {.hello = fill_hello, .self = self_greeted, .up = on_up, .down = on_down, .stranger = on_stranger, .revoked = on_revoked,
                 .vector = on_vector, .published = on_published, .wish = on_wish, .gather = on_gather, .arg = n}};
     if ((r = peers_new(&pc, &n->peers)) < 0)

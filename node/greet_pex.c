@@ -20,8 +20,6 @@ struct greet_pex {
 };
 struct pex_request { struct node *n; struct id dev; bool ask; uint64_t upto; };
 
-static const struct group *group_of(const struct node *n) { return control_group(n->home->control); }
-
 static struct talk *talk_with(struct node *n, const struct id *dev)
 {
     struct greet_pex *p = n->pex;
@@ -83,8 +81,8 @@ static void go_on(struct node *n, const struct id *dev)
 
 static void go_on_with_all(struct node *n)
 {
-    for (size_t i = 0; i < group_of(n)->nmember; i++)
-        go_on(n, &group_of(n)->member[i].card.dev);
+    for (size_t i = 0; i < node_group(n)->nmember; i++)
+        go_on(n, &node_group(n)->member[i].card.dev);
 }
 
 void greet_pex_up(struct node *n, const struct id *dev)
@@ -133,7 +131,7 @@ static void on_tick(void *arg)
 
 void greet_pex_start(struct node *n)
 {
-    const struct group *g = group_of(n);
+    const struct group *g = node_group(n);
     n->pex = xcalloc(1, sizeof *n->pex);
     struct pex_config c = {.keys = n->home->keys, .group = g, .listen = net_address(n->net), .ops = {.hint = on_hint, .keep = on_keep, .arg = n}};
     pex_new(&c, &n->pex->pex);

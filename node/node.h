@@ -97,6 +97,8 @@ void node_pause(struct node *n, bool paused);
 void node_stop(struct node *n);
 /* Entries were committed by somebody (restore, resolve): publish and pull. */
 void node_committed(struct node *n);
+/* As the control log says it is. */
+static inline const struct group *node_group(const struct node *n) { return control_group(n->home->control); }
 /* A change that `lanyard events` tells of; keys and values alternate, NULL ends. */
 void node_event(struct node *n, const char *event, ...);
 void node_time(char out[static 40], uint64_t ms);   /* RFC 3339, UTC, milliseconds */
